@@ -1,0 +1,1 @@
+"""The checkout saga service; `docs/architecture.md` is the map."""

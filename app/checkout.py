@@ -1,0 +1,229 @@
+"""The checkout: the saga read as one sentence, and the use case around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.saga.definition import Definitions, SagaDefinition
+from app.saga.errors import LogUnavailable, SagaError
+from app.saga.events import SagaEvent
+from app.saga.log import KeyTaken, NewSaga, OrderTaken, SagaLog, Started, StoredSaga
+from app.saga.queries import SagaFilter, SagaQueries
+from app.saga.retry import RetryPolicy
+from app.saga.run import SagaRun
+from app.saga.runner import SagaRunner
+from app.saga.state import AT_REST, SagaState, SagaStatus, fold
+from app.saga.step import JSON, SagaStep
+
+POLL_SECONDS = 0.25
+"""How often a saga that another replica runs is looked at while somebody waits for it."""
+
+
+def checkout_saga(
+    *,
+    payment: SagaStep,
+    inventory: SagaStep,
+    shipping: SagaStep,
+    policy: RetryPolicy | None = None,
+    compensation: RetryPolicy | None = None,
+    deadline: float = 300.0,
+) -> SagaDefinition:
+    """Charge, reserve, then ship; undone in reverse where shipping can't be had."""
+    return (
+        SagaDefinition("checkout", version=1, deadline=deadline)
+        .do(payment, policy=policy, compensation=compensation)
+        .do(inventory, policy=policy, compensation=compensation)
+        .pivot(shipping, policy=policy, compensation=compensation)
+    )
+
+
+class CheckoutError(SagaError):
+    """This checkout can't be begun, and nothing was stored."""
+
+
+class KeyReused(CheckoutError):
+    """The Idempotency-Key belongs to another request: use a new key for a new checkout."""
+
+
+class OrderTakenError(CheckoutError):
+    """Another saga has this order: look at that one instead."""
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__()
+        self.saga_id = saga_id
+
+
+class OrderInCheckout(OrderTakenError):
+    """A checkout of this order is under way: wait for it instead of beginning another."""
+
+
+class OrderAlreadyCheckedOut(OrderTakenError):
+    """This order has been checked out: nothing is left to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A durable saga. `replayed` says that an earlier request with the same key began it."""
+
+    saga_id: str
+    replayed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SagaView:
+    """A saga as it is shown: what it is, how it stands, and its trail."""
+
+    saga: NewSaga
+    state: SagaState
+    events: tuple[SagaEvent, ...]
+    next_action_at: datetime | None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody works on it: it is finished or waits for a person."""
+        return self.state.status in AT_REST
+
+
+class Checkout:
+    """Begins checkouts and tells how they stand."""
+
+    def __init__(
+        self,
+        runner: SagaRunner,
+        log: SagaLog,
+        queries: SagaQueries,
+        definitions: Definitions,
+        *,
+        current: SagaDefinition,
+        new_id: Callable[[], str],
+        lease_until: Callable[[], datetime | None],
+    ) -> None:
+        self._runner = runner
+        self._log = log
+        self._queries = queries
+        self._definitions = definitions
+        self._current = current
+        self._new_id = new_id
+        self._lease_until = lease_until
+
+    async def place(
+        self,
+        order: dict[str, JSON],
+        *,
+        caller: str = "",
+        idempotency_key: str | None = None,
+        fingerprint: str | None = None,
+        request_id: str | None = None,
+        patience: float = 10.0,
+    ) -> Placed:
+        """Begin a checkout and return once it is durable; its saga then runs whoever waits.
+
+        `order` is the saga's input: order_id, customer_id, currency, amount, items, payment_method,
+        shipping_address, metadata and, with the sandbox, simulate. Raise `KeyReused`,
+        `OrderInCheckout` or `OrderAlreadyCheckedOut`; `LogUnavailable` where the log has not answered
+        within `patience` seconds, with `stored` None where it may yet do so.
+        """
+        new = NewSaga(
+            id=self._new_id(),
+            definition=self._current.name,
+            version=self._current.version,
+            input=order,
+            caller=caller,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            order_id=order["order_id"],
+            customer_id=order["customer_id"],
+            request_id=request_id,
+        )
+        while True:
+            running = self._runner.launch(new)
+            await asyncio.wait({running.started}, timeout=patience)
+            if not running.started.done():
+                raise LogUnavailable("The saga log has not answered in time.", stored=None)
+            match running.started.result():
+                case Started():
+                    return Placed(saga_id=new.id, replayed=False)
+                case KeyTaken(saga_id=saga_id, fingerprint=known):
+                    if known != fingerprint:
+                        raise KeyReused
+                    return Placed(saga_id=saga_id, replayed=True)
+                case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
+                    raise OrderAlreadyCheckedOut(saga_id)
+                case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
+                    raise OrderInCheckout(saga_id)
+            # The order's other saga was compensated just now, so the way is free: again.
+
+    async def get(self, saga_id: str, *, caller: str = "") -> SagaView | None:
+        """Return a saga as it is durable now, from memory where it runs here; None for another caller's."""
+        running = self._runner.get(saga_id)
+        if running is not None:
+            view = self._live(running.run)
+        else:
+            stored = await self._log.load(saga_id)
+            if stored is None:
+                return None
+            view = self._stored(stored)
+        return view if view.saga.caller == caller else None
+
+    async def wait(self, saga_id: str, *, seconds: float, caller: str = "") -> SagaView | None:
+        """Return the saga once it rests, or as it stands after `seconds`, wherever it runs."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            running = self._runner.get(saga_id)
+            if running is not None and not running.at_rest:
+                await running.wait_done(max(0.0, until - loop.time()))
+                if running.at_rest:
+                    view = self._live(running.run)
+                    return view if view.saga.caller == caller else None
+            view = await self.get(saga_id, caller=caller)
+            left = until - loop.time()
+            if view is None or view.at_rest or left <= 0:
+                return view
+            await asyncio.sleep(min(POLL_SECONDS, left))
+
+    async def list_sagas(
+        self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20
+    ) -> list[SagaView]:
+        """Return at most `limit` sagas, newest first, with an id below `before`."""
+        return [self._stored(s) for s in await self._queries.list_sagas(wanted, before=before, limit=limit)]
+
+    def plan(self) -> SagaDefinition:
+        """Return the definition that a new checkout follows."""
+        return self._current
+
+    def _live(self, run: SagaRun) -> SagaView:
+        return self._view(run.saga, run.state, tuple(run.events), self._lease_until())
+
+    def _stored(self, stored: StoredSaga) -> SagaView:
+        definition = self._definitions.get(stored.saga.definition, stored.saga.version)
+        state = fold(definition, stored.events)
+        return self._view(stored.saga, state, stored.events, stored.lease_expires_at)
+
+    @staticmethod
+    def _view(
+        saga: NewSaga, state: SagaState, events: tuple[SagaEvent, ...], lease_until: datetime | None
+    ) -> SagaView:
+        """While an action is under way, the next one after it is due at the latest when the lease ends."""
+        due = None
+        if state.status not in AT_REST:
+            due = state.next_action_at or lease_until or state.updated_at
+        return SagaView(saga=saga, state=state, events=events, next_action_at=due)
+
+
+__all__ = [
+    "Checkout",
+    "CheckoutError",
+    "KeyReused",
+    "OrderAlreadyCheckedOut",
+    "OrderInCheckout",
+    "OrderTakenError",
+    "Placed",
+    "SagaFilter",
+    "SagaQueries",
+    "SagaView",
+    "checkout_saga",
+]

@@ -1,0 +1,142 @@
+"""Keeps this process's lease, and takes over the sagas that nobody runs: the same loop goes on with them.
+
+    every lease/3   renew the lease on the database's clock ── refused or too late ──▶ a lapse is a death:
+                                                                drop everything, come back as a new owner
+    every poll      claim what is due and has no living owner ──▶ runner.resume
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from app.saga.clock import SystemClock
+from app.saga.definition import Definitions
+from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaError
+from app.saga.lease import Lease
+from app.saga.log import SagaLog, StoredSaga
+from app.saga.runner import SagaRunner
+
+_logger = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 3
+CLAIM_AT_ONCE = 100
+
+
+class Recovery:
+    """The two loops beside the requests. `max_in_flight` bounds what this process recovers at once."""
+
+    def __init__(
+        self,
+        log: SagaLog,
+        runner: SagaRunner,
+        definitions: Definitions,
+        lease: Lease,
+        *,
+        clock: SystemClock,
+        new_owner: Callable[[], str],
+        poll_seconds: float,
+        max_in_flight: int,
+    ) -> None:
+        self._log = log
+        self._runner = runner
+        self._definitions = definitions
+        self._lease = lease
+        self._clock = clock
+        self._new_owner = new_owner
+        self._poll_seconds = poll_seconds
+        self._max_in_flight = max_in_flight
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def begin(self) -> None:
+        """Take the lease and begin both loops. Raise `LogUnavailable` where the database is away."""
+        await self.renew()
+        self._tasks = [asyncio.create_task(self._keep_lease()), asyncio.create_task(self._keep_claiming())]
+
+    async def stop_claiming(self) -> None:
+        """Take over nothing more."""
+        await _cancel(self._tasks[1:])
+
+    async def end(self) -> None:
+        """Stop both loops and end the lease, so that others take over at once what is left."""
+        await _cancel(self._tasks)
+        self._lease.lost()
+        with contextlib.suppress(LogError):
+            await self._log.release(self._lease.owner)
+
+    async def renew(self) -> None:
+        """Renew the lease once; where it has lapsed, drop everything and come back as a new owner."""
+        if self._lease.lapsed:
+            await self._be_reborn()
+        asked_at = self._clock.monotonic()
+        try:
+            now = await self._log.renew(self._lease.owner, seconds=self._lease.seconds)
+        except LeaseLost:
+            await self._be_reborn()
+            return
+        self._clock.set_right(now)
+        self._lease.renewed(asked_at)
+
+    async def claim(self) -> int:
+        """Take over once what is due, as far as there is room; return how many sagas."""
+        room = min(CLAIM_AT_ONCE, self._max_in_flight - self._runner.resumed_in_flight)
+        if room < 1 or not self._lease.held:
+            return 0
+        claimed = await self._log.claim(
+            owner=self._lease.owner, definitions=self._definitions.keys(), limit=room
+        )
+        for stored in claimed:
+            await self._resume(stored)
+        if claimed:
+            _logger.info("took over %d sagas", len(claimed))
+        return len(claimed)
+
+    async def _resume(self, stored: StoredSaga) -> None:
+        """One saga whose log can't be read mustn't hold back the others; it comes again, till it is poison."""
+        try:
+            self._runner.resume(stored)
+        except SagaError:
+            _logger.exception("saga %s can't be gone on with", stored.saga.id)
+            until = self._clock.now() + timedelta(seconds=self._lease.seconds)
+            await self._log.abandon(stored.saga.id, epoch=stored.epoch, until=until)
+
+    async def _be_reborn(self) -> None:
+        _logger.warning("the lease has lapsed: dropping what was under way, to take it over anew")
+        self._lease.lost()
+        await self._runner.drop()
+        self._lease.reborn(self._new_owner())
+
+    async def _keep_lease(self) -> None:
+        pause = self._lease.seconds / RENEWALS_PER_LEASE
+        while True:
+            try:
+                await asyncio.wait_for(self.renew(), timeout=self._lease.seconds)
+            except (LogUnavailable, TimeoutError) as error:
+                _logger.warning("the lease could not be renewed: %s", error)
+                await asyncio.sleep(min(pause, 0.5))
+                continue
+            except Exception:
+                _logger.exception("renewing the lease broke down")
+            await asyncio.sleep(pause)
+
+    async def _keep_claiming(self) -> None:
+        while True:
+            try:
+                claimed = await self.claim()
+            except LogUnavailable as error:
+                _logger.warning("nothing could be taken over: %s", error)
+                claimed = 0
+            except Exception:
+                _logger.exception("taking over broke down")
+                claimed = 0
+            if claimed < CLAIM_AT_ONCE:
+                await asyncio.sleep(self._poll_seconds)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

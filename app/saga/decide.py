@@ -1,0 +1,223 @@
+"""What to do next, and what an answer means: pure functions of the definition, the state and the time.
+
+The orchestrator asks `decide`, acts, and records what `after_execute` or `after_compensate` make of
+the answer. First execution, recovery and an operator's retry all go through here.
+
+A step that is accepted now and settled later will be one more `Wait` here, woken by a signal; a key
+older than the provider's window will be one more action, a look-up instead of another send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.saga.definition import SagaDefinition, StepDefinition
+from app.saga.errors import FailureKind, StepError, StepRejected, StepUnavailable
+from app.saga.events import EventType, SagaEvent
+from app.saga.retry import Jitter
+from app.saga.state import AT_REST, SagaState, SagaStatus, StepStatus
+from app.saga.step import JSON
+
+POISON_AFTER = 5
+"""A saga whose owner died this often without any progress is parked for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Execute:
+    """Send the step's action; `attempt` counts from 1."""
+
+    step: StepDefinition
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compensate:
+    """Send the step's compensation; `attempt` counts from 1."""
+
+    step: StepDefinition
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """Nothing is due before that time."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """Nothing is to be sent: the saga goes on with this event."""
+
+    event: SagaEvent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rest:
+    """The saga is finished, or waits for a person."""
+
+
+Decision = Execute | Compensate | Wait | Record | Rest
+
+
+def decide(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
+    """Return what is due at `now`."""
+    if state.status in AT_REST:
+        return Rest()
+    if state.recoveries >= POISON_AFTER:
+        return Record(event=_attend(state, now, _POISONED))
+    if state.status is SagaStatus.RUNNING:
+        return _forward(definition, state, now)
+    return _backward(definition, state, now)
+
+
+def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
+    step = state.current
+    if step is None:
+        return Record(event=_event(state, now, EventType.SAGA_COMPLETED))
+    if step.status is not StepStatus.RUNNING:
+        return Record(event=_attend(state, now))
+    started_at = state.started_at or now
+    deadline = started_at + timedelta(seconds=definition.deadline)
+    bounded = not state.past_pivot
+    if bounded and now >= deadline:
+        given_up = EventType.STEP_UNKNOWN if step.maybe else EventType.STEP_FAILED
+        return Record(
+            event=_event(state, now, given_up, step=step.name, attempt=step.attempts, error=_DEADLINE)
+        )
+    if step.retry_at is not None and now < step.retry_at:
+        return Wait(until=min(step.retry_at, deadline) if bounded else step.retry_at)
+    return Execute(step=_defined(definition, step.name), attempt=step.attempts + 1)
+
+
+def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
+    step = state.undoing
+    if step is None:
+        failed = any(s.status is StepStatus.COMPENSATION_FAILED for s in state.steps)
+        return Record(
+            event=_attend(state, now) if failed else _event(state, now, EventType.SAGA_COMPENSATED)
+        )
+    attempts, retry_at = (
+        (step.compensation.attempts, step.compensation.retry_at) if step.compensation else (0, None)
+    )
+    if retry_at is not None and now < retry_at:
+        return Wait(until=retry_at)
+    return Compensate(step=_defined(definition, step.name), attempt=attempts + 1)
+
+
+def after_execute(
+    action: Execute,
+    state: SagaState,
+    answer: dict[str, JSON] | StepError,
+    *,
+    now: datetime,
+    duration_ms: float,
+    jitter: Jitter,
+) -> SagaEvent:
+    """Return the event that a step's answer makes.
+
+    A definite no after an attempt of unknown outcome is not certain any more: that attempt may still
+    be on its way. So the step counts as unknown, and its compensation closes it.
+    """
+    name, attempt = action.step.name, action.attempt
+    timed: dict[str, JSON] = {"duration_ms": duration_ms}
+    if not isinstance(answer, StepError):
+        return _event(
+            state, now, EventType.STEP_SUCCEEDED, step=name, attempt=attempt, result=answer, **timed
+        )
+    unknown = not isinstance(answer, StepRejected | StepUnavailable)
+    error = _error(answer)
+    if isinstance(answer, StepRejected) or attempt >= action.step.policy.attempts:
+        maybe = unknown or state.step(name).maybe
+        given_up = EventType.STEP_UNKNOWN if maybe else EventType.STEP_FAILED
+        return _event(state, now, given_up, step=name, attempt=attempt, error=error, **timed)
+    pause = action.step.policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+    return _event(
+        state,
+        now,
+        EventType.STEP_RETRIED,
+        step=name,
+        attempt=attempt,
+        error=error,
+        outcome="unknown" if unknown else "unavailable",
+        next_action_at=_text(now + timedelta(seconds=pause)),
+        **timed,
+    )
+
+
+def after_compensate(
+    action: Compensate,
+    state: SagaState,
+    answer: dict[str, JSON] | StepError,
+    *,
+    now: datetime,
+    duration_ms: float,
+    jitter: Jitter,
+) -> SagaEvent:
+    """Return the event that a compensation's answer makes."""
+    name, attempt = action.step.name, action.attempt
+    timed: dict[str, JSON] = {"duration_ms": duration_ms}
+    if not isinstance(answer, StepError):
+        return _event(
+            state, now, EventType.STEP_COMPENSATED, step=name, attempt=attempt, result=answer, **timed
+        )
+    error = _error(answer)
+    policy = action.step.compensation
+    if isinstance(answer, StepRejected) or attempt >= policy.attempts:
+        return _event(
+            state, now, EventType.COMPENSATION_FAILED, step=name, attempt=attempt, error=error, **timed
+        )
+    pause = policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+    return _event(
+        state,
+        now,
+        EventType.COMPENSATION_RETRIED,
+        step=name,
+        attempt=attempt,
+        error=error,
+        next_action_at=_text(now + timedelta(seconds=pause)),
+        **timed,
+    )
+
+
+_DEADLINE: dict[str, JSON] = {
+    "code": "deadline_exceeded",
+    "message": "The whole checkout took longer than its deadline.",
+    "kind": FailureKind.DEADLINE.value,
+}
+_POISONED: dict[str, JSON] = {
+    "code": "poisoned",
+    "message": f"The process running this saga died {POISON_AFTER} times without progress.",
+    "kind": FailureKind.POISONED.value,
+}
+
+
+def _attend(state: SagaState, now: datetime, error: dict[str, JSON] | None = None) -> SagaEvent:
+    extra: dict[str, JSON] = {"error": error} if error else {}
+    return _event(state, now, EventType.SAGA_NEEDS_ATTENTION, **extra)
+
+
+def _event(
+    state: SagaState,
+    now: datetime,
+    event: EventType,
+    *,
+    step: str | None = None,
+    attempt: int | None = None,
+    **data: JSON,
+) -> SagaEvent:
+    at = max(now, state.updated_at) if state.updated_at else now
+    return SagaEvent(seq=state.seq + 1, at=at, type=event, step=step, attempt=attempt, data=data)
+
+
+def _error(error: StepError) -> dict[str, JSON]:
+    return {"code": error.code, "message": str(error), "kind": error.kind.value}
+
+
+def _defined(definition: SagaDefinition, name: str) -> StepDefinition:
+    return next(step for step in definition if step.name == name)
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,59 @@
+"""The lease of this process: while it holds, nobody else moves the sagas that it owns.
+
+A lease belongs to a process, not to each saga, so keeping it costs the same at any load. It is
+granted on the log's clock and watched here on the monotonic clock, counted from before the request
+for it was sent, so that it is never believed longer than it was granted.
+
+A lapse is a death: the process drops what it was doing and comes back as a new owner.
+"""
+
+from __future__ import annotations
+
+from app.saga.clock import Clock
+from app.saga.errors import LeaseLost
+
+
+class Lease:
+    """Whether this process may act, and as whom."""
+
+    def __init__(self, clock: Clock, owner: str, seconds: float) -> None:
+        self.owner = owner
+        self.seconds = seconds
+        self._clock = clock
+        self._until = float("-inf")
+        self._granted = False
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it was held once and isn't any more."""
+        return self._granted and not self.held
+
+    @property
+    def seconds_left(self) -> float:
+        """How long it holds unless it is renewed; 0 where it doesn't."""
+        return max(0.0, self._until - self._clock.monotonic())
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease has not lapsed yet."""
+        return self._clock.monotonic() < self._until
+
+    def check(self) -> None:
+        """Raise `LeaseLost` where it has lapsed. Asked right before every call to the outside."""
+        if not self.held:
+            raise LeaseLost
+
+    def renewed(self, asked_at: float) -> None:
+        """Note that a request for it, sent at `asked_at` on the monotonic clock, was granted."""
+        self._granted = True
+        self._until = max(self._until, asked_at + self.seconds)
+
+    def lost(self) -> None:
+        """End it here, for this owner for good."""
+        self._until = float("-inf")
+
+    def reborn(self, owner: str) -> None:
+        """Come back as a new owner, which has to ask for a lease of its own."""
+        self.owner = owner
+        self._until = float("-inf")
+        self._granted = False

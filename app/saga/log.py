@@ -1,0 +1,188 @@
+"""The saga log: the port to whatever remembers. One contract suite holds for every implementation.
+
+    replica A  append(epoch 1, seq 4) ───────────────▶ stored
+    replica A  stops (SIGSTOP), its lease lapses
+    replica B  claim ──▶ epoch 2, seq 5 saga_recovered
+    replica A  wakes, append(epoch 1, seq 5) ────────▶ SagaFenced: it stops, nothing changed
+
+Fencing (Kleppmann, "How to do distributed locking", 2016): an append carries the epoch under which
+its writer owns the saga and the sequence numbers that it expects to be free, and both are checked
+in the transaction that stores it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from app.saga.errors import LogRefused
+from app.saga.events import EventType, SagaEvent
+from app.saga.state import SagaStatus
+from app.saga.step import JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewSaga:
+    """What a saga is, from its start on and for ever.
+
+    `input` is a JSON object; its members are the first of the context. Within a `caller`, an
+    `idempotency_key` belongs to one saga, and an `order_id` to one that is not compensated.
+    `fingerprint` tells whether a repeated key came with the same request.
+    """
+
+    id: str
+    definition: str
+    version: int
+    input: dict[str, JSON] = field(default_factory=dict)
+    caller: str = ""
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+    order_id: str | None = None
+    customer_id: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredSaga:
+    """A saga with its log, as read. `epoch` is its current owner's.
+
+    `lease_expires_at` says when the owner's lease ends, where it has an owner.
+    """
+
+    saga: NewSaga
+    status: SagaStatus
+    epoch: int
+    events: tuple[SagaEvent, ...]
+    lease_expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """The saga is durable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyTaken:
+    """Another saga has this idempotency key; nothing was stored."""
+
+    saga_id: str
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderTaken:
+    """Another saga that is not compensated has this order; nothing was stored."""
+
+    saga_id: str
+    status: SagaStatus
+
+
+StartResult = Started | KeyTaken | OrderTaken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowChange:
+    """What an append changes about the saga itself, in the same transaction as its events.
+
+    `park` gives the saga back: nobody owns it until `next_action_at`, when any replica may claim it.
+    """
+
+    status: SagaStatus
+    next_action_at: datetime | None
+    finished_at: datetime | None = None
+    park: bool = False
+
+
+def check_start(saga: NewSaga, event: SagaEvent) -> None:
+    """Raise `LogRefused` for a start that no log takes."""
+    texts = (saga.caller, saga.idempotency_key, saga.order_id, saga.customer_id, saga.request_id)
+    for text in texts:
+        if text is not None and not _storable(text):
+            raise LogRefused("A text with NUL or a lone surrogate can't be stored.")
+    if event.seq != 1:
+        raise LogRefused("A saga's first event has seq 1.")
+    encode(saga.input)
+    encode(event.data)
+
+
+def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
+    """Raise `LogRefused` for an append that no log takes."""
+    if not events or [e.seq for e in events] != list(range(events[0].seq, events[0].seq + len(events))):
+        raise LogRefused("Give at least one event, with consecutive seq.")
+    if len(events) > 1 and change is None:
+        raise LogRefused("Several events are one append only together with a change of the saga.")
+    for event in events:
+        encode(event.data)
+
+
+def encode(value: Mapping[str, JSON]) -> str:
+    """Return it as JSON text in ASCII; raise `LogRefused` for what isn't JSON (NaN, a set, a cycle)."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LogRefused(f"Only JSON can be stored: {type(error).__name__}.") from None
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def recovered(seq: int, last_at: datetime, now: datetime) -> SagaEvent:
+    """Return the event that a takeover writes, as number `seq`, after an event at `last_at`."""
+    return SagaEvent(seq=seq, at=max(now, last_at), type=EventType.SAGA_RECOVERED)
+
+
+LOST = "lost"
+"""The owner of a saga that was abandoned: nobody's name, so never alive."""
+
+
+class SagaLog(Protocol):
+    """What the core asks of storage. Every method may raise `LogUnavailable`."""
+
+    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
+        """Store a saga with its first event, owned by `owner` under epoch 1, or say whose it is already.
+
+        Raise `LogRefused` for what can never be stored.
+        """
+
+    async def append(
+        self,
+        saga_id: str,
+        *,
+        epoch: int,
+        events: Sequence[SagaEvent],
+        change: RowChange | None = None,
+    ) -> None:
+        """Store events with consecutive `seq`, all or none; return once they are durable.
+
+        Raise `SagaFenced` where `epoch` is not the saga's any more or a `seq` is taken by another
+        owner, `LogRefused` for what can never be stored. More than one event goes only with a
+        `change`. A cancelled caller doesn't cancel the write, and the same append twice is stored once.
+        """
+
+    async def load(self, saga_id: str) -> StoredSaga | None:
+        """Return a saga as it is durable now, or None where there is none."""
+
+    async def claim(
+        self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+    ) -> list[StoredSaga]:
+        """Take over at most `limit` unfinished sagas that are due and have no living owner, oldest first.
+
+        Each gets a new epoch; one whose owner died also gets a `saga_recovered` event, in the same
+        transaction.
+        """
+
+    async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
+        """Give up a saga that this owner can't go on with; from `until` on it is claimed as a dead owner's."""
+
+    async def renew(self, owner: str, *, seconds: float) -> datetime:
+        """Make the owner's lease last `seconds` from now, on the log's own clock; return that clock's time.
+
+        Raise `LeaseLost` where it had lapsed already: others may own its sagas by now.
+        """
+
+    async def release(self, owner: str) -> None:
+        """End the owner's lease now, so that others take its sagas over."""

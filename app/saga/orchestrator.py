@@ -1,0 +1,175 @@
+"""The orchestrator: decide, do, append; again, until the saga rests.
+
+    decide(definition, state, now) ──▶ Execute / Compensate ──▶ the step asks its service
+          ▲                                                          │ answer
+          └── state = apply(state, event) ◀── log.append(event) ◀────┘
+
+There is one durable point at each boundary, not two: "step k succeeded" is its result and also the
+intent of step k+1, so a saga of three steps needs four commits. Recovery is this same loop on what
+the log holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from app.saga.clock import Clock, SystemClock
+from app.saga.decide import Compensate, Execute, Record, Rest, Wait, after_compensate, after_execute, decide
+from app.saga.definition import SagaDefinition, StepDefinition
+from app.saga.errors import FailureKind, LogError, StepError, StepOutcomeUnknown
+from app.saga.events import EventType, Observer, SagaEvent
+from app.saga.lease import Lease
+from app.saga.log import NewSaga, RowChange, SagaLog, Started, StartResult
+from app.saga.memory_log import MemoryLog
+from app.saga.retry import Jitter
+from app.saga.run import SagaRun
+from app.saga.state import AT_REST, SagaState, apply
+from app.saga.step import JSON, Context, SagaStep
+
+
+class SagaOrchestrator:
+    """Runs sagas to their end over a log.
+
+    `lease` tells whether this process may act; without one it may always. A pause longer than
+    `park_after` seconds isn't waited for in memory: the saga is given back until it is due.
+    """
+
+    def __init__(
+        self,
+        definition: SagaDefinition | Iterable[SagaStep],
+        log: SagaLog | None = None,
+        *,
+        clock: Clock | None = None,
+        lease: Lease | None = None,
+        jitter: Jitter = random.random,
+        park_after: float = float("inf"),
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """`definition` may be the bare steps in their order; without a log the saga lives in memory."""
+        if not isinstance(definition, SagaDefinition):
+            definition = _of(definition)
+        self.definition = definition.validated()
+        self._clock = clock or SystemClock()
+        self._log = log or MemoryLog(self._clock)
+        self._lease = lease
+        self._jitter = jitter
+        self._park_after = park_after
+        self._observers = observers
+
+    async def execute(self, context: Context, *, saga_id: str) -> SagaState:
+        """Run a new saga on `context` to its end and return how it ended.
+
+        The steps' results are put into `context` under the steps' names. Raise `LogError` where the
+        log has that saga already.
+        """
+        new = NewSaga(
+            id=saga_id,
+            definition=self.definition.name,
+            version=self.definition.version,
+            input=dict(context),
+        )
+        run = SagaRun(new, self.definition)
+        if not isinstance(await self.start(run), Started):
+            raise LogError(f"Saga {saga_id} has been started already.")
+        await self.run(run)
+        context.update(run.results())
+        return run.state
+
+    async def start(self, run: SagaRun) -> StartResult:
+        """Make a new saga durable, before anything is sent; return what the log says to it."""
+        event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
+        owner = self._lease.owner if self._lease else "local"
+        result = await self._log.start(run.saga, event, owner=owner)
+        if isinstance(result, Started):
+            self._note(run, apply(run.state, event), [event])
+        return result
+
+    async def run(self, run: SagaRun) -> None:
+        """Move the saga until it rests, is parked, or isn't ours any more.
+
+        Raise `SagaFenced` or `LeaseLost` where another process may have it; the log tells how it stands.
+        """
+        while not run.parked:
+            match decide(run.definition, run.state, self._clock.now()):
+                case Rest():
+                    return
+                case Wait(until=until):
+                    await self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
+                case Record(event=event):
+                    await self._append(run, event)
+                case Execute() | Compensate() as action:
+                    await self._append(run, await self._carry_out(run, action))
+
+    async def _carry_out(self, run: SagaRun, action: Execute | Compensate) -> SagaEvent:
+        """Send one action and return the event that its answer makes."""
+        if self._lease:
+            self._lease.check()
+        began = self._clock.monotonic()
+        answer = await _ask(action, run.context())
+        duration_ms = round((self._clock.monotonic() - began) * 1000, 3)
+        conclude = after_execute if isinstance(action, Execute) else after_compensate
+        return conclude(  # type: ignore[operator]  # each is given the action that it takes
+            action,
+            run.state,
+            answer,
+            now=self._clock.now(),
+            duration_ms=duration_ms,
+            jitter=self._jitter,
+        )
+
+    async def _append(self, run: SagaRun, event: SagaEvent) -> None:
+        """Make an event durable, together with all that follows from it without asking anybody."""
+        state, events = apply(run.state, event), [event]
+        now = self._clock.now()
+        while isinstance(following := decide(run.definition, state, now), Record):
+            state = apply(state, following.event)
+            events.append(following.event)
+        park = isinstance(following, Wait) and following.until - now > timedelta(seconds=self._park_after)
+        change = None
+        if park or state.status is not run.state.status:
+            due = following.until if isinstance(following, Wait) else now
+            change = RowChange(
+                status=state.status,
+                next_action_at=None if state.status in AT_REST else due,
+                finished_at=state.finished_at,
+                park=park,
+            )
+        await self._log.append(run.saga.id, epoch=run.epoch, events=events, change=change)
+        run.parked = park
+        self._note(run, state, events)
+
+    def _note(self, run: SagaRun, state: SagaState, events: list[SagaEvent]) -> None:
+        run.advance(state, events)
+        for event in events:
+            for observer in self._observers:
+                with contextlib.suppress(Exception):
+                    observer(run.saga.id, event)
+
+
+async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON] | StepError:
+    """Ask the step and return its answer; anything unforeseen is an unknown outcome."""
+    step = action.step
+    policy = step.policy if isinstance(action, Execute) else step.compensation
+    ask = step.step.execute if isinstance(action, Execute) else step.step.compensate
+    try:
+        async with asyncio.timeout(policy.timeout):
+            answer = dict(await ask(context) or {})
+        json.dumps(answer, allow_nan=False)
+    except StepError as error:
+        return error
+    except TimeoutError:
+        return StepOutcomeUnknown(
+            f"No answer within {policy.timeout:g} s.", code="timeout", kind=FailureKind.TIMEOUT
+        )
+    except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
+        return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
+    return answer
+
+
+def _of(steps: Iterable[SagaStep]) -> SagaDefinition:
+    return SagaDefinition(name="saga", steps=tuple(StepDefinition(step=step) for step in steps))

@@ -1,0 +1,29 @@
+"""Reading many sagas: the port that a list or a search asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.saga.log import StoredSaga
+from app.saga.state import SagaStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SagaFilter:
+    """Which sagas to list; None leaves a member out. Times are aware; bounds are exclusive."""
+
+    caller: str = ""
+    status: SagaStatus | None = None
+    order_id: str | None = None
+    customer_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class SagaQueries(Protocol):
+    """Reading many sagas; the log itself reads one."""
+
+    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
+        """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`."""

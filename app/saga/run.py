@@ -1,0 +1,53 @@
+"""A saga in this process's hands."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.saga.definition import SagaDefinition
+from app.saga.events import SagaEvent
+from app.saga.log import NewSaga, StoredSaga
+from app.saga.state import SagaState, fold, initial
+from app.saga.step import JSON, Context
+
+
+class SagaRun:
+    """What this process knows of a saga that it runs: always exactly what is durable.
+
+    `parked` says that it has been given back to the log until it is due again.
+    """
+
+    def __init__(self, saga: NewSaga, definition: SagaDefinition, *, epoch: int = 1) -> None:
+        self.saga = saga
+        self.definition = definition
+        self.epoch = epoch
+        self.state: SagaState = initial(definition)
+        self.events: list[SagaEvent] = []
+        self.parked = False
+        self._changed = asyncio.Event()
+
+    @classmethod
+    def of(cls, stored: StoredSaga, definition: SagaDefinition) -> SagaRun:
+        """Return the run that goes on from what the log holds."""
+        run = cls(stored.saga, definition, epoch=stored.epoch)
+        run.advance(fold(definition, stored.events), list(stored.events))
+        return run
+
+    def advance(self, state: SagaState, events: list[SagaEvent]) -> None:
+        """Note events that have become durable, and tell those who wait for a change."""
+        self.state = state
+        self.events.extend(events)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        """Return when the next event has become durable."""
+        await self._changed.wait()
+
+    def results(self) -> dict[str, JSON]:
+        """Return each succeeded step's result under the step's name."""
+        return {step.name: dict(step.result) for step in self.state.steps if step.result is not None}
+
+    def context(self) -> Context:
+        """Return the steps' shared context, made anew: what a step writes into it isn't kept."""
+        return {**self.saga.input, "saga_id": self.saga.id, **self.results()}

@@ -1,0 +1,150 @@
+"""The sagas that this process runs, each in a task of its own, not of the request that began it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from app.saga.clock import Clock
+from app.saga.definition import Definitions
+from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
+from app.saga.log import NewSaga, SagaLog, StartResult, StoredSaga, Started
+from app.saga.orchestrator import SagaOrchestrator
+from app.saga.run import SagaRun
+from app.saga.state import AT_REST
+
+_logger = logging.getLogger(__name__)
+
+AFTER_CRASH_SECONDS = 1.0
+"""How long a saga whose loop broke down rests before any replica takes it over."""
+
+
+class RunningSaga:
+    """A saga's task. `started` resolves with the log's answer, `done` when this process is through with it."""
+
+    def __init__(self, run: SagaRun, *, resumed: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        self.run = run
+        self.resumed = resumed
+        self.started: asyncio.Future[StartResult] = loop.create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.started.add_done_callback(_retrieve)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the saga is finished or waits for a person."""
+        return self.run.state.status in AT_REST
+
+    async def wait_done(self, seconds: float) -> None:
+        """Return when this process is through with the saga, at the latest after `seconds`; never cancel it."""
+        await asyncio.wait({self.done}, timeout=seconds)
+
+
+def _retrieve(future: asyncio.Future[StartResult]) -> None:
+    """Nobody need be waiting for it: a request may have gone."""
+    if not future.cancelled():
+        future.exception()
+
+
+class SagaRunner:
+    """Starts, resumes and counts sagas; knows those that run here."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        log: SagaLog,
+        orchestrator: SagaOrchestrator,
+        *,
+        clock: Clock,
+    ) -> None:
+        self._definitions = definitions
+        self._log = log
+        self._orchestrator = orchestrator
+        self._clock = clock
+        self._running: dict[str, RunningSaga] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many sagas this process has in hand."""
+        return len(self._running)
+
+    @property
+    def resumed_in_flight(self) -> int:
+        """How many of them were taken over."""
+        return sum(1 for running in self._running.values() if running.resumed)
+
+    def get(self, saga_id: str) -> RunningSaga | None:
+        """Return a saga that runs here and is durable, or None."""
+        running = self._running.get(saga_id)
+        return running if running is not None and running.run.events else None
+
+    def launch(self, saga: NewSaga) -> RunningSaga:
+        """Start a new saga in a task of its own. Raise `DefinitionUnknown` for one that can't be run here."""
+        running = RunningSaga(SagaRun(saga, self._definitions.get(saga.definition, saga.version)))
+        self._spawn(running, new=True)
+        return running
+
+    def resume(self, stored: StoredSaga) -> RunningSaga:
+        """Go on with a saga that this process has claimed."""
+        definition = self._definitions.get(stored.saga.definition, stored.saga.version)
+        running = RunningSaga(SagaRun.of(stored, definition), resumed=True)
+        running.started.set_result(Started())
+        self._spawn(running, new=False)
+        return running
+
+    async def drain(self, seconds: float) -> None:
+        """Let what runs here finish for at most `seconds`, then stop the rest where it is."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        await self.drop()
+
+    async def drop(self) -> None:
+        """Stop everything that runs here, where it is: the log has all that others need to go on."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, running: RunningSaga, *, new: bool) -> None:
+        self._running[running.run.saga.id] = running
+        task = asyncio.create_task(self._live(running, new=new))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _live(self, running: RunningSaga, *, new: bool) -> None:
+        run = running.run
+        try:
+            if new:
+                result = await self._orchestrator.start(run)
+                running.started.set_result(result)
+                if not isinstance(result, Started):
+                    return
+            await self._orchestrator.run(run)
+        except (SagaFenced, LeaseLost):
+            _logger.warning("saga %s is not ours any more", run.saga.id)
+        except LogError as error:
+            if running.started.done():
+                await self._abandon(run)
+            else:
+                running.started.set_exception(error)
+        except Exception:
+            _logger.exception("the loop of saga %s broke down", run.saga.id)
+            await self._abandon(run)
+        finally:
+            if self._running.get(run.saga.id) is running:
+                del self._running[run.saga.id]
+            if not running.started.done():
+                running.started.set_exception(
+                    LogUnavailable("The process stopped before the log had answered.", stored=None)
+                )
+            if not running.done.done():
+                running.done.set_result(None)
+
+    async def _abandon(self, run: SagaRun) -> None:
+        until = self._clock.now() + timedelta(seconds=AFTER_CRASH_SECONDS)
+        try:
+            await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
+        except LogError:
+            _logger.exception("saga %s could not be given up; a restart frees it", run.saga.id)

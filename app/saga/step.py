@@ -1,0 +1,39 @@
+"""A step: one action in somebody else's system, with the compensation that undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+JSON = Any
+"""A JSON value: None, bool, int, float, str, a list of them, or a dictionary of them by string."""
+
+Context = dict[str, JSON]
+"""What a saga's steps share: the input's members, `saga_id`, and each step's result under its name."""
+
+
+class StepKind(StrEnum):
+    """What can be done about a step once it has succeeded (Garcia-Molina & Salem 1987; Richardson)."""
+
+    COMPENSATABLE = "compensatable"  # can be undone
+    PIVOT = "pivot"  # once it has succeeded there is no way back
+    RETRIABLE = "retriable"  # after the pivot: tried until it succeeds
+
+
+@runtime_checkable
+class SagaStep(Protocol):
+    """What the orchestrator asks of a step. Both methods may be called again with the same context.
+
+    `execute` and `compensate` raise `StepRejected`, `StepUnavailable` or `StepOutcomeUnknown`;
+    anything else that they raise counts as an unknown outcome. They identify their work to the
+    outside by the saga and the step alone, never by an attempt, so that a repeat is recognised.
+    """
+
+    name: str
+
+    async def execute(self, context: Context) -> Mapping[str, JSON] | None:
+        """Do the work once, however often it is called; return what later steps and people need."""
+
+    async def compensate(self, context: Context) -> Mapping[str, JSON] | None:
+        """Undo it. Also succeed where nothing was done, and make a late `execute` come to nothing."""

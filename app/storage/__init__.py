@@ -1,0 +1,48 @@
+"""What remembers: the saga log on SQLite or PostgreSQL, its schema and its queries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.saga.clock import Clock
+from app.storage.engine import Database
+from app.storage.journal import Journal
+from app.storage.postgres_writer import PostgresWriter
+from app.storage.queries import SqlQueries
+from app.storage.sql_log import SqlLog
+from app.storage.sqlite_writer import SqliteWriter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """An open database: the log, the queries, and the pool that both read through."""
+
+    log: SqlLog
+    queries: SqlQueries
+    engine: AsyncEngine
+
+
+@asynccontextmanager
+async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage]:
+    """Open a migrated database; raise `LogUnavailable` where it can't be reached, `DatabaseUrlError`
+    for a URL of neither kind, `UnsafeDatabase` where its commits don't last.
+    """
+    database = Database(url)
+    engine, lease_engine = database.engine(pool_size=pool_size), database.engine(pool_size=1)
+    writer = PostgresWriter(database.connect_postgres) if database.is_postgres else SqliteWriter(database.connect_sqlite)
+    journal = Journal(writer)
+    try:
+        await journal.open()
+        log = SqlLog(engine, lease_engine, journal)
+        yield Storage(log=log, queries=SqlQueries(log), engine=engine)
+    finally:
+        await journal.close()
+        await engine.dispose()
+        await lease_engine.dispose()
+
+
+__all__ = ["Storage", "open_storage"]

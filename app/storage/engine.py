@@ -1,0 +1,143 @@
+"""Connections to either database, each set so that what it has committed stays, and asserted to be.
+
+SQLAlchemy's own defaults for SQLite lose updates silently (its driver begins transactions late);
+so here the driver begins none, and every write transaction is `BEGIN IMMEDIATE`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import asyncpg
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+CONNECT_SECONDS = 5.0
+BUSY_SECONDS = 10.0
+
+_POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+
+
+class DatabaseUrlError(ValueError):
+    """DATABASE_URL is neither SQLite's nor PostgreSQL's: write sqlite:///./file.db or postgresql://user:pw@host/db."""
+
+    def __init__(self) -> None:
+        super().__init__(type(self).__doc__)
+
+
+class UnsafeDatabase(RuntimeError):  # noqa: N818 (it describes the database)
+    """The database may forget what it has committed."""
+
+
+class Database:
+    """Where the saga log lives. Making one connects to nothing."""
+
+    def __init__(self, url: str) -> None:
+        """Raise `DatabaseUrlError` for a URL that names neither SQLite nor PostgreSQL."""
+        scheme = urlsplit(url).scheme
+        self.is_postgres = scheme in _POSTGRES_SCHEMES
+        if self.is_postgres:
+            self._dsn = urlunsplit(urlsplit(url)._replace(scheme="postgresql"))
+        elif scheme.partition("+")[0] == "sqlite":
+            try:
+                self.path = make_url(url).database or ":memory:"
+            except ArgumentError as error:
+                raise DatabaseUrlError from error
+            if self.path == ":memory:":
+                raise DatabaseUrlError
+        else:
+            raise DatabaseUrlError
+
+    def engine(self, *, pool_size: int = 8) -> AsyncEngine:
+        """Return a pool for reading, claiming and migrating; the journal has its own connection."""
+        if self.is_postgres:
+            return create_async_engine(
+                "postgresql+asyncpg://",
+                async_creator=self.connect_postgres,
+                pool_size=pool_size,
+                max_overflow=0,
+                pool_timeout=CONNECT_SECONDS,
+                pool_pre_ping=True,
+            )
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{self.path}",
+            pool_size=pool_size,
+            max_overflow=0,
+            connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+        )
+        _set_up_sqlite(engine.sync_engine)
+        return engine
+
+    def migration_engine(self) -> AsyncEngine:
+        """Return an engine that keeps no connection."""
+        if self.is_postgres:
+            return create_async_engine(
+                "postgresql+asyncpg://", async_creator=self.connect_postgres, poolclass=NullPool
+            )
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{self.path}",
+            poolclass=NullPool,
+            connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+        )
+        _set_up_sqlite(engine.sync_engine)
+        return engine
+
+    async def connect_postgres(self) -> asyncpg.Connection:
+        """Connect to PostgreSQL. Raise `UnsafeDatabase` where its commits don't wait for the disk.
+
+        Several hosts in the URL are tried in turn, for the one that takes writes: the primary.
+        """
+        options: dict[str, Any] = {}
+        if "target_session_attrs" not in dict(parse_qsl(urlsplit(self._dsn).query)):
+            options["target_session_attrs"] = "read-write"
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_SECONDS,
+            server_settings={"application_name": "checkout", "jit": "off", "timezone": "UTC"},
+            **options,
+        )
+        if await connection.fetchval("SHOW synchronous_commit") == "off":
+            await connection.close()
+            raise UnsafeDatabase("PostgreSQL has synchronous_commit off: set it to on, as money depends on it.")
+        return connection
+
+    def connect_sqlite(self) -> sqlite3.Connection:
+        """Connect to SQLite. Raise `UnsafeDatabase` where its commits don't wait for the disk."""
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+        )
+        _pragmas(connection.cursor())
+        return connection
+
+
+def _pragmas(cursor: Any) -> None:
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous")
+    mode, synchronous = cursor.fetchone()
+    cursor.close()
+    if mode != "wal" or synchronous < 2:  # noqa: PLR2004 (2 is FULL)
+        raise UnsafeDatabase("SQLite would not take journal_mode=WAL with synchronous=FULL: use a local disk.")
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi_connection: Any, _record: Any) -> None:
+        _pragmas(dbapi_connection.cursor())
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Return when the database has answered; raise what the driver raises."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))

@@ -1,0 +1,201 @@
+"""Group commit: every write of every saga in this process goes through one journal.
+
+    saga 1 ──┐            ┌────────────────────────────┐
+    saga 2 ──┼─▶ queue ──▶│ one transaction per batch  │──▶ each append's future resolves
+    saga 3 ──┘            └────────────────────────────┘
+                 while one batch is being committed, the next one gathers; there is no timer
+
+(Gray & Reuter, "Transaction Processing", 1993, ch. 9; DeWitt et al., SIGMOD 1984.)
+
+A write is idempotent: written again, it finds itself by `(saga_id, seq, epoch)` and counts as done.
+So whatever interrupts a batch, also a connection that breaks in its COMMIT, is answered the same
+way: connect again and write the same batch again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.saga.errors import LogRefused, LogUnavailable, SagaFenced
+from app.saga.events import SagaEvent
+from app.saga.log import NewSaga, RowChange, Started, StartResult
+
+_logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartEntry:
+    """A saga to be stored with its first event."""
+
+    saga: NewSaga
+    event: SagaEvent
+    owner: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppendEntry:
+    """Events to be appended, all or none, under the epoch in which their writer owns the saga."""
+
+    saga_id: str
+    epoch: int
+    events: Sequence[SagaEvent]
+    change: RowChange | None
+
+
+Entry = StartEntry | AppendEntry
+Result = StartResult | SagaFenced | LogRefused
+"""What became of an entry; for an append, `Started` stands for stored."""
+
+
+class Interrupted(Exception):  # noqa: N818 (not an error of the caller's: the journal's cue to try again)
+    """The batch may or may not have been stored: write it again."""
+
+
+class BadBatch(Exception):  # noqa: N818 (likewise: the cue to write its entries one by one)
+    """The database refused the batch for what is in it; nothing of it was stored."""
+
+
+class BatchWriter(Protocol):
+    """Writes a batch in one transaction. One implementation per database."""
+
+    async def open(self) -> None:
+        """Connect. Raise `Interrupted` where that can't be done now."""
+
+    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        """Store a batch and return each entry's result; None: it ran into another's change, write it again.
+
+        Raise `Interrupted` or `BadBatch`.
+        """
+
+    async def close(self) -> None:
+        """Disconnect; never raise."""
+
+
+class Journal:
+    """The one writer. `max_batch` bounds a transaction, `max_queue` what may wait for its turn."""
+
+    def __init__(self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000) -> None:
+        self._writer = writer
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._queue: deque[tuple[Entry, asyncio.Future[Result]]] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._interrupted = False
+
+    async def open(self) -> None:
+        """Connect and begin. Raise `LogUnavailable` where the database can't be reached."""
+        try:
+            await self._writer.open()
+        except Interrupted as error:
+            raise LogUnavailable(f"The database can't be reached: {error}") from error
+        self._task = asyncio.create_task(self._run())
+
+    async def write(self, entry: Entry) -> Result:
+        """Return once the entry is durable, or was answered otherwise. Cancelling doesn't cancel the write.
+
+        Raise `LogUnavailable` for a start while the database is known to be away, or the queue is
+        full; an append waits until the database is back, as nothing else can be done about it.
+        """
+        if self._task is None or self._task.done():
+            raise LogUnavailable("The journal is closed.", stored=False)
+        if isinstance(entry, StartEntry):
+            if self._interrupted:
+                raise LogUnavailable("The database is away.", stored=False)
+            if len(self._queue) >= self._max_queue:
+                raise LogUnavailable("Too much waits to be stored.", stored=False)
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.append((entry, future))
+        self._wake.set()
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Write what is queued if the database is there, then disconnect; the rest gets `LogUnavailable`."""
+        if self._task is not None:
+            while self._queue and not self._interrupted and not self._task.done():
+                await asyncio.sleep(0.01)
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        for _, future in self._queue:
+            _fail(future, LogUnavailable("The journal was closed.", stored=None))
+        self._queue.clear()
+        await self._writer.close()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            try:
+                await self._store(batch)
+            except BaseException:
+                for _, future in batch:
+                    _fail(future, LogUnavailable("The journal was closed.", stored=None))
+                raise
+
+    async def _store(self, batch: list[tuple[Entry, asyncio.Future[Result]]]) -> None:
+        """Write a batch until every entry of it has its result."""
+        try:
+            results = await self._write([entry for entry, _ in batch])
+        except BadBatch as error:
+            if len(batch) > 1:  # one bad entry mustn't take its neighbours along
+                for one in batch:
+                    await self._store([one])
+                return
+            _logger.error("an entry can't be stored: %s", error)  # noqa: TRY400 (the trace says no more)
+            results = [LogRefused("The database refuses what is in this entry.")]
+        again = []
+        for pair, result in zip(batch, results, strict=True):
+            if result is None:
+                again.append(pair)
+            elif not pair[1].done():
+                pair[1].set_result(result)
+        if again:
+            await self._store(again)
+
+    async def _write(self, entries: list[Entry]) -> list[Result | None]:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                results = await self._writer.write(entries)
+            except Interrupted as error:
+                if not self._interrupted:
+                    _logger.warning("the database is away, writing again until it is back: %s", error)
+                self._interrupted = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            else:
+                if self._interrupted:
+                    _logger.warning("the database is back")
+                self._interrupted = False
+                return results
+
+
+def _fail(future: asyncio.Future[Result], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # its waiter may have left
+
+
+__all__ = [
+    "AppendEntry",
+    "BadBatch",
+    "BatchWriter",
+    "Entry",
+    "Interrupted",
+    "Journal",
+    "Result",
+    "StartEntry",
+    "Started",
+]

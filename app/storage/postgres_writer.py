@@ -1,0 +1,261 @@
+"""Writes a batch to PostgreSQL: one statement, so one round trip and one commit, over asyncpg.
+
+Fencing, at READ COMMITTED: an append that changes its saga's row does so `WHERE epoch = …`, which
+waits for a claim under way and then sees its new epoch. An append that doesn't is one event; it
+looks at the epoch without a lock, and if a claim is committed in between, that claim has written
+its own event under the very seq, on which the primary key lets nobody else in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncpg
+
+from app.saga.errors import SagaFenced
+from app.saga.log import KeyTaken, OrderTaken, Started, encode
+from app.saga.state import AT_REST, SagaStatus
+from app.storage.engine import UnsafeDatabase
+from app.storage.journal import AppendEntry, BadBatch, Entry, Interrupted, Result, StartEntry
+
+T = TypeVar("T")
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+STATEMENT_SECONDS = 10.0
+"""After this long without an answer the connection counts as broken."""
+
+_WRITE = """
+WITH new AS (
+  INSERT INTO saga (id, status, order_id, customer_id, created_at, updated_at, next_action_at, owner,
+                    epoch, definition, version, caller, idempotency_key, fingerprint, request_id, input)
+  SELECT id, 'running', order_id, customer_id, at, at, at, owner,
+         1, definition, version, caller, idempotency_key, fingerprint, request_id, input::json
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::int[],
+              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
+    AS n(id, order_id, customer_id, at, owner, definition, version,
+         caller, idempotency_key, fingerprint, request_id, input)
+  ON CONFLICT DO NOTHING
+  RETURNING id
+), changed AS (
+  UPDATE saga SET status = c.status, updated_at = c.at, finished_at = c.finished_at,
+                  next_action_at = c.next_action_at, owner = CASE WHEN c.free THEN NULL ELSE saga.owner END
+  FROM unnest($13::uuid[], $14::int[], $15::text[], $16::timestamptz[], $17::timestamptz[],
+              $18::timestamptz[], $19::bool[], $20::int[])
+    AS c(id, epoch, status, at, finished_at, next_action_at, free, follows)
+  WHERE saga.id = c.id AND saga.epoch = c.epoch
+    AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows)
+    AND NOT EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows + 1)
+  RETURNING saga.id
+)
+INSERT INTO saga_log (saga_id, seq, epoch, at, event, step, attempt, data)
+SELECT e.saga_id, e.seq, e.epoch, e.at, e.event, e.step, e.attempt, e.data::json
+FROM unnest($21::uuid[], $22::int[], $23::int[], $24::timestamptz[], $25::text[], $26::text[], $27::int[],
+            $28::text[], $29::int[], $30::int[])
+  AS e(saga_id, seq, epoch, at, event, step, attempt, data, follows, kind)
+WHERE CASE e.kind
+  WHEN 0 THEN e.saga_id IN (SELECT id FROM new)
+  WHEN 1 THEN e.saga_id IN (SELECT id FROM changed)
+  ELSE EXISTS (SELECT FROM saga s WHERE s.id = e.saga_id AND s.epoch = e.epoch)
+         AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = e.saga_id AND l.seq = e.follows)
+END
+ON CONFLICT DO NOTHING
+RETURNING saga_id::text, seq
+"""
+
+_STANDING = """
+SELECT l.saga_id::text, l.seq, l.epoch
+FROM unnest($1::uuid[], $2::int[]) AS e(saga_id, seq) JOIN saga_log l USING (saga_id, seq)
+"""
+
+_BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
+_BY_ORDER = "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
+
+_BAD_CLASSES = ("22", "23")
+"""SQLSTATE classes (data exception, integrity violation) that blame the batch; all others blame the moment."""
+
+
+class PostgresWriter:
+    """One connection of its own; broken, it is made anew at the next write."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._connection: asyncpg.Connection | None = None
+        self._statement: Any = None
+
+    async def open(self) -> None:
+        await self._guarded(self._ready)
+
+    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        try:
+            return await self._guarded(lambda: self._write(batch))
+        except UnsafeDatabase as error:
+            raise Interrupted(str(error)) from error
+
+    async def close(self) -> None:
+        connection, self._connection, self._statement = self._connection, None, None
+        if connection is not None:
+            try:
+                await connection.close(timeout=1)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                connection.terminate()
+
+    async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        except (asyncpg.DataError, ValueError) as error:
+            raise BadBatch(type(error).__name__) from error
+        except asyncpg.PostgresError as error:
+            if (error.sqlstate or "")[:2] in _BAD_CLASSES:
+                raise BadBatch(type(error).__name__) from error
+            self._break()
+            raise Interrupted(f"{type(error).__name__}: {error}") from error
+        except (asyncpg.InterfaceError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            self._break()
+            raise Interrupted(f"{type(error).__name__}: {error}") from error
+
+    def _break(self) -> None:
+        connection, self._connection, self._statement = self._connection, None, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _ready(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            connection = await self._connect()
+            self._connection = connection
+            # The plan must stay with the indexes, also when made while the tables were small.
+            await connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+            self._statement = await connection.prepare(_WRITE)
+        return self._connection
+
+    async def _write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        connection = await self._ready()
+        starts = [entry for entry in batch if isinstance(entry, StartEntry)]
+        appends = [entry for entry in batch if isinstance(entry, AppendEntry)]
+        arguments = (
+            *_columns(12, [_start_row(entry) for entry in starts]),
+            *_columns(8, [row for entry in appends for row in _change_rows(entry)]),
+            *_columns(10, [row for entry in batch for row in _event_rows(entry)]),
+        )
+        rows = await self._statement.fetch(*arguments, timeout=STATEMENT_SECONDS)
+        stored = {(saga_id, seq) for saga_id, seq in rows}
+        results: list[Result | None] = []
+        missing = [e for e in batch if (_id(e), _seq(e)) not in stored]
+        found = await self._look_up(connection, missing) if missing else {}
+        for entry in batch:
+            key = (_id(entry), _seq(entry))
+            results.append(Started() if key in stored else found[key])
+        return results
+
+    async def _look_up(
+        self, connection: asyncpg.Connection, entries: list[Entry]
+    ) -> dict[tuple[str, int], Result | None]:
+        """Tell of entries that were not stored now whether they stood already, or who was there first."""
+        rows = await connection.fetch(
+            _STANDING, [_id(e) for e in entries], [_seq(e) for e in entries], timeout=STATEMENT_SECONDS
+        )
+        epochs = {(saga_id, seq): epoch for saga_id, seq, epoch in rows}
+        found: dict[tuple[str, int], Result | None] = {}
+        for entry in entries:
+            key = (_id(entry), _seq(entry))
+            if isinstance(entry, AppendEntry):
+                found[key] = Started() if epochs.get(key) == entry.epoch else SagaFenced()
+            elif key in epochs:
+                found[key] = Started()
+            else:
+                found[key] = await self._first_there(connection, entry)
+        return found
+
+    @staticmethod
+    async def _first_there(connection: asyncpg.Connection, entry: StartEntry) -> Result | None:
+        saga = entry.saga
+        if saga.idempotency_key is not None:
+            row = await connection.fetchrow(
+                _BY_KEY, saga.caller, saga.idempotency_key, timeout=STATEMENT_SECONDS
+            )
+            if row is not None:
+                return KeyTaken(saga_id=row[0], fingerprint=row[1])
+        if saga.order_id is not None:
+            row = await connection.fetchrow(
+                _BY_ORDER, saga.caller, saga.order_id, timeout=STATEMENT_SECONDS
+            )
+            if row is not None:
+                return OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
+        return None
+
+
+def _columns(width: int, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _id(entry: Entry) -> str:
+    return entry.saga.id if isinstance(entry, StartEntry) else entry.saga_id
+
+
+def _seq(entry: Entry) -> int:
+    return 1 if isinstance(entry, StartEntry) else entry.events[0].seq
+
+
+def _start_row(entry: StartEntry) -> tuple[Any, ...]:
+    saga = entry.saga
+    return (
+        saga.id,
+        saga.order_id,
+        saga.customer_id,
+        entry.event.at,
+        entry.owner,
+        saga.definition,
+        saga.version,
+        saga.caller,
+        saga.idempotency_key,
+        saga.fingerprint,
+        saga.request_id,
+        encode(saga.input),
+    )
+
+
+def _change_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
+    change = entry.change
+    if change is None:
+        return []
+    at: datetime = entry.events[-1].at
+    free = change.park or change.status in AT_REST
+    return [
+        (
+            entry.saga_id,
+            entry.epoch,
+            change.status.value,
+            at,
+            change.finished_at,
+            change.next_action_at,
+            free,
+            entry.events[0].seq - 1,
+        )
+    ]
+
+
+def _event_rows(entry: Entry) -> list[tuple[Any, ...]]:
+    """`kind` tells what lets an event in: 0 its saga's insert, 1 its saga's change, 2 the epoch alone."""
+    if isinstance(entry, StartEntry):
+        saga_id, epoch, events, kind = entry.saga.id, 1, [entry.event], 0
+    else:
+        saga_id, epoch, events = entry.saga_id, entry.epoch, list(entry.events)
+        kind = 2 if entry.change is None else 1
+    follows = events[0].seq - 1
+    return [
+        (
+            saga_id,
+            event.seq,
+            epoch,
+            event.at,
+            event.type.value,
+            event.step,
+            event.attempt,
+            encode(event.data),
+            follows,
+            kind,
+        )
+        for event in events
+    ]

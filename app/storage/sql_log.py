@@ -1,0 +1,270 @@
+"""The saga log on a database: writes through the journal, reads and claims through SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+from sqlalchemy import (
+    DateTime,
+    RowMapping,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.saga.errors import LeaseLost, LogRefused, LogUnavailable, SagaFenced
+from app.saga.events import EventType, SagaEvent
+from app.saga.log import (
+    LOST,
+    NewSaga,
+    RowChange,
+    StartResult,
+    StoredSaga,
+    check_append,
+    check_start,
+    recovered,
+)
+from app.saga.state import SagaStatus
+from app.storage.journal import AppendEntry, Journal, StartEntry
+from app.storage.tables import Instant, replica, saga, saga_log
+
+UNFINISHED = (SagaStatus.RUNNING.value, SagaStatus.COMPENSATING.value)
+
+FORGET_REPLICAS_AFTER = timedelta(days=1)
+
+
+class SqlLog:
+    """`SagaLog` over PostgreSQL or SQLite. `lease_engine` is apart, so that no load starves the lease."""
+
+    def __init__(self, engine: AsyncEngine, lease_engine: AsyncEngine, journal: Journal) -> None:
+        self._engine = engine
+        self._lease_engine = lease_engine
+        self._journal = journal
+        self._postgres = engine.dialect.name == "postgresql"
+
+    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
+        check_start(saga, event)
+        result = await self._journal.write(StartEntry(saga=saga, event=event, owner=owner))
+        if isinstance(result, SagaFenced | LogRefused):
+            raise result
+        return result
+
+    async def append(
+        self,
+        saga_id: str,
+        *,
+        epoch: int,
+        events: Sequence[SagaEvent],
+        change: RowChange | None = None,
+    ) -> None:
+        check_append(events, change)
+        result = await self._journal.write(
+            AppendEntry(saga_id=saga_id, epoch=epoch, events=tuple(events), change=change)
+        )
+        if isinstance(result, SagaFenced | LogRefused):
+            raise result
+
+    async def load(self, saga_id: str) -> StoredSaga | None:
+        async with self.reading() as connection:
+            stored = await read_sagas(connection, select_sagas().where(saga.c.id == saga_id))
+        return stored[0] if stored else None
+
+    async def claim(
+        self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+    ) -> list[StoredSaga]:
+        if not definitions or limit < 1:
+            return []
+        async with self._writing(self._engine) as connection:
+            now = await self._now(connection)
+            due = (await connection.execute(self._due(now, definitions, limit))).all()
+            if not due:
+                return []
+            ids = [row.id for row in due]
+            await connection.execute(
+                update(saga).where(saga.c.id.in_(ids)).values(owner=owner, epoch=saga.c.epoch + 1)
+            )
+            dead = [row.id for row in due if row.owner is not None]
+            if dead:
+                await self._mark_recovered(connection, dead, now)
+            stored = await read_sagas(connection, select_sagas().where(saga.c.id.in_(ids)))
+        by_id = {one.saga.id: one for one in stored}
+        return [by_id[saga_id] for saga_id in ids]
+
+    async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
+        async with self._writing(self._engine) as connection:
+            await connection.execute(
+                update(saga)
+                .where(saga.c.id == saga_id, saga.c.epoch == epoch, saga.c.status.in_(UNFINISHED))
+                .values(owner=LOST, next_action_at=until)
+            )
+
+    async def renew(self, owner: str, *, seconds: float) -> datetime:
+        async with self._writing(self._lease_engine) as connection:
+            now = await self._now(connection)
+            values = {"lease_expires_at": now + timedelta(seconds=seconds), "renewed_at": now}
+            dialect = postgresql if self._postgres else sqlite
+            granted = await connection.execute(
+                dialect.insert(replica)
+                .values(id=owner, **values)
+                .on_conflict_do_update(
+                    index_elements=[replica.c.id], set_=values, where=replica.c.lease_expires_at >= now
+                )
+                .returning(replica.c.id)
+            )
+            if granted.first() is None:
+                raise LeaseLost
+        return now
+
+    async def release(self, owner: str) -> None:
+        async with self._writing(self._lease_engine) as connection:
+            now = await self._now(connection)
+            await connection.execute(
+                delete(replica).where(
+                    or_(replica.c.id == owner, replica.c.lease_expires_at < now - FORGET_REPLICAS_AFTER)
+                )
+            )
+
+    def _due(self, now: datetime, definitions: Sequence[tuple[str, int]], limit: int) -> Select[Any]:
+        alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
+        return (
+            select(saga.c.id, saga.c.owner)
+            .where(
+                text("saga.status IN ('running', 'compensating')"),  # to the letter, for the partial index
+                saga.c.next_action_at <= now,
+                or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive)),
+                tuple_(saga.c.definition, saga.c.version).in_(list(definitions)),
+            )
+            .order_by(saga.c.next_action_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+
+    @staticmethod
+    async def _mark_recovered(connection: AsyncConnection, ids: Sequence[str], now: datetime) -> None:
+        """Write the takeover under the seq that the old owner would use next: so it can't any more."""
+        heads = (
+            await connection.execute(
+                select(
+                    saga_log.c.saga_id,
+                    func.max(saga_log.c.seq).label("seq"),
+                    func.max(saga_log.c.at, type_=Instant).label("at"),
+                    saga.c.epoch,
+                )
+                .join(saga, saga.c.id == saga_log.c.saga_id)
+                .where(saga_log.c.saga_id.in_(ids))
+                .group_by(saga_log.c.saga_id, saga.c.epoch)
+            )
+        ).all()
+        rows = []
+        for head in heads:
+            event = recovered(head.seq + 1, head.at, now)
+            rows.append(
+                {
+                    "saga_id": head.saga_id,
+                    "seq": event.seq,
+                    "epoch": head.epoch,
+                    "at": event.at,
+                    "event": event.type.value,
+                    "data": {},
+                }
+            )
+        await connection.execute(insert(saga_log), rows)
+
+    async def _now(self, connection: AsyncConnection) -> datetime:
+        """Return the database's own time: the one clock that every replica shares."""
+        if self._postgres:
+            now = (await connection.execute(select(func.clock_timestamp(type_=DateTime(True))))).scalar_one()
+            return now  # type: ignore[no-any-return]
+        sql = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'")
+        return datetime.fromisoformat((await connection.execute(sql)).scalar_one())
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read with; raise `LogUnavailable` for whatever goes wrong on it."""
+        async with translated(), self._engine.connect() as connection:
+            if self._postgres:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    @asynccontextmanager
+    async def _writing(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with translated(), engine.connect() as connection:
+            await connection.execution_options(writes=True)
+            async with connection.begin():
+                yield connection
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """The one seam where what a database driver raises becomes `LogUnavailable`."""
+    try:
+        yield
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise LogUnavailable(f"The database did not answer: {type(error).__name__}.", stored=None) from error
+
+
+def select_sagas() -> Select[Any]:
+    """Return the query of sagas with their owners' leases, to be narrowed."""
+    return select(saga, replica.c.lease_expires_at).join(
+        replica, and_(replica.c.id == saga.c.owner), isouter=True
+    )
+
+
+async def read_sagas(connection: AsyncConnection, query: Select[Any]) -> list[StoredSaga]:
+    """Return what a query made of `select_sagas` finds, in its order, each with its log."""
+    rows = (await connection.execute(query)).mappings().all()
+    if not rows:
+        return []
+    logs: dict[str, list[SagaEvent]] = {row["id"]: [] for row in rows}
+    events = await connection.execute(
+        select(saga_log).where(saga_log.c.saga_id.in_(list(logs))).order_by(saga_log.c.saga_id, saga_log.c.seq)
+    )
+    for event in events.mappings():
+        logs[event["saga_id"]].append(_event(event))
+    return [_stored(row, logs[row["id"]]) for row in rows]
+
+
+def _event(row: RowMapping) -> SagaEvent:
+    return SagaEvent(
+        seq=row["seq"],
+        at=row["at"],
+        type=EventType(row["event"]),
+        step=row["step"],
+        attempt=row["attempt"],
+        data=row["data"],
+    )
+
+
+def _stored(row: RowMapping, events: list[SagaEvent]) -> StoredSaga:
+    return StoredSaga(
+        saga=NewSaga(
+            id=row["id"],
+            definition=row["definition"],
+            version=row["version"],
+            input=row["input"],
+            caller=row["caller"],
+            idempotency_key=row["idempotency_key"],
+            fingerprint=row["fingerprint"],
+            order_id=row["order_id"],
+            customer_id=row["customer_id"],
+            request_id=row["request_id"],
+        ),
+        status=SagaStatus(row["status"]),
+        epoch=row["epoch"],
+        events=tuple(events),
+        lease_expires_at=row["lease_expires_at"],
+    )

@@ -1,0 +1,168 @@
+"""The tables. `saga` says what each is and who owns it, `saga_log` what happened, `replica` who lives.
+
+Columns stand in the order in which an operator who types `SELECT *` wants to read them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
+
+SCHEMA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+SagaId = String(36).with_variant(postgresql.UUID(as_uuid=False), "postgresql")
+"""A UUID in its canonical text form, as the API shows it, also in SQLite."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware time: `timestamptz` in PostgreSQL; in SQLite text of one width, so that text order is time order."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(sqlite.VARCHAR(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return instant_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return None if value is None else value.astimezone(UTC)
+
+
+def instant_text(at: datetime) -> str:
+    """Return a time as SQLite keeps it: RFC 3339, UTC, microseconds."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+_UNFINISHED = "status IN ('running', 'compensating')"
+_UNDONE = "status = 'compensated'"
+
+saga = Table(
+    "saga",
+    SCHEMA,
+    Column("id", SagaId, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("order_id", Text),
+    Column("customer_id", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("next_action_at", Instant),
+    Column("owner", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),
+    Column("request_id", Text),
+    Column("input", JSON, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint(
+        "status IN ('running', 'compensating', 'completed', 'compensated', 'needs_attention')",
+        name="status_known",
+    ),
+    CheckConstraint(
+        "(status IN ('completed', 'compensated')) = (finished_at IS NOT NULL)", name="final_is_finished"
+    ),
+    CheckConstraint(
+        "(status IN ('running', 'compensating')) = (next_action_at IS NOT NULL)",
+        name="unfinished_has_next_action",
+    ),
+    CheckConstraint("epoch >= 1", name="epoch_counts_from_one"),
+)
+Index(
+    "uq_saga_idempotency_key",
+    saga.c.caller,
+    saga.c.idempotency_key,
+    unique=True,
+    postgresql_where=text("idempotency_key IS NOT NULL"),
+    sqlite_where=text("idempotency_key IS NOT NULL"),
+)
+Index(
+    "uq_saga_order",
+    saga.c.caller,
+    saga.c.order_id,
+    unique=True,
+    postgresql_where=text("status <> 'compensated'"),
+    sqlite_where=text("status <> 'compensated'"),
+)
+Index(
+    "ix_saga_order_compensated",
+    saga.c.caller,
+    saga.c.order_id,
+    postgresql_where=text(_UNDONE),
+    sqlite_where=text(_UNDONE),
+)
+Index("ix_saga_customer", saga.c.caller, saga.c.customer_id, saga.c.id)
+Index(
+    "ix_saga_due",
+    saga.c.next_action_at,
+    postgresql_where=text(_UNFINISHED),
+    sqlite_where=text(_UNFINISHED),
+)
+Index(
+    "ix_saga_needs_attention",
+    saga.c.id,
+    postgresql_where=text("status = 'needs_attention'"),
+    sqlite_where=text("status = 'needs_attention'"),
+)
+
+saga_log = Table(
+    "saga_log",
+    SCHEMA,
+    # No foreign key: an append is written only where its saga's row says so (see the writers), and
+    # PostgreSQL would lock that row for each event.
+    Column("saga_id", SagaId, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("step", Text),
+    Column("attempt", Integer),
+    Column("data", JSON, nullable=False),
+    PrimaryKeyConstraint("saga_id", "seq"),
+    CheckConstraint("seq >= 1", name="seq_counts_from_one"),
+    sqlite_with_rowid=False,
+)
+
+replica = Table(
+    "replica",
+    SCHEMA,
+    Column("id", Text, nullable=False),
+    Column("lease_expires_at", Instant, nullable=False),
+    Column("renewed_at", Instant, nullable=False),
+    PrimaryKeyConstraint("id"),
+)
