@@ -142,7 +142,9 @@ class Checkout:
             running = self._runner.launch(new)
             await asyncio.wait({running.started}, timeout=patience)
             if not running.started.done():
-                raise LogUnavailable("The saga log has not answered in time.", stored=None)
+                raise LogUnavailable(
+                    "The saga log has not answered in time.", stored=None
+                )
             match running.started.result():
                 case Started():
                     return Placed(saga_id=new.id, replayed=False)
@@ -152,7 +154,9 @@ class Checkout:
                     return Placed(saga_id=saga_id, replayed=True)
                 case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
                     raise OrderAlreadyCheckedOut(saga_id)
-                case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
+                case OrderTaken(saga_id=saga_id, status=status) if (
+                    status is not SagaStatus.COMPENSATED
+                ):
                     raise OrderInCheckout(saga_id)
             # The order's other saga was compensated just now, so the way is free: again.
 
@@ -168,7 +172,9 @@ class Checkout:
             view = self._stored(stored)
         return view if view.saga.caller == caller else None
 
-    async def wait(self, saga_id: str, *, seconds: float, caller: str = "") -> SagaView | None:
+    async def wait(
+        self, saga_id: str, *, seconds: float, caller: str = ""
+    ) -> SagaView | None:
         """Return the saga once it rests, or as it stands after `seconds`, wherever it runs."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -189,7 +195,10 @@ class Checkout:
         self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20
     ) -> list[SagaView]:
         """Return at most `limit` sagas, newest first, with an id below `before`."""
-        return [self._stored(s) for s in await self._queries.list_sagas(wanted, before=before, limit=limit)]
+        return [
+            self._stored(s)
+            for s in await self._queries.list_sagas(wanted, before=before, limit=limit)
+        ]
 
     def plan(self) -> SagaDefinition:
         """Return the definition that a new checkout follows."""
@@ -205,7 +214,10 @@ class Checkout:
 
     @staticmethod
     def _view(
-        saga: NewSaga, state: SagaState, events: tuple[SagaEvent, ...], lease_until: datetime | None
+        saga: NewSaga,
+        state: SagaState,
+        events: tuple[SagaEvent, ...],
+        lease_until: datetime | None,
     ) -> SagaView:
         """While an action is under way, the next one after it is due at the latest when the lease ends."""
         due = None

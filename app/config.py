@@ -18,7 +18,9 @@ def _named(name: str) -> AliasChoices:
 class Settings(BaseSettings):
     """Every member is an environment variable: `CHECKOUT_` and its name, unless an alias says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True
+    )
 
     database_url: SecretStr = Field(
         SecretStr("sqlite:///./checkout.db"),
@@ -29,13 +31,18 @@ class Settings(BaseSettings):
         "auto",
         description="Bring the schema up to date at start; auto does so for SQLite alone.",
     )
-    database_pool_size: Count = Field(8, description="Connections for reading, besides the journal's and the lease's.")
+    database_pool_size: Count = Field(
+        8, description="Connections for reading, besides the journal's and the lease's."
+    )
     storage_patience_seconds: Seconds = Field(
-        10.0, description="How long a new checkout waits for the database before it is answered 503."
+        10.0,
+        description="How long a new checkout waits for the database before it is answered 503.",
     )
 
     payment_url: str = Field(
-        "", validation_alias=_named("PAYMENT_URL"), description="Base URL of the payment service; empty: the sandbox."
+        "",
+        validation_alias=_named("PAYMENT_URL"),
+        description="Base URL of the payment service; empty: the sandbox.",
     )
     inventory_url: str = Field(
         "",
@@ -43,58 +50,102 @@ class Settings(BaseSettings):
         description="Base URL of the inventory service; empty: the sandbox.",
     )
     shipping_url: str = Field(
-        "", validation_alias=_named("SHIPPING_URL"), description="Base URL of the shipping service; empty: the sandbox."
+        "",
+        validation_alias=_named("SHIPPING_URL"),
+        description="Base URL of the shipping service; empty: the sandbox.",
     )
-    payment_token: SecretStr | None = Field(None, description="Bearer token for the payment service.")
-    inventory_token: SecretStr | None = Field(None, description="Bearer token for the inventory service.")
-    shipping_token: SecretStr | None = Field(None, description="Bearer token for the shipping service.")
+    payment_token: SecretStr | None = Field(
+        None, description="Bearer token for the payment service."
+    )
+    inventory_token: SecretStr | None = Field(
+        None, description="Bearer token for the inventory service."
+    )
+    shipping_token: SecretStr | None = Field(
+        None, description="Bearer token for the shipping service."
+    )
     max_calls_per_service: Count = Field(
-        128, description="Calls under way at once to one service; a further one waits its turn."
+        128,
+        description="Calls under way at once to one service; a further one waits its turn.",
     )
-    max_answer_bytes: Count = Field(1_000_000, description="The largest answer read from a service.")
+    max_answer_bytes: Count = Field(
+        1_000_000, description="The largest answer read from a service."
+    )
 
     step_timeout_seconds: Seconds = Field(5.0, description="Per attempt of one call.")
-    step_max_attempts: Count = Field(4, description="Attempts of one step going forward.")
-    compensation_max_attempts: Count = Field(20, description="Attempts of one compensation, before needs_attention.")
-    retry_base_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
-        0.1, description="The first ceiling of the exponential back-off with full jitter."
+    step_max_attempts: Count = Field(
+        4, description="Attempts of one step going forward."
     )
-    retry_cap_seconds: Seconds = Field(30.0, description="The highest ceiling of the back-off, also for Retry-After.")
+    compensation_max_attempts: Count = Field(
+        20, description="Attempts of one compensation, before needs_attention."
+    )
+    retry_base_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = (
+        Field(
+            0.1,
+            description="The first ceiling of the exponential back-off with full jitter.",
+        )
+    )
+    retry_cap_seconds: Seconds = Field(
+        30.0, description="The highest ceiling of the back-off, also for Retry-After."
+    )
     deadline_seconds: Seconds = Field(
-        300.0, description="Of a whole saga going forward; past it, it is compensated (deadline_exceeded)."
+        300.0,
+        description="Of a whole saga going forward; past it, it is compensated (deadline_exceeded).",
     )
     park_after_seconds: Seconds = Field(
-        5.0, description="A longer pause than this is waited for in the database, not in memory."
+        5.0,
+        description="A longer pause than this is waited for in the database, not in memory.",
     )
 
-    lease_seconds: Seconds = Field(10.0, description="A dead replica's sagas are taken over within two of these.")
-    recovery_poll_seconds: Seconds = Field(1.0, description="How often sagas that nobody runs are looked for.")
-    recovery_max_in_flight: Count = Field(256, description="Recovered sagas that one process runs at once.")
-    max_in_flight: Count = Field(512, description="Sagas in flight in one process; above it, 503 with Retry-After.")
+    lease_seconds: Seconds = Field(
+        10.0, description="A dead replica's sagas are taken over within two of these."
+    )
+    recovery_poll_seconds: Seconds = Field(
+        1.0, description="How often sagas that nobody runs are looked for."
+    )
+    recovery_max_in_flight: Count = Field(
+        256, description="Recovered sagas that one process runs at once."
+    )
+    max_in_flight: Count = Field(
+        512,
+        description="Sagas in flight in one process; above it, 503 with Retry-After.",
+    )
     wait_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
         25.0, description="How long POST /checkout waits for the outcome."
     )
     max_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        60.0, description="The longest wait that a caller can ask for with Prefer: wait=N."
+        60.0,
+        description="The longest wait that a caller can ask for with Prefer: wait=N.",
     )
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
         20.0, description="How long sagas in flight may go on after SIGTERM."
     )
-    require_idempotency_key: bool = Field(False, description="Refuse a checkout without an Idempotency-Key.")
+    require_idempotency_key: bool = Field(
+        False, description="Refuse a checkout without an Idempotency-Key."
+    )
     max_body_bytes: Count = Field(65_536, description="The largest request body.")
     max_items: Count = Field(100, description="The most items in one order.")
-    page_size: Count = Field(20, description="Sagas on a page of the list, unless the caller says limit=N.")
+    page_size: Count = Field(
+        20, description="Sagas on a page of the list, unless the caller says limit=N."
+    )
     max_page_size: Count = Field(100, description="The most sagas on a page.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged."
+    )
 
     sandbox_failure_rate: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, validation_alias=_named("SANDBOX_FAILURE_RATE"), description="The share of the sandbox's calls that fail."
+        0.0,
+        validation_alias=_named("SANDBOX_FAILURE_RATE"),
+        description="The share of the sandbox's calls that fail.",
     )
     sandbox_seed: int | None = Field(
-        None, validation_alias=_named("SANDBOX_SEED"), description="Makes the sandbox's failures the same every time."
+        None,
+        validation_alias=_named("SANDBOX_SEED"),
+        description="Makes the sandbox's failures the same every time.",
     )
     sandbox_latency_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
-        0.0, validation_alias=_named("SANDBOX_LATENCY_SECONDS"), description="How long each call to the sandbox takes."
+        0.0,
+        validation_alias=_named("SANDBOX_LATENCY_SECONDS"),
+        description="How long each call to the sandbox takes.",
     )
     sandbox_database: str = Field(
         "sandbox.db",
@@ -107,7 +158,13 @@ class Settings(BaseSettings):
         description="The three URLs are sandbox servers: pass X-Simulate on to them.",
     )
 
-    @field_validator("sandbox_seed", "payment_token", "inventory_token", "shipping_token", mode="before")
+    @field_validator(
+        "sandbox_seed",
+        "payment_token",
+        "inventory_token",
+        "shipping_token",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -116,15 +173,23 @@ class Settings(BaseSettings):
     @classmethod
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
-            raise ValueError("Write a URL that begins with http:// or https://, or leave it empty for the sandbox.")
+            raise ValueError(
+                "Write a URL that begins with http:// or https://, or leave it empty for the sandbox."
+            )
         return value.rstrip("/")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         if self.retry_cap_seconds < self.retry_base_seconds:
-            raise ValueError("CHECKOUT_RETRY_CAP_SECONDS must be at least CHECKOUT_RETRY_BASE_SECONDS.")
+            raise ValueError(
+                "CHECKOUT_RETRY_CAP_SECONDS must be at least CHECKOUT_RETRY_BASE_SECONDS."
+            )
         if self.max_wait_seconds < self.wait_seconds:
-            raise ValueError("CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS.")
+            raise ValueError(
+                "CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS."
+            )
         if self.max_page_size < self.page_size:
-            raise ValueError("CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE.")
+            raise ValueError(
+                "CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE."
+            )
         return self

@@ -1,8 +1,8 @@
 """Keeps this process's lease, and takes over the sagas that nobody runs: the same loop goes on with them.
 
-    every lease/3   renew the lease on the database's clock ── refused or too late ──▶ a lapse is a death:
-                                                                drop everything, come back as a new owner
-    every poll      claim what is due and has no living owner ──▶ runner.resume
+every lease/3   renew the lease on the database's clock ── refused or too late ──▶ a lapse is a death:
+                                                            drop everything, come back as a new owner
+every poll      claim what is due and has no living owner ──▶ runner.resume
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ class Recovery:
     async def begin(self) -> None:
         """Take the lease and begin both loops. Raise `LogUnavailable` where the database is away."""
         await self.renew()
-        self._tasks = [asyncio.create_task(self._keep_lease()), asyncio.create_task(self._keep_claiming())]
+        self._tasks = [
+            asyncio.create_task(self._keep_lease()),
+            asyncio.create_task(self._keep_claiming()),
+        ]
 
     async def stop_claiming(self) -> None:
         """Take over nothing more."""
@@ -104,7 +107,9 @@ class Recovery:
             await self._log.abandon(stored.saga.id, epoch=stored.epoch, until=until)
 
     async def _be_reborn(self) -> None:
-        _logger.warning("the lease has lapsed: dropping what was under way, to take it over anew")
+        _logger.warning(
+            "the lease has lapsed: dropping what was under way, to take it over anew"
+        )
         self._lease.lost()
         await self._runner.drop()
         self._lease.reborn(self._new_owner())

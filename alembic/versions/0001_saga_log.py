@@ -18,9 +18,16 @@ SAGA_ID = sa.String(36).with_variant(postgresql.UUID(as_uuid=False), "postgresql
 INSTANT = sa.String(27).with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 
 
-def _partial(name: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+def _partial(
+    name: str, columns: list[str], where: str, *, unique: bool = False
+) -> None:
     op.create_index(
-        name, "saga", columns, unique=unique, postgresql_where=sa.text(where), sqlite_where=sa.text(where)
+        name,
+        "saga",
+        columns,
+        unique=unique,
+        postgresql_where=sa.text(where),
+        sqlite_where=sa.text(where),
     )
 
 
@@ -60,10 +67,17 @@ def upgrade() -> None:
         sa.CheckConstraint("epoch >= 1", name=op.f("ck_saga_epoch_counts_from_one")),
     )
     _partial(
-        "uq_saga_idempotency_key", ["caller", "idempotency_key"], "idempotency_key IS NOT NULL", unique=True
+        "uq_saga_idempotency_key",
+        ["caller", "idempotency_key"],
+        "idempotency_key IS NOT NULL",
+        unique=True,
     )
-    _partial("uq_saga_order", ["caller", "order_id"], "status <> 'compensated'", unique=True)
-    _partial("ix_saga_order_compensated", ["caller", "order_id"], "status = 'compensated'")
+    _partial(
+        "uq_saga_order", ["caller", "order_id"], "status <> 'compensated'", unique=True
+    )
+    _partial(
+        "ix_saga_order_compensated", ["caller", "order_id"], "status = 'compensated'"
+    )
     op.create_index("ix_saga_customer", "saga", ["caller", "customer_id", "id"])
     _partial("ix_saga_due", ["next_action_at"], "status IN ('running', 'compensating')")
     _partial("ix_saga_needs_attention", ["id"], "status = 'needs_attention'")

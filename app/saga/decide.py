@@ -84,7 +84,14 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
     if bounded and now >= deadline:
         given_up = EventType.STEP_UNKNOWN if step.maybe else EventType.STEP_FAILED
         return Record(
-            event=_event(state, now, given_up, step=step.name, attempt=step.attempts, error=_DEADLINE)
+            event=_event(
+                state,
+                now,
+                given_up,
+                step=step.name,
+                attempt=step.attempts,
+                error=_DEADLINE,
+            )
         )
     if step.retry_at is not None and now < step.retry_at:
         return Wait(until=min(step.retry_at, deadline) if bounded else step.retry_at)
@@ -96,10 +103,14 @@ def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> De
     if step is None:
         failed = any(s.status is StepStatus.COMPENSATION_FAILED for s in state.steps)
         return Record(
-            event=_attend(state, now) if failed else _event(state, now, EventType.SAGA_COMPENSATED)
+            event=_attend(state, now)
+            if failed
+            else _event(state, now, EventType.SAGA_COMPENSATED)
         )
     attempts, retry_at = (
-        (step.compensation.attempts, step.compensation.retry_at) if step.compensation else (0, None)
+        (step.compensation.attempts, step.compensation.retry_at)
+        if step.compensation
+        else (0, None)
     )
     if retry_at is not None and now < retry_at:
         return Wait(until=retry_at)
@@ -124,15 +135,25 @@ def after_execute(
     timed: dict[str, JSON] = {"duration_ms": duration_ms}
     if not isinstance(answer, StepError):
         return _event(
-            state, now, EventType.STEP_SUCCEEDED, step=name, attempt=attempt, result=answer, **timed
+            state,
+            now,
+            EventType.STEP_SUCCEEDED,
+            step=name,
+            attempt=attempt,
+            result=answer,
+            **timed,
         )
     unknown = not isinstance(answer, StepRejected | StepUnavailable)
     error = _error(answer)
     if isinstance(answer, StepRejected) or attempt >= action.step.policy.attempts:
         maybe = unknown or state.step(name).maybe
         given_up = EventType.STEP_UNKNOWN if maybe else EventType.STEP_FAILED
-        return _event(state, now, given_up, step=name, attempt=attempt, error=error, **timed)
-    pause = action.step.policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+        return _event(
+            state, now, given_up, step=name, attempt=attempt, error=error, **timed
+        )
+    pause = action.step.policy.pause(
+        attempt, jitter=jitter, retry_after=answer.retry_after
+    )
     return _event(
         state,
         now,
@@ -160,13 +181,25 @@ def after_compensate(
     timed: dict[str, JSON] = {"duration_ms": duration_ms}
     if not isinstance(answer, StepError):
         return _event(
-            state, now, EventType.STEP_COMPENSATED, step=name, attempt=attempt, result=answer, **timed
+            state,
+            now,
+            EventType.STEP_COMPENSATED,
+            step=name,
+            attempt=attempt,
+            result=answer,
+            **timed,
         )
     error = _error(answer)
     policy = action.step.compensation
     if isinstance(answer, StepRejected) or attempt >= policy.attempts:
         return _event(
-            state, now, EventType.COMPENSATION_FAILED, step=name, attempt=attempt, error=error, **timed
+            state,
+            now,
+            EventType.COMPENSATION_FAILED,
+            step=name,
+            attempt=attempt,
+            error=error,
+            **timed,
         )
     pause = policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
     return _event(
@@ -193,7 +226,9 @@ _POISONED: dict[str, JSON] = {
 }
 
 
-def _attend(state: SagaState, now: datetime, error: dict[str, JSON] | None = None) -> SagaEvent:
+def _attend(
+    state: SagaState, now: datetime, error: dict[str, JSON] | None = None
+) -> SagaEvent:
     extra: dict[str, JSON] = {"error": error} if error else {}
     return _event(state, now, EventType.SAGA_NEEDS_ATTENTION, **extra)
 
@@ -208,7 +243,9 @@ def _event(
     **data: JSON,
 ) -> SagaEvent:
     at = max(now, state.updated_at) if state.updated_at else now
-    return SagaEvent(seq=state.seq + 1, at=at, type=event, step=step, attempt=attempt, data=data)
+    return SagaEvent(
+        seq=state.seq + 1, at=at, type=event, step=step, attempt=attempt, data=data
+    )
 
 
 def _error(error: StepError) -> dict[str, JSON]:

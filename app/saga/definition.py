@@ -44,25 +44,43 @@ class SagaDefinition:
     steps: tuple[StepDefinition, ...] = ()
 
     def do(
-        self, step: SagaStep, *, policy: RetryPolicy | None = None, compensation: RetryPolicy | None = None
+        self,
+        step: SagaStep,
+        *,
+        policy: RetryPolicy | None = None,
+        compensation: RetryPolicy | None = None,
     ) -> SagaDefinition:
         """Add a step that can be undone."""
-        return self._with(step, StepKind.COMPENSATABLE, policy or RetryPolicy(), compensation)
+        return self._with(
+            step, StepKind.COMPENSATABLE, policy or RetryPolicy(), compensation
+        )
 
     def pivot(
-        self, step: SagaStep, *, policy: RetryPolicy | None = None, compensation: RetryPolicy | None = None
+        self,
+        step: SagaStep,
+        *,
+        policy: RetryPolicy | None = None,
+        compensation: RetryPolicy | None = None,
     ) -> SagaDefinition:
         """Add the step after whose success there is no way back. Its compensation closes an unknown outcome."""
         return self._with(step, StepKind.PIVOT, policy or RetryPolicy(), compensation)
 
-    def then(self, step: SagaStep, *, policy: RetryPolicy | None = None) -> SagaDefinition:
+    def then(
+        self, step: SagaStep, *, policy: RetryPolicy | None = None
+    ) -> SagaDefinition:
         """Add a step after the pivot, tried patiently until it succeeds."""
         return self._with(step, StepKind.RETRIABLE, policy or PATIENT, None)
 
     def _with(
-        self, step: SagaStep, kind: StepKind, policy: RetryPolicy, compensation: RetryPolicy | None
+        self,
+        step: SagaStep,
+        kind: StepKind,
+        policy: RetryPolicy,
+        compensation: RetryPolicy | None,
     ) -> SagaDefinition:
-        added = StepDefinition(step=step, kind=kind, policy=policy, compensation=compensation or PATIENT)
+        added = StepDefinition(
+            step=step, kind=kind, policy=policy, compensation=compensation or PATIENT
+        )
         return replace(self, steps=(*self.steps, added))
 
     def __iter__(self) -> Iterator[StepDefinition]:
@@ -73,11 +91,15 @@ class SagaDefinition:
         if not self.name or self.version < 1:
             raise DefinitionError("Give the saga a name and a version from 1.")
         if not self.steps:
-            raise DefinitionError(f"Saga {self.name!r} has no steps: add one with .do(step).")
+            raise DefinitionError(
+                f"Saga {self.name!r} has no steps: add one with .do(step)."
+            )
         names = [step.name for step in self.steps]
         for name in names:
             if names.count(name) > 1:
-                raise DefinitionError(f"Saga {self.name!r} has two steps named {name!r}: rename one.")
+                raise DefinitionError(
+                    f"Saga {self.name!r} has two steps named {name!r}: rename one."
+                )
         order = list(StepKind)
         kinds = [order.index(step.kind) for step in self.steps]
         if kinds != sorted(kinds) or kinds.count(order.index(StepKind.PIVOT)) > 1:
@@ -85,16 +107,25 @@ class SagaDefinition:
                 f"Saga {self.name!r}: put the compensatable steps first, then at most one pivot, then the retriable."
             )
         if StepKind.RETRIABLE in {step.kind for step in self.steps} and 1 not in kinds:
-            raise DefinitionError(f"Saga {self.name!r} has a step to retry but no pivot before it: mark the pivot.")
+            raise DefinitionError(
+                f"Saga {self.name!r} has a step to retry but no pivot before it: mark the pivot."
+            )
         for step in self.steps:
             for policy in (step.policy, step.compensation):
-                if policy.timeout <= 0 or policy.attempts < 1 or policy.base < 0 or policy.cap < policy.base:
+                if (
+                    policy.timeout <= 0
+                    or policy.attempts < 1
+                    or policy.base < 0
+                    or policy.cap < policy.base
+                ):
                     raise DefinitionError(
                         f"Saga {self.name!r}, step {step.name!r}: a time-out above 0, at least one attempt "
                         "and 0 <= base <= cap are needed."
                     )
         if self.deadline <= 0:
-            raise DefinitionError(f"Saga {self.name!r}: the deadline must be above 0 seconds.")
+            raise DefinitionError(
+                f"Saga {self.name!r}: the deadline must be above 0 seconds."
+            )
         return self
 
 
@@ -107,7 +138,9 @@ class Definitions:
         for definition in definitions:
             key = (definition.name, definition.version)
             if key in self._known:
-                raise DefinitionError(f"Saga {definition.name!r} version {definition.version} is defined twice.")
+                raise DefinitionError(
+                    f"Saga {definition.name!r} version {definition.version} is defined twice."
+                )
             self._known[key] = definition.validated()
 
     def get(self, name: str, version: int) -> SagaDefinition:
@@ -115,7 +148,9 @@ class Definitions:
         try:
             return self._known[name, version]
         except KeyError:
-            raise DefinitionUnknown(f"No definition of saga {name!r} version {version} here.") from None
+            raise DefinitionUnknown(
+                f"No definition of saga {name!r} version {version} here."
+            ) from None
 
     def keys(self) -> list[tuple[str, int]]:
         """Return the names and versions, for a claim of what this process can run."""

@@ -1,17 +1,17 @@
 """What can go wrong, as instructions to whoever reads it.
 
-    SagaError
-    ├── StepError               what a step's answer tells the orchestrator to do
-    │   ├── StepRejected        a definite no, certainly without effect: go back
-    │   ├── StepUnavailable     certainly without effect: try again
-    │   └── StepOutcomeUnknown  it may have happened: ask again under the same key
-    ├── DefinitionError         the saga's definition can't be run: mend the code
-    │   └── DefinitionUnknown   this process has no such definition: leave the saga to one that has
-    ├── LeaseLost               this process may no longer act: stop, touch nothing
-    └── LogError                the saga log did not take what was given
-        ├── SagaFenced          another owner has moved the saga: stop, touch nothing
-        ├── LogUnavailable      nothing can be stored now: come back later
-        └── LogRefused          this entry can never be stored: mend what was given
+SagaError
+├── StepError               what a step's answer tells the orchestrator to do
+│   ├── StepRejected        a definite no, certainly without effect: go back
+│   ├── StepUnavailable     certainly without effect: try again
+│   └── StepOutcomeUnknown  it may have happened: ask again under the same key
+├── DefinitionError         the saga's definition can't be run: mend the code
+│   └── DefinitionUnknown   this process has no such definition: leave the saga to one that has
+├── LeaseLost               this process may no longer act: stop, touch nothing
+└── LogError                the saga log did not take what was given
+    ├── SagaFenced          another owner has moved the saga: stop, touch nothing
+    ├── LogUnavailable      nothing can be stored now: come back later
+    └── LogRefused          this entry can never be stored: mend what was given
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class SagaFenced(LogError):
 class LogUnavailable(LogError):
     """The saga log can't store anything now: come back later."""
 
-    def __init__(self, message: str | None = None, *, stored: bool | None = False) -> None:
+    def __init__(
+        self, message: str | None = None, *, stored: bool | None = False
+    ) -> None:
         """`stored` is False when certainly nothing was, None when nobody can tell."""
         super().__init__(message)
         self.stored = stored

@@ -28,6 +28,7 @@ from app.saga.log import (
 )
 from app.saga.state import AT_REST, SagaStatus
 
+
 @dataclass(kw_only=True, slots=True)
 class _Row:
     saga: NewSaga
@@ -46,13 +47,18 @@ class MemoryLog:
         self._rows: dict[str, _Row] = {}
         self._leases: dict[str, datetime] = {}
 
-    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
+    async def start(
+        self, saga: NewSaga, event: SagaEvent, *, owner: str
+    ) -> StartResult:
         check_start(saga, event)
         if saga.id in self._rows:
             return Started()
         for row in self._rows.values():
             known = row.saga
-            if saga.idempotency_key is not None and (known.caller, known.idempotency_key) == (
+            if saga.idempotency_key is not None and (
+                known.caller,
+                known.idempotency_key,
+            ) == (
                 saga.caller,
                 saga.idempotency_key,
             ):
@@ -71,7 +77,12 @@ class MemoryLog:
         return Started()
 
     async def append(
-        self, saga_id: str, *, epoch: int, events: Sequence[SagaEvent], change: RowChange | None = None
+        self,
+        saga_id: str,
+        *,
+        epoch: int,
+        events: Sequence[SagaEvent],
+        change: RowChange | None = None,
     ) -> None:
         check_append(events, change)
         row = self._rows.get(saga_id)
@@ -111,7 +122,12 @@ class MemoryLog:
         for row in due:
             row.epoch += 1
             if row.owner is not None:
-                row.events.append((row.epoch, recovered(len(row.events) + 1, row.events[-1][1].at, now)))
+                row.events.append(
+                    (
+                        row.epoch,
+                        recovered(len(row.events) + 1, row.events[-1][1].at, now),
+                    )
+                )
             row.owner = owner
         return [self._stored(row) for row in due]
 

@@ -19,7 +19,16 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from app.saga.clock import Clock, SystemClock
-from app.saga.decide import Compensate, Execute, Record, Rest, Wait, after_compensate, after_execute, decide
+from app.saga.decide import (
+    Compensate,
+    Execute,
+    Record,
+    Rest,
+    Wait,
+    after_compensate,
+    after_execute,
+    decide,
+)
 from app.saga.definition import SagaDefinition, StepDefinition
 from app.saga.errors import FailureKind, LogError, StepError, StepOutcomeUnknown
 from app.saga.events import EventType, Observer, SagaEvent
@@ -99,7 +108,9 @@ class SagaOrchestrator:
                 case Rest():
                     return
                 case Wait(until=until):
-                    await self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
+                    await self._clock.sleep(
+                        max(0.0, (until - self._clock.now()).total_seconds())
+                    )
                 case Record(event=event):
                     await self._append(run, event)
                 case Execute() | Compensate() as action:
@@ -112,14 +123,18 @@ class SagaOrchestrator:
         began = self._clock.monotonic()
         answer = await _ask(action, run.context())
         duration_ms = round((self._clock.monotonic() - began) * 1000, 3)
-        conclude = after_execute if isinstance(action, Execute) else after_compensate
-        return conclude(  # type: ignore[operator]  # each is given the action that it takes
-            action,
-            run.state,
-            answer,
-            now=self._clock.now(),
-            duration_ms=duration_ms,
-            jitter=self._jitter,
+        now, state = self._clock.now(), run.state
+        if isinstance(action, Execute):
+            return after_execute(
+                action,
+                state,
+                answer,
+                now=now,
+                duration_ms=duration_ms,
+                jitter=self._jitter,
+            )
+        return after_compensate(
+            action, state, answer, now=now, duration_ms=duration_ms, jitter=self._jitter
         )
 
     async def _append(self, run: SagaRun, event: SagaEvent) -> None:
@@ -129,7 +144,9 @@ class SagaOrchestrator:
         while isinstance(following := decide(run.definition, state, now), Record):
             state = apply(state, following.event)
             events.append(following.event)
-        park = isinstance(following, Wait) and following.until - now > timedelta(seconds=self._park_after)
+        park = isinstance(following, Wait) and following.until - now > timedelta(
+            seconds=self._park_after
+        )
         change = None
         if park or state.status is not run.state.status:
             due = following.until if isinstance(following, Wait) else now
@@ -139,7 +156,9 @@ class SagaOrchestrator:
                 finished_at=state.finished_at,
                 park=park,
             )
-        await self._log.append(run.saga.id, epoch=run.epoch, events=events, change=change)
+        await self._log.append(
+            run.saga.id, epoch=run.epoch, events=events, change=change
+        )
         run.parked = park
         self._note(run, state, events)
 
@@ -151,7 +170,9 @@ class SagaOrchestrator:
                     observer(run.saga.id, event)
 
 
-async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON] | StepError:
+async def _ask(
+    action: Execute | Compensate, context: Context
+) -> dict[str, JSON] | StepError:
     """Ask the step and return its answer; anything unforeseen is an unknown outcome."""
     step = action.step
     policy = step.policy if isinstance(action, Execute) else step.compensation
@@ -164,12 +185,18 @@ async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON
         return error
     except TimeoutError:
         return StepOutcomeUnknown(
-            f"No answer within {policy.timeout:g} s.", code="timeout", kind=FailureKind.TIMEOUT
+            f"No answer within {policy.timeout:g} s.",
+            code="timeout",
+            kind=FailureKind.TIMEOUT,
         )
     except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
-        return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
+        return StepOutcomeUnknown(
+            f"The step raised {type(error).__name__}.", code="unforeseen"
+        )
     return answer
 
 
 def _of(steps: Iterable[SagaStep]) -> SagaDefinition:
-    return SagaDefinition(name="saga", steps=tuple(StepDefinition(step=step) for step in steps))
+    return SagaDefinition(
+        name="saga", steps=tuple(StepDefinition(step=step) for step in steps)
+    )

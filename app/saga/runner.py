@@ -9,7 +9,7 @@ from datetime import timedelta
 from app.saga.clock import Clock
 from app.saga.definition import Definitions
 from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
-from app.saga.log import NewSaga, SagaLog, StartResult, StoredSaga, Started
+from app.saga.log import NewSaga, SagaLog, Started, StartResult, StoredSaga
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.run import SagaRun
 from app.saga.state import AT_REST
@@ -82,7 +82,9 @@ class SagaRunner:
 
     def launch(self, saga: NewSaga) -> RunningSaga:
         """Start a new saga in a task of its own. Raise `DefinitionUnknown` for one that can't be run here."""
-        running = RunningSaga(SagaRun(saga, self._definitions.get(saga.definition, saga.version)))
+        running = RunningSaga(
+            SagaRun(saga, self._definitions.get(saga.definition, saga.version))
+        )
         self._spawn(running, new=True)
         return running
 
@@ -137,7 +139,9 @@ class SagaRunner:
                 del self._running[run.saga.id]
             if not running.started.done():
                 running.started.set_exception(
-                    LogUnavailable("The process stopped before the log had answered.", stored=None)
+                    LogUnavailable(
+                        "The process stopped before the log had answered.", stored=None
+                    )
                 )
             if not running.done.done():
                 running.done.set_result(None)
@@ -147,4 +151,6 @@ class SagaRunner:
         try:
             await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
         except LogError:
-            _logger.exception("saga %s could not be given up; a restart frees it", run.saga.id)
+            _logger.exception(
+                "saga %s could not be given up; a restart frees it", run.saga.id
+            )

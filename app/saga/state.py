@@ -1,14 +1,14 @@
 """A saga's state, as the fold of its log. Pure: no clock, no I/O.
 
-                     every step succeeded
-    running ───────────────────────────────▶ completed
-       │ a step was given up, before the pivot
-       ▼
-    compensating ──────────────────────────▶ compensated
-       │           everything was undone
-       │ something could not be undone; or, from running, a step after the pivot failed
-       ▼
-    needs_attention
+                 every step succeeded
+running ───────────────────────────────▶ completed
+   │ a step was given up, before the pivot
+   ▼
+compensating ──────────────────────────▶ compensated
+   │           everything was undone
+   │ something could not be undone; or, from running, a step after the pivot failed
+   ▼
+needs_attention
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ EDGES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
     SagaStatus.RUNNING: frozenset(
         {SagaStatus.COMPENSATING, SagaStatus.COMPLETED, SagaStatus.NEEDS_ATTENTION}
     ),
-    SagaStatus.COMPENSATING: frozenset({SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}),
+    SagaStatus.COMPENSATING: frozenset(
+        {SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}
+    ),
     SagaStatus.COMPLETED: frozenset(),
     SagaStatus.COMPENSATED: frozenset(),
     SagaStatus.NEEDS_ATTENTION: frozenset(),
@@ -143,12 +145,18 @@ class SagaState:
     @property
     def current(self) -> StepState | None:
         """The step whose turn it is going forward: the first that has not succeeded."""
-        return next((step for step in self.steps if step.status is not StepStatus.SUCCEEDED), None)
+        return next(
+            (step for step in self.steps if step.status is not StepStatus.SUCCEEDED),
+            None,
+        )
 
     @property
     def past_pivot(self) -> bool:
         """Whether there is no way back any more."""
-        return any(s.kind is StepKind.PIVOT and s.status is StepStatus.SUCCEEDED for s in self.steps)
+        return any(
+            s.kind is StepKind.PIVOT and s.status is StepStatus.SUCCEEDED
+            for s in self.steps
+        )
 
     @property
     def next_action_at(self) -> datetime | None:
@@ -180,7 +188,9 @@ def fold(definition: SagaDefinition, events: Iterable[SagaEvent]) -> SagaState:
 
 def initial(definition: SagaDefinition) -> SagaState:
     """Return the state before the first event."""
-    return SagaState(steps=tuple(StepState(name=step.name, kind=step.kind) for step in definition))
+    return SagaState(
+        steps=tuple(StepState(name=step.name, kind=step.kind) for step in definition)
+    )
 
 
 def apply(state: SagaState, event: SagaEvent) -> SagaState:
@@ -188,7 +198,9 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
     if event.seq != state.seq + 1:
         raise IllegalEvent(f"Event {event.seq} can't follow event {state.seq}.")
     if state.status in AT_REST:
-        raise IllegalEvent(f"{event.type} can't follow once the saga is {state.status}.")
+        raise IllegalEvent(
+            f"{event.type} can't follow once the saga is {state.status}."
+        )
     state = replace(state, seq=event.seq, updated_at=event.at)
     if event.type is not EventType.SAGA_RECOVERED and state.recoveries:
         state = replace(state, recoveries=0)
@@ -196,7 +208,9 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
 
 
 def _put(state: SagaState, step: StepState) -> SagaState:
-    return replace(state, steps=tuple(step if s.name == step.name else s for s in state.steps))
+    return replace(
+        state, steps=tuple(step if s.name == step.name else s for s in state.steps)
+    )
 
 
 def _named(state: SagaState, event: SagaEvent) -> StepState:
@@ -214,7 +228,11 @@ def _go(state: SagaState, to: SagaStatus) -> SagaState:
 def _begin_current(state: SagaState, at: datetime) -> SagaState:
     """The success of one step implies that the next may have begun, so that both are one durable point."""
     step = state.current
-    return state if step is None else _put(state, replace(step, status=StepStatus.RUNNING, started_at=at))
+    return (
+        state
+        if step is None
+        else _put(state, replace(step, status=StepStatus.RUNNING, started_at=at))
+    )
 
 
 def _begin_undoing(state: SagaState) -> SagaState:
@@ -222,7 +240,9 @@ def _begin_undoing(state: SagaState) -> SagaState:
     if step is None:
         return state
     compensation = step.compensation or CompensationState()
-    return _put(state, replace(step, status=StepStatus.COMPENSATING, compensation=compensation))
+    return _put(
+        state, replace(step, status=StepStatus.COMPENSATING, compensation=compensation)
+    )
 
 
 def _when(event: SagaEvent) -> datetime | None:
@@ -253,7 +273,9 @@ def _step_succeeded(state: SagaState, event: SagaEvent) -> SagaState:
 def _running(state: SagaState, event: SagaEvent) -> StepState:
     step = _named(state, event)
     if state.status is not SagaStatus.RUNNING or step.status is not StepStatus.RUNNING:
-        raise IllegalEvent(f"{event.type} for step {step.name!r}, whose turn it is not.")
+        raise IllegalEvent(
+            f"{event.type} for step {step.name!r}, whose turn it is not."
+        )
     return step
 
 
@@ -301,7 +323,9 @@ def _step_given_up(state: SagaState, event: SagaEvent) -> SagaState:
 def _undoing(state: SagaState, event: SagaEvent) -> tuple[StepState, CompensationState]:
     step = _named(state, event)
     if state.status is not SagaStatus.COMPENSATING or step != state.undoing:
-        raise IllegalEvent(f"{event.type} for step {step.name!r}, whose turn it is not.")
+        raise IllegalEvent(
+            f"{event.type} for step {step.name!r}, whose turn it is not."
+        )
     return step, step.compensation or CompensationState()
 
 
@@ -315,7 +339,10 @@ def _step_compensated(state: SagaState, event: SagaEvent) -> SagaState:
         finished_at=event.at,
     )
     return _begin_undoing(
-        _put(state, replace(step, status=StepStatus.COMPENSATED, compensation=compensation))
+        _put(
+            state,
+            replace(step, status=StepStatus.COMPENSATED, compensation=compensation),
+        )
     )
 
 
@@ -340,11 +367,16 @@ def _compensation_failed(state: SagaState, event: SagaEvent) -> SagaState:
         finished_at=event.at,
     )
     return _begin_undoing(
-        _put(state, replace(step, status=StepStatus.COMPENSATION_FAILED, compensation=compensation))
+        _put(
+            state,
+            replace(
+                step, status=StepStatus.COMPENSATION_FAILED, compensation=compensation
+            ),
+        )
     )
 
 
-def _saga_recovered(state: SagaState, event: SagaEvent) -> SagaState:  # noqa: ARG001 (one signature for all)
+def _saga_recovered(state: SagaState, event: SagaEvent) -> SagaState:
     """Whatever was on its way when the owner died may have arrived."""
     state = replace(state, recoveries=state.recoveries + 1)
     if state.status is SagaStatus.RUNNING and (step := state.current):
@@ -359,11 +391,16 @@ def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
     if to is SagaStatus.COMPENSATED and any(
         state.step(name).status is not StepStatus.COMPENSATED for name in state.effects
     ):
-        raise IllegalEvent("A saga is compensated only when every effect has been undone.")
+        raise IllegalEvent(
+            "A saga is compensated only when every effect has been undone."
+        )
     failure = state.failure
     if failure is None and (error := event.data.get("error")):
         failure = Failure(
-            step=event.step, code=error["code"], message=error["message"], kind=FailureKind(error["kind"])
+            step=event.step,
+            code=error["code"],
+            message=error["message"],
+            kind=FailureKind(error["kind"]),
         )
     return replace(
         _go(state, to), failure=failure, finished_at=event.at if to in FINAL else None

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.saga.clock import Clock
 from app.storage.engine import Database
 from app.storage.journal import Journal
 from app.storage.postgres_writer import PostgresWriter
@@ -32,8 +31,15 @@ async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage
     for a URL of neither kind, `UnsafeDatabase` where its commits don't last.
     """
     database = Database(url)
-    engine, lease_engine = database.engine(pool_size=pool_size), database.engine(pool_size=1)
-    writer = PostgresWriter(database.connect_postgres) if database.is_postgres else SqliteWriter(database.connect_sqlite)
+    engine, lease_engine = (
+        database.engine(pool_size=pool_size),
+        database.engine(pool_size=1),
+    )
+    writer = (
+        PostgresWriter(database.connect_postgres)
+        if database.is_postgres
+        else SqliteWriter(database.connect_sqlite)
+    )
     journal = Journal(writer)
     try:
         await journal.open()

@@ -30,7 +30,7 @@ class DatabaseUrlError(ValueError):
         super().__init__(type(self).__doc__)
 
 
-class UnsafeDatabase(RuntimeError):  # noqa: N818 (it describes the database)
+class UnsafeDatabase(RuntimeError):
     """The database may forget what it has committed."""
 
 
@@ -77,7 +77,9 @@ class Database:
         """Return an engine that keeps no connection."""
         if self.is_postgres:
             return create_async_engine(
-                "postgresql+asyncpg://", async_creator=self.connect_postgres, poolclass=NullPool
+                "postgresql+asyncpg://",
+                async_creator=self.connect_postgres,
+                poolclass=NullPool,
             )
         engine = create_async_engine(
             f"sqlite+aiosqlite:///{self.path}",
@@ -98,18 +100,27 @@ class Database:
         connection = await asyncpg.connect(
             self._dsn,
             timeout=CONNECT_SECONDS,
-            server_settings={"application_name": "checkout", "jit": "off", "timezone": "UTC"},
+            server_settings={
+                "application_name": "checkout",
+                "jit": "off",
+                "timezone": "UTC",
+            },
             **options,
         )
         if await connection.fetchval("SHOW synchronous_commit") == "off":
             await connection.close()
-            raise UnsafeDatabase("PostgreSQL has synchronous_commit off: set it to on, as money depends on it.")
+            raise UnsafeDatabase(
+                "PostgreSQL has synchronous_commit off: set it to on, as money depends on it."
+            )
         return connection
 
     def connect_sqlite(self) -> sqlite3.Connection:
         """Connect to SQLite. Raise `UnsafeDatabase` where its commits don't wait for the disk."""
         connection = sqlite3.connect(
-            self.path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+            self.path,
+            isolation_level=None,
+            timeout=BUSY_SECONDS,
+            check_same_thread=False,
         )
         _pragmas(connection.cursor())
         return connection
@@ -119,11 +130,15 @@ def _pragmas(cursor: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous")
+    cursor.execute(
+        "SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous"
+    )
     mode, synchronous = cursor.fetchone()
     cursor.close()
-    if mode != "wal" or synchronous < 2:  # noqa: PLR2004 (2 is FULL)
-        raise UnsafeDatabase("SQLite would not take journal_mode=WAL with synchronous=FULL: use a local disk.")
+    if mode != "wal" or synchronous < 2:
+        raise UnsafeDatabase(
+            "SQLite would not take journal_mode=WAL with synchronous=FULL: use a local disk."
+        )
 
 
 def _set_up_sqlite(engine: Engine) -> None:

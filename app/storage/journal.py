@@ -56,11 +56,11 @@ Result = StartResult | SagaFenced | LogRefused
 """What became of an entry; for an append, `Started` stands for stored."""
 
 
-class Interrupted(Exception):  # noqa: N818 (not an error of the caller's: the journal's cue to try again)
+class Interrupted(Exception):
     """The batch may or may not have been stored: write it again."""
 
 
-class BadBatch(Exception):  # noqa: N818 (likewise: the cue to write its entries one by one)
+class BadBatch(Exception):
     """The database refused the batch for what is in it; nothing of it was stored."""
 
 
@@ -83,7 +83,9 @@ class BatchWriter(Protocol):
 class Journal:
     """The one writer. `max_batch` bounds a transaction, `max_queue` what may wait for its turn."""
 
-    def __init__(self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000) -> None:
+    def __init__(
+        self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000
+    ) -> None:
         self._writer = writer
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -136,12 +138,17 @@ class Journal:
             if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            batch = [
+                self._queue.popleft()
+                for _ in range(min(len(self._queue), self._max_batch))
+            ]
             try:
                 await self._store(batch)
             except BaseException:
                 for _, future in batch:
-                    _fail(future, LogUnavailable("The journal was closed.", stored=None))
+                    _fail(
+                        future, LogUnavailable("The journal was closed.", stored=None)
+                    )
                 raise
 
     async def _store(self, batch: list[tuple[Entry, asyncio.Future[Result]]]) -> None:
@@ -153,7 +160,7 @@ class Journal:
                 for one in batch:
                     await self._store([one])
                 return
-            _logger.error("an entry can't be stored: %s", error)  # noqa: TRY400 (the trace says no more)
+            _logger.error("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
         again = []
         for pair, result in zip(batch, results, strict=True):
@@ -171,7 +178,10 @@ class Journal:
                 results = await self._writer.write(entries)
             except Interrupted as error:
                 if not self._interrupted:
-                    _logger.warning("the database is away, writing again until it is back: %s", error)
+                    _logger.warning(
+                        "the database is away, writing again until it is back: %s",
+                        error,
+                    )
                 self._interrupted = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

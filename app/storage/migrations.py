@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from collections.abc import Callable
 from pathlib import Path
 
-from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from alembic import command
+
 _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
 
-class SchemaBehind(RuntimeError):  # noqa: N818 (it describes the schema)
+class SchemaBehind(RuntimeError):
     """The database's schema is not this service's."""
 
 
@@ -32,6 +34,11 @@ def upgrade(url: str) -> None:
     _outside_loop(lambda: command.upgrade(configuration(url), "head"))
 
 
+def downgrade(url: str) -> None:
+    """Take the whole schema away, with everything in it."""
+    _outside_loop(lambda: command.downgrade(configuration(url), "base"))
+
+
 def head() -> str | None:
     """Return the revision that this code is written for."""
     return ScriptDirectory(str(_SCRIPTS)).get_current_head()
@@ -40,7 +47,9 @@ def head() -> str | None:
 async def current(engine: AsyncEngine) -> str | None:
     """Return the revision that the database is at, or None where it has no schema."""
     async with engine.connect() as connection:
-        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+        return await connection.run_sync(
+            lambda sync: MigrationContext.configure(sync).get_current_revision()
+        )
 
 
 async def require_current(engine: AsyncEngine) -> None:
@@ -53,9 +62,8 @@ async def require_current(engine: AsyncEngine) -> None:
         )
 
 
-def _outside_loop(work: object) -> None:
+def _outside_loop(work: Callable[[], None]) -> None:
     """Run in a thread of its own where an event loop runs here: Alembic's environment begins one."""
-    assert callable(work)  # noqa: S101
     try:
         asyncio.get_running_loop()
     except RuntimeError:

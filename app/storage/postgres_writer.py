@@ -19,7 +19,14 @@ from app.saga.errors import SagaFenced
 from app.saga.log import KeyTaken, OrderTaken, Started, encode
 from app.saga.state import AT_REST, SagaStatus
 from app.storage.engine import UnsafeDatabase
-from app.storage.journal import AppendEntry, BadBatch, Entry, Interrupted, Result, StartEntry
+from app.storage.journal import (
+    AppendEntry,
+    BadBatch,
+    Entry,
+    Interrupted,
+    Result,
+    StartEntry,
+)
 
 T = TypeVar("T")
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
@@ -70,7 +77,9 @@ SELECT l.saga_id::text, l.seq, l.epoch
 FROM unnest($1::uuid[], $2::int[]) AS e(saga_id, seq) JOIN saga_log l USING (saga_id, seq)
 """
 
-_BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
+_BY_KEY = (
+    "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
+)
 _BY_ORDER = "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
 
 _BAD_CLASSES = ("22", "23")
@@ -99,7 +108,12 @@ class PostgresWriter:
         if connection is not None:
             try:
                 await connection.close(timeout=1)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                OSError,
+                TimeoutError,
+            ):
                 connection.terminate()
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -112,7 +126,12 @@ class PostgresWriter:
                 raise BadBatch(type(error).__name__) from error
             self._break()
             raise Interrupted(f"{type(error).__name__}: {error}") from error
-        except (asyncpg.InterfaceError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        except (
+            asyncpg.InterfaceError,
+            OSError,
+            TimeoutError,
+            asyncio.IncompleteReadError,
+        ) as error:
             self._break()
             raise Interrupted(f"{type(error).__name__}: {error}") from error
 
@@ -126,7 +145,9 @@ class PostgresWriter:
             connection = await self._connect()
             self._connection = connection
             # The plan must stay with the indexes, also when made while the tables were small.
-            await connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+            await connection.execute(
+                "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+            )
             self._statement = await connection.prepare(_WRITE)
         return self._connection
 
@@ -154,14 +175,19 @@ class PostgresWriter:
     ) -> dict[tuple[str, int], Result | None]:
         """Tell of entries that were not stored now whether they stood already, or who was there first."""
         rows = await connection.fetch(
-            _STANDING, [_id(e) for e in entries], [_seq(e) for e in entries], timeout=STATEMENT_SECONDS
+            _STANDING,
+            [_id(e) for e in entries],
+            [_seq(e) for e in entries],
+            timeout=STATEMENT_SECONDS,
         )
         epochs = {(saga_id, seq): epoch for saga_id, seq, epoch in rows}
         found: dict[tuple[str, int], Result | None] = {}
         for entry in entries:
             key = (_id(entry), _seq(entry))
             if isinstance(entry, AppendEntry):
-                found[key] = Started() if epochs.get(key) == entry.epoch else SagaFenced()
+                found[key] = (
+                    Started() if epochs.get(key) == entry.epoch else SagaFenced()
+                )
             elif key in epochs:
                 found[key] = Started()
             else:
@@ -169,7 +195,9 @@ class PostgresWriter:
         return found
 
     @staticmethod
-    async def _first_there(connection: asyncpg.Connection, entry: StartEntry) -> Result | None:
+    async def _first_there(
+        connection: asyncpg.Connection, entry: StartEntry
+    ) -> Result | None:
         saga = entry.saga
         if saga.idempotency_key is not None:
             row = await connection.fetchrow(
@@ -187,7 +215,11 @@ class PostgresWriter:
 
 
 def _columns(width: int, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    return (
+        [list(column) for column in zip(*rows, strict=True)]
+        if rows
+        else [[] for _ in range(width)]
+    )
 
 
 def _id(entry: Entry) -> str:

@@ -50,15 +50,21 @@ FORGET_REPLICAS_AFTER = timedelta(days=1)
 class SqlLog:
     """`SagaLog` over PostgreSQL or SQLite. `lease_engine` is apart, so that no load starves the lease."""
 
-    def __init__(self, engine: AsyncEngine, lease_engine: AsyncEngine, journal: Journal) -> None:
+    def __init__(
+        self, engine: AsyncEngine, lease_engine: AsyncEngine, journal: Journal
+    ) -> None:
         self._engine = engine
         self._lease_engine = lease_engine
         self._journal = journal
         self._postgres = engine.dialect.name == "postgresql"
 
-    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
+    async def start(
+        self, saga: NewSaga, event: SagaEvent, *, owner: str
+    ) -> StartResult:
         check_start(saga, event)
-        result = await self._journal.write(StartEntry(saga=saga, event=event, owner=owner))
+        result = await self._journal.write(
+            StartEntry(saga=saga, event=event, owner=owner)
+        )
         if isinstance(result, SagaFenced | LogRefused):
             raise result
         return result
@@ -73,14 +79,18 @@ class SqlLog:
     ) -> None:
         check_append(events, change)
         result = await self._journal.write(
-            AppendEntry(saga_id=saga_id, epoch=epoch, events=tuple(events), change=change)
+            AppendEntry(
+                saga_id=saga_id, epoch=epoch, events=tuple(events), change=change
+            )
         )
         if isinstance(result, SagaFenced | LogRefused):
             raise result
 
     async def load(self, saga_id: str) -> StoredSaga | None:
         async with self.reading() as connection:
-            stored = await read_sagas(connection, select_sagas().where(saga.c.id == saga_id))
+            stored = await read_sagas(
+                connection, select_sagas().where(saga.c.id == saga_id)
+            )
         return stored[0] if stored else None
 
     async def claim(
@@ -95,12 +105,16 @@ class SqlLog:
                 return []
             ids = [row.id for row in due]
             await connection.execute(
-                update(saga).where(saga.c.id.in_(ids)).values(owner=owner, epoch=saga.c.epoch + 1)
+                update(saga)
+                .where(saga.c.id.in_(ids))
+                .values(owner=owner, epoch=saga.c.epoch + 1)
             )
             dead = [row.id for row in due if row.owner is not None]
             if dead:
                 await self._mark_recovered(connection, dead, now)
-            stored = await read_sagas(connection, select_sagas().where(saga.c.id.in_(ids)))
+            stored = await read_sagas(
+                connection, select_sagas().where(saga.c.id.in_(ids))
+            )
         by_id = {one.saga.id: one for one in stored}
         return [by_id[saga_id] for saga_id in ids]
 
@@ -108,20 +122,29 @@ class SqlLog:
         async with self._writing(self._engine) as connection:
             await connection.execute(
                 update(saga)
-                .where(saga.c.id == saga_id, saga.c.epoch == epoch, saga.c.status.in_(UNFINISHED))
+                .where(
+                    saga.c.id == saga_id,
+                    saga.c.epoch == epoch,
+                    saga.c.status.in_(UNFINISHED),
+                )
                 .values(owner=LOST, next_action_at=until)
             )
 
     async def renew(self, owner: str, *, seconds: float) -> datetime:
         async with self._writing(self._lease_engine) as connection:
             now = await self._now(connection)
-            values = {"lease_expires_at": now + timedelta(seconds=seconds), "renewed_at": now}
+            values = {
+                "lease_expires_at": now + timedelta(seconds=seconds),
+                "renewed_at": now,
+            }
             dialect = postgresql if self._postgres else sqlite
             granted = await connection.execute(
                 dialect.insert(replica)
                 .values(id=owner, **values)
                 .on_conflict_do_update(
-                    index_elements=[replica.c.id], set_=values, where=replica.c.lease_expires_at >= now
+                    index_elements=[replica.c.id],
+                    set_=values,
+                    where=replica.c.lease_expires_at >= now,
                 )
                 .returning(replica.c.id)
             )
@@ -134,16 +157,23 @@ class SqlLog:
             now = await self._now(connection)
             await connection.execute(
                 delete(replica).where(
-                    or_(replica.c.id == owner, replica.c.lease_expires_at < now - FORGET_REPLICAS_AFTER)
+                    or_(
+                        replica.c.id == owner,
+                        replica.c.lease_expires_at < now - FORGET_REPLICAS_AFTER,
+                    )
                 )
             )
 
-    def _due(self, now: datetime, definitions: Sequence[tuple[str, int]], limit: int) -> Select[Any]:
+    def _due(
+        self, now: datetime, definitions: Sequence[tuple[str, int]], limit: int
+    ) -> Select[Any]:
         alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
         return (
             select(saga.c.id, saga.c.owner)
             .where(
-                text("saga.status IN ('running', 'compensating')"),  # to the letter, for the partial index
+                text(
+                    "saga.status IN ('running', 'compensating')"
+                ),  # to the letter, for the partial index
                 saga.c.next_action_at <= now,
                 or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive)),
                 tuple_(saga.c.definition, saga.c.version).in_(list(definitions)),
@@ -154,7 +184,9 @@ class SqlLog:
         )
 
     @staticmethod
-    async def _mark_recovered(connection: AsyncConnection, ids: Sequence[str], now: datetime) -> None:
+    async def _mark_recovered(
+        connection: AsyncConnection, ids: Sequence[str], now: datetime
+    ) -> None:
         """Write the takeover under the seq that the old owner would use next: so it can't any more."""
         heads = (
             await connection.execute(
@@ -187,7 +219,11 @@ class SqlLog:
     async def _now(self, connection: AsyncConnection) -> datetime:
         """Return the database's own time: the one clock that every replica shares."""
         if self._postgres:
-            now = (await connection.execute(select(func.clock_timestamp(type_=DateTime(True))))).scalar_one()
+            now = (
+                await connection.execute(
+                    select(func.clock_timestamp(type_=DateTime(True)))
+                )
+            ).scalar_one()
             return now  # type: ignore[no-any-return]
         sql = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'")
         return datetime.fromisoformat((await connection.execute(sql)).scalar_one())
@@ -213,8 +249,16 @@ async def translated() -> AsyncIterator[None]:
     """The one seam where what a database driver raises becomes `LogUnavailable`."""
     try:
         yield
-    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise LogUnavailable(f"The database did not answer: {type(error).__name__}.", stored=None) from error
+    except (
+        SQLAlchemyError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise LogUnavailable(
+            f"The database did not answer: {type(error).__name__}.", stored=None
+        ) from error
 
 
 def select_sagas() -> Select[Any]:
@@ -224,14 +268,18 @@ def select_sagas() -> Select[Any]:
     )
 
 
-async def read_sagas(connection: AsyncConnection, query: Select[Any]) -> list[StoredSaga]:
+async def read_sagas(
+    connection: AsyncConnection, query: Select[Any]
+) -> list[StoredSaga]:
     """Return what a query made of `select_sagas` finds, in its order, each with its log."""
     rows = (await connection.execute(query)).mappings().all()
     if not rows:
         return []
     logs: dict[str, list[SagaEvent]] = {row["id"]: [] for row in rows}
     events = await connection.execute(
-        select(saga_log).where(saga_log.c.saga_id.in_(list(logs))).order_by(saga_log.c.saga_id, saga_log.c.seq)
+        select(saga_log)
+        .where(saga_log.c.saga_id.in_(list(logs)))
+        .order_by(saga_log.c.saga_id, saga_log.c.seq)
     )
     for event in events.mappings():
         logs[event["saga_id"]].append(_event(event))

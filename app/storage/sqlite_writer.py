@@ -14,7 +14,14 @@ from typing import TypeVar
 from app.saga.errors import SagaFenced
 from app.saga.log import KeyTaken, OrderTaken, Started, encode
 from app.saga.state import AT_REST, SagaStatus
-from app.storage.journal import AppendEntry, BadBatch, Entry, Interrupted, Result, StartEntry
+from app.storage.journal import (
+    AppendEntry,
+    BadBatch,
+    Entry,
+    Interrupted,
+    Result,
+    StartEntry,
+)
 from app.storage.tables import instant_text
 
 T = TypeVar("T")
@@ -61,7 +68,12 @@ class SqliteWriter:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
+        except (
+            sqlite3.IntegrityError,
+            sqlite3.DataError,
+            UnicodeEncodeError,
+            OverflowError,
+        ) as error:
             raise BadBatch(type(error).__name__) from error
         except (sqlite3.Error, OSError) as error:
             raise Interrupted(f"{type(error).__name__}: {error}") from error
@@ -81,7 +93,9 @@ class SqliteWriter:
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [
-                _start(connection, entry) if isinstance(entry, StartEntry) else _append(connection, entry)
+                _start(connection, entry)
+                if isinstance(entry, StartEntry)
+                else _append(connection, entry)
                 for entry in batch
             ]
             connection.execute("COMMIT")
@@ -117,11 +131,15 @@ def _start(connection: sqlite3.Connection, entry: StartEntry) -> Result | None:
     if connection.execute(_EPOCH, (saga.id,)).fetchone():
         return Started()
     if saga.idempotency_key is not None:
-        row = connection.execute(_BY_KEY, (saga.caller, saga.idempotency_key)).fetchone()
+        row = connection.execute(
+            _BY_KEY, (saga.caller, saga.idempotency_key)
+        ).fetchone()
         if row is not None:
             return KeyTaken(saga_id=row[0], fingerprint=row[1])
     row = connection.execute(_BY_ORDER, (saga.caller, saga.order_id)).fetchone()
-    return None if row is None else OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
+    return (
+        None if row is None else OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
+    )
 
 
 def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:

@@ -95,7 +95,8 @@ saga = Table(
         name="status_known",
     ),
     CheckConstraint(
-        "(status IN ('completed', 'compensated')) = (finished_at IS NOT NULL)", name="final_is_finished"
+        "(status IN ('completed', 'compensated')) = (finished_at IS NOT NULL)",
+        name="final_is_finished",
     ),
     CheckConstraint(
         "(status IN ('running', 'compensating')) = (next_action_at IS NOT NULL)",

@@ -1,0 +1,91 @@
+# Everything that people and CI do here. Needs make and Python 3.11 or newer, nothing else: `make run` and `make test`
+# set themselves up in .venv, and start at once when that already fits the lock files.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PYTHON ?=
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup run test check bench demo migrate lock audit clean runtime dev
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: dev ## Prepare .venv for everything below (each does so itself)
+
+run: runtime ## Serve on HOST and PORT (127.0.0.1:8000); DATABASE_URL says where sagas are kept
+	@exec $(PY) -m uvicorn app.main:app --host "$(HOST)" --port "$(PORT)" $(ARGS)
+
+demo: runtime ## Show a checkout that completes, and one that is undone
+	@exec $(PY) -m app.demo $(ARGS)
+
+migrate: runtime ## Bring DATABASE_URL's schema up to date
+	@exec $(PY) -m alembic upgrade head
+
+test: dev ## Run every test; with ARGS, for example ARGS="tests/unit -k decide"
+	@exec $(PY) -m pytest $(ARGS)
+
+check: dev ## Check style, types, imports and dependencies
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet . || { echo 'Unformatted: run $(PY) -m ruff format'; exit 1; }
+	@$(PY) -m mypy app tests
+	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-timing
+	@$(PY) -m deptry .
+	@if [ -f Dockerfile ]; then $(VENV)/bin/hadolint Dockerfile; fi
+
+bench: dev ## Measure checkouts per second on this machine
+	@exec $(PY) -m tests.bench $(ARGS)
+
+audit: dev ## Look the locked packages up for known vulnerabilities (needs the network)
+	@$(PY) -m pip_audit --require-hashes --disable-pip -r requirements.lock
+
+lock: ## Renew the lock files from pyproject.toml, with ARGS=--upgrade to the newest (needs uv and the network)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv'; exit 1; }
+	@$(call compile,-o requirements.lock)
+	@$(call compile,--group dev -c requirements.lock -o requirements-dev.lock)
+
+clean: ## Remove .venv and what tools leave behind; databases stay
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime:
+	@$(call install,requirements.lock)
+
+dev:
+	@$(call install,requirements-dev.lock)
+
+compile = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) $(1)
+
+# A copy of the lock file in .venv says what is installed there. The development lock contains the runtime lock.
+define install
+set -eu; wanted=$(1); \
+if ! $(PY) -c 'import pip' 2>/dev/null; then \
+	found=; \
+	for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+		if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			found=$$python; \
+			if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then break; fi; \
+		fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo 'This needs Python 3.11 or newer: install it, or say where it is with make PYTHON=/path/to/python3.' >&2; exit 1; \
+	fi; \
+	"$$found" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$$found has no venv module: install it (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }; \
+	echo "Setting up $(VENV) with $$($$found --version)"; \
+	rm -rf $(VENV); "$$found" -m venv $(VENV); \
+fi; \
+if ! cmp -s $$wanted $(VENV)/$$wanted && \
+	! { [ $$wanted = requirements.lock ] && cmp -s requirements-dev.lock $(VENV)/requirements-dev.lock; }; then \
+	echo "Installing $$wanted (once)"; \
+	rm -f $(VENV)/*.lock; \
+	$(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes -r $$wanted; \
+	cp $$wanted $(VENV)/$$wanted; \
+fi
+endef

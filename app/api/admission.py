@@ -1,0 +1,41 @@
+"""Admission: a process takes no more checkouts than it can carry, and says so before it reads one.
+
+A repeat of an Idempotency-Key is turned away too while the house is full. To know it for a repeat, its
+body would have to be read and the saga log asked: just what admission is there to spare. Nothing is
+lost, as a refused request leaves no trace: the caller sends it again after Retry-After, under the
+same key, and the saga's own URL answers all the while.
+
+    POST ──▶ admitted? ──no──▶ 503 over_capacity
+                │ counted here, until its saga is counted as in flight
+                ▼
+            read the body ──▶ make the saga durable ──▶ wait (a waiting request weighs nothing)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.api.problems import Problem
+from app.api.service import Service
+
+
+class Admission:
+    """Counts the checkouts that are being received, and holds them together with those in flight below the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._received = 0
+
+    @contextmanager
+    def admitted(self, service: Service) -> Iterator[None]:
+        """Hold a place while a checkout is received; raise a problem where there is none."""
+        if service.draining.is_set():
+            raise Problem("shutting_down")
+        if service.in_flight() + self._received >= self._limit:
+            raise Problem("over_capacity")
+        self._received += 1
+        try:
+            yield
+        finally:
+            self._received -= 1

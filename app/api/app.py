@@ -1,0 +1,52 @@
+"""The API, built without any I/O; the service behind it is opened when the server starts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.api.admission import Admission
+from app.api.envelope import Envelope
+from app.api.errors import answer_errors
+from app.api.description import DESCRIPTION, VERSION, describe
+from app.api.routes import checkout, health, pages, sagas
+from app.api.service import OpenService
+from app.api.settings import ApiSettings
+
+
+def create_api(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:
+    """Return the API. `open_service()` is entered when the server starts and left when it stops.
+
+        app = create_api(lambda: bootstrap.service(settings), ApiSettings(max_in_flight=64))
+    """
+    settings = settings or ApiSettings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_service() as service:
+            app.state.service = service
+            try:
+                yield
+            finally:
+                app.state.service = None
+
+    app = FastAPI(
+        title="Checkout",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.service = None
+    app.state.admission = Admission(settings.max_in_flight)
+    app.add_middleware(Envelope)
+    answer_errors(app)
+    for routes in (checkout, sagas, health, pages):
+        app.include_router(routes.router)
+    describe(app)
+    return app

@@ -1,0 +1,81 @@
+"""What every answer has, whoever made it: a request id, safe headers, no body for HEAD, and never a bare failure.
+
+A plain ASGI middleware: it neither buffers a stream nor stands between a handler and its cancellation.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import Problem
+
+_logger = logging.getLogger(__name__)
+_SANE = re.compile(r"[\x21-\x7e]{1,128}")
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id that this request's answer and log lines carry."""
+    request_id: str = request.scope["state"]["request_id"]
+    return request_id
+
+
+class Envelope:
+    """Wraps the whole API."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).getlist("x-request-id"))
+        head = scope["method"] == "HEAD"
+        inner = {
+            **scope,
+            "method": "GET" if head else scope["method"],
+            "state": {**scope.get("state", {}), "request_id": request_id},
+        }
+        started = False
+
+        async def send_in_envelope(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._app(inner, receive, send_in_envelope)
+        except ClientDisconnect:
+            _logger.info("the caller of request %s hung up", request_id)
+        except Exception:
+            _logger.exception("request %s broke down", request_id)
+            if started:
+                raise
+            await Problem("internal_error").response(request_id)(inner, receive, send_in_envelope)
+
+
+def _request_id(given: list[str]) -> str:
+    """Return the caller's own id where it is one sane value, else a new one."""
+    if len(given) == 1 and _SANE.fullmatch(given[0]):
+        return given[0]
+    return str(uuid.uuid4())

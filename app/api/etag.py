@@ -1,0 +1,20 @@
+"""Entity tags (RFC 9110, 8.8.3 and 13.1.2): the same bytes need not be sent twice."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+def etag_of(content: bytes) -> str:
+    """Return the strong tag of a body."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def matches(if_none_match: Sequence[str], etag: str) -> bool:
+    """Return whether an If-None-Match (its header lines) names this tag, compared weakly; `*` names any."""
+    line = ", ".join(if_none_match).strip()
+    return line == "*" or etag in _TAG.findall(line)

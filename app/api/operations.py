@@ -1,0 +1,183 @@
+"""What each operation takes and answers, for the API's description: the contract's tables, with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from app.api import examples
+from app.api.problems import MEDIA_TYPE, PROBLEMS
+from app.saga.state import SagaStatus
+
+Described = dict[str, Any]
+
+_EVERYWHERE = ("internal_error",)
+_STORAGE = ("storage_unavailable", "definition_unknown", "not_ready", *_EVERYWHERE)
+_RECEIVING = (
+    "malformed_json",
+    "idempotency_key_required",
+    "invalid_idempotency_key",
+    "bad_simulation",
+    "simulation_unavailable",
+    "request_timeout",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "invalid_query",
+    "idempotency_key_reused",
+    "checkout_in_progress",
+    "order_in_checkout",
+    "order_already_checked_out",
+    "over_capacity",
+    "shutting_down",
+)
+_FAILING = (
+    "payment_declined",
+    "inventory_refused",
+    "shipping_refused",
+    "unusable_answer",
+    "service_unavailable",
+    "service_timeout",
+    "deadline_exceeded",
+)
+
+
+def operations() -> Mapping[tuple[str, str], Described]:
+    """Return what to add to each operation, by path and method."""
+    sagas = examples.sagas()
+    saga = {"$ref": "#/components/schemas/Saga"}
+    running = {name: sagas[name] for name in ("running", "needs_attention")}
+    page = {"data": [sagas["running"]], "next_cursor": "AZwLfl8AejGMIlsNnk96EA"}
+    return {
+        ("/checkout", "post"): {
+            "parameters": _headers("Idempotency-Key", "Prefer", "X-Simulate", "X-Request-ID", "traceparent")
+            + [_query("dry_run", {"type": "string", "enum": ["true", "false"]}, "Validate, answer with the plan, do nothing.")],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/Order"},
+                        "examples": {"order": {"value": examples.ORDER}},
+                    }
+                },
+            },
+            "responses": {
+                "200": _answer("The plan (dry_run=true).", {"$ref": "#/components/schemas/Plan"}, {"plan": examples.plan()}),
+                "201": _answer("The checkout completed.", saga, {"completed": sagas["completed"]}, _PLACED),
+                "202": _answer("The saga is durable and not finished.", saga, running, (*_PLACED, "Retry-After")),
+                **_problems(*_RECEIVING, *_FAILING, *_STORAGE),
+            },
+        },
+        ("/sagas/{saga_id}", "get"): {
+            "parameters": [_SAGA_ID, *_headers("Prefer", "If-None-Match", "X-Request-ID")],
+            "responses": {
+                "200": _answer("The saga.", saga, sagas, ("ETag", "Preference-Applied")),
+                "304": {"description": "The saga is still what If-None-Match names.", "headers": _refs("ETag")},
+                **_problems("not_found", "invalid_query", *_STORAGE),
+            },
+        },
+        ("/sagas", "get"): {
+            "parameters": [
+                _query("status", {"type": "string", "enum": list(SagaStatus)}, "Only sagas that stand so."),
+                _query("order_id", {"type": "string", "maxLength": 255}, "Only sagas of this order."),
+                _query("customer_id", {"type": "string", "maxLength": 255}, "Only sagas of this customer."),
+                _query("created_after", {"type": "string", "format": "date-time"}, "Only sagas begun later."),
+                _query("created_before", {"type": "string", "format": "date-time"}, "Only sagas begun earlier."),
+                _query("cursor", {"type": "string"}, "The next_cursor of the page before."),
+                _query("limit", {"type": "integer", "minimum": 1}, "How many sagas; 20, and at most 100, by default."),
+                *_headers("X-Request-ID"),
+            ],
+            "responses": {
+                "200": _answer("A page.", {"$ref": "#/components/schemas/SagaPage"}, {"page": page}),
+                **_problems("invalid_query", *_STORAGE),
+            },
+        },
+        ("/livez", "get"): {
+            "responses": {
+                "200": _answer("It lives.", {"$ref": "#/components/schemas/Alive"}, {"alive": {"alive": True}}),
+                **_problems(*_EVERYWHERE),
+            }
+        },
+        ("/readyz", "get"): {
+            "responses": {
+                "200": _answer("It can take work.", _READY, {"ready": _readiness(None)}),
+                "503": _answer("It can't, and why.", _READY, {"not_ready": _readiness("It is shutting down.")}),
+                **_problems(*_EVERYWHERE),
+            }
+        },
+        ("/problems/{name}", "get"): {
+            "parameters": [
+                {
+                    "name": "name",
+                    "in": "path",
+                    "required": True,
+                    "description": "The last part of a problem's type.",
+                    "schema": {"type": "string", "enum": list(PROBLEMS)},
+                }
+            ],
+            "responses": {
+                "200": {"description": "A page.", "content": {"text/html": {"schema": {"type": "string"}}}},
+                **_problems("not_found", *_EVERYWHERE),
+            },
+        },
+    }
+
+
+_PLACED = ("Location", "Idempotent-Replayed", "Preference-Applied")
+_READY = {"$ref": "#/components/schemas/Ready"}
+_SAGA_ID = {
+    "name": "saga_id",
+    "in": "path",
+    "required": True,
+    "description": "The saga's id.",
+    "schema": {"type": "string", "format": "uuid"},
+}
+_RETRYING = {name for name, row in PROBLEMS.items() if row.retry_after is not None}
+_LOCATED = {"checkout_in_progress", "order_in_checkout", "order_already_checked_out", *_FAILING}
+
+
+def _readiness(wrong: str | None) -> Described:
+    well: Described = {"ok": True}
+    last = well if wrong is None else {"ok": False, "detail": wrong}
+    return {"ready": wrong is None, "checks": {"database": well, "schema": well, "lease": well, "draining": last}}
+
+
+def _headers(*names: str) -> list[Described]:
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _query(name: str, schema: Described, description: str) -> Described:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _refs(*names: str) -> Described:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-ID")}
+
+
+def _answer(description: str, schema: Described, shown: Mapping[str, Any], headers: tuple[str, ...] = ()) -> Described:
+    content = {"schema": schema, "examples": {name: {"value": value} for name, value in shown.items()}}
+    return {"description": description, "headers": _refs(*headers), "content": {"application/json": content}}
+
+
+def _problems(*names: str) -> Described:
+    """Return the responses that these problems make, by status, with an example of each."""
+    told = examples.problems()
+    responses: Described = {}
+    for name in names:
+        example = told.get(name) or examples.problem(name)
+        status = str(example["status"])
+        response = responses.setdefault(
+            status,
+            {
+                "description": HTTPStatus(int(status)).phrase,
+                "headers": _refs(),
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        if name in _RETRYING:
+            response["headers"] |= _refs("Retry-After")
+        if name in _LOCATED:
+            response["headers"] |= _refs("Location")
+        response["content"][MEDIA_TYPE]["examples"][name] = {"summary": example["title"], "value": example}
+    return responses

@@ -1,0 +1,146 @@
+"""What a caller sends to check an order out, and how strict the API is about it.
+
+Nothing is guessed: `"5"`, `5.0` and `true` are not 5, an unknown member is a misspelt one, and a text
+holds no control characters, so that whatever is accepted can be stored, logged and sent on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from app.api.complaints import complaints, invalid
+from app.saga.step import JSON
+
+LARGEST = 2**53 - 1
+"""The largest integer that every JSON reader takes as it is (RFC 8259, 6)."""
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and lone surrogates."""
+
+
+def _printable(text: str) -> str:
+    if _UNPRINTABLE.search(text):
+        raise PydanticCustomError("control_character", "Remove the control characters and lone surrogates.")
+    return text
+
+
+def _trimmed(text: str) -> str:
+    if text != text.strip():
+        raise PydanticCustomError("surrounding_space", "Remove the white space around it.")
+    return text
+
+
+def _scalar(value: Any) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case int() if abs(value) <= LARGEST:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str() if len(value) <= 500:
+            return _printable(value)
+        case str():
+            raise PydanticCustomError("string_too_long", "Shorten it to at most 500 characters.")
+        case int():
+            raise PydanticCustomError("number_too_large", "Give an integer between -(2^53-1) and 2^53-1, or a string.")
+    raise PydanticCustomError("scalar_type", "Give a string, a number, true, false or null.")
+
+
+_NO_CONTROLS = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"})
+_PRINTED = AfterValidator(_printable)
+_TRIM = AfterValidator(_trimmed)
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), _PRINTED, _NO_CONTROLS]
+PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), _PRINTED, _NO_CONTROLS]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=128), _PRINTED, _TRIM, _NO_CONTROLS]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=255), _PRINTED, _TRIM, _NO_CONTROLS]
+MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), _PRINTED, _NO_CONTROLS]
+MetadataValue = Annotated[
+    Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": 500})
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Item(_Strict):
+    """One line of the order."""
+
+    sku: Reference
+    quantity: Annotated[int, Field(ge=1, le=100_000)]
+    unit_price: Annotated[int, Field(ge=0, le=10**12, description="In the currency's minor unit: 1999 is €19.99.")]
+
+
+class Address(_Strict):
+    """Where the order goes."""
+
+    name: Text
+    line1: Text
+    line2: Text | None = None
+    city: Text
+    region: Text | None = None
+    postal_code: PostalCode
+    country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.")]
+
+
+class Order(_Strict):
+    """An order to check out. The amount charged is Σ quantity × unit_price."""
+
+    order_id: Annotated[Reference, Field(description="Unique among the caller's sagas that aren't compensated.")]
+    customer_id: Reference
+    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), Field(description="ISO 4217.")]
+    items: Annotated[list[Item], Field(min_length=1)]
+    payment_method: Annotated[Token, Field(description="A token of the payment service, never a card number.")]
+    shipping_address: Address
+    metadata: Annotated[
+        dict[MetadataName, MetadataValue], Field(max_length=50, description="Whatever the caller wants kept along.")
+    ] = {}
+
+    @field_validator("items", mode="before")
+    @classmethod
+    def _not_too_many(cls, value: object, info: ValidationInfo) -> object:
+        most = (info.context or {}).get("max_items", math.inf)
+        if isinstance(value, list) and len(value) > most:
+            raise PydanticCustomError("too_many", "Give at most {most}.", {"most": most})
+        return value
+
+    @property
+    def amount(self) -> int:
+        """What is charged, in the currency's minor unit."""
+        return sum(item.quantity * item.unit_price for item in self.items)
+
+    @model_validator(mode="after")
+    def _amount_is_exact(self) -> Order:
+        if self.amount > LARGEST:
+            raise PydanticCustomError("amount_too_large", "Split the order: its amount must not exceed 2^53-1.")
+        return self
+
+    @classmethod
+    def of(cls, body: object, *, max_items: int) -> Order:
+        """Return the order that a body says; raise an `invalid_request` problem that points at all that is wrong."""
+        try:
+            return cls.model_validate(body, context={"max_items": max_items})
+        except ValidationError as error:
+            raise invalid(complaints(error)) from None
+
+    def saga_input(self) -> dict[str, JSON]:
+        """Return what the saga begins with."""
+        return {**self.model_dump(), "amount": self.amount}

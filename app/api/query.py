@@ -1,0 +1,94 @@
+"""Query parameters, as strict as the body: a misspelt `dry_run` must not charge, a misspelt filter not list all."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+
+from app.api.complaints import invalid
+from app.api.problems import Problem
+
+_SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def wrong(name: str, code: str, detail: str) -> Problem:
+    """Return the problem with one query parameter."""
+    shown = name if _SHOWN.fullmatch(name) else ""
+    return invalid([{"parameter": shown, "detail": detail, "code": code}])
+
+
+def parameters(request: Request, known: Collection[str] = ()) -> dict[str, str]:
+    """Return the query's parameters; raise a problem for one that isn't known or stands twice."""
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise wrong(name, "unknown_parameter", f"Remove this parameter, or mend its name. Known here: {names}.")
+        if name in found:
+            raise wrong(name, "repeated_parameter", "Give this parameter once.")
+        found[name] = value
+    return found
+
+
+def flag(found: dict[str, str], name: str) -> bool:
+    """Return a parameter that is `true` or `false`; false where it isn't given."""
+    value = found.get(name, "false")
+    if value not in {"true", "false"}:
+        raise wrong(name, "wrong_form", "Give true or false.")
+    return value == "true"
+
+
+def count(found: dict[str, str], name: str, *, otherwise: int, at_most: int) -> int:
+    """Return a parameter that counts from 1."""
+    value = found.get(name) or str(otherwise)
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= at_most:
+        raise wrong(name, "wrong_form", f"Give a whole number from 1 to {at_most}.")
+    return int(value)
+
+
+def text(found: dict[str, str], name: str) -> str | None:
+    """Return a parameter that names something; an empty one is none."""
+    value = found.get(name) or None
+    if value is not None and (len(value) > 255 or not value.isprintable()):
+        raise wrong(name, "wrong_form", "Give a printable text of at most 255 characters.")
+    return value
+
+
+def instant_of(found: dict[str, str], name: str) -> datetime | None:
+    """Return a parameter that is a time; an empty one is none."""
+    value = found.get(name)
+    if not value:
+        return None
+    if _DATE_TIME.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise wrong(name, "wrong_form", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z; a + is written %2B in a URL.")
+
+
+def cursor(saga_id: str) -> str:
+    """Return where the next page begins, as the caller sees it: opaque."""
+    return base64.urlsafe_b64encode(uuid.UUID(saga_id).bytes).decode().rstrip("=")
+
+
+def before(found: dict[str, str]) -> str | None:
+    """Return the id that a cursor stands for."""
+    value = found.get("cursor")
+    if not value:
+        return None
+    try:
+        if re.fullmatch(r"[A-Za-z0-9_-]{22}", value):
+            saga_id = str(uuid.UUID(bytes=base64.urlsafe_b64decode(value + "==")))
+            if cursor(saga_id) == value:
+                return saga_id
+    except (ValueError, binascii.Error):
+        pass
+    raise wrong("cursor", "wrong_form", "Give the next_cursor of an earlier page as it was, or none.")

@@ -1,0 +1,122 @@
+"""POST /checkout: parse, admit, make the saga durable, wait for its outcome.
+
+No work lives in the request. Whoever hangs up, or is cut off, leaves the saga as it is; a repeat under
+the same Idempotency-Key finds it.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.admission import Admission
+from app.api.encode import encode
+from app.api.envelope import request_id_of
+from app.api.idempotency import fingerprint, idempotency_key
+from app.api.json_body import check_headers, read_json
+from app.api.order import Order
+from app.api.outcome import accepted, outcome, saga_url, wait_for
+from app.api.plan import plan_of
+from app.api.prefer import preference
+from app.api.problems import Problem
+from app.api.query import flag, parameters
+from app.api.service import Service, caller_of, service_of, settings_of
+from app.api.settings import ApiSettings
+from app.api.simulation import simulation
+from app.api.traceparent import traceparent
+from app.checkout import Placed, SagaView
+from app.saga.errors import LogUnavailable
+
+router = APIRouter(tags=["checkout"])
+
+
+@router.post("/checkout")
+async def place_checkout(request: Request) -> Response:
+    """Check an order out: charge, reserve and ship, or undo what was done.
+
+    Send an Idempotency-Key, and the same one in every repeat: a repeat never charges twice, and gets the
+    first request's answer.
+    """
+    settings, service = settings_of(request), service_of(request)
+    dry_run = flag(parameters(request, ("dry_run",)), "dry_run")
+    check_headers(request, max_bytes=settings.max_body_bytes)
+    required = settings.require_idempotency_key and not dry_run
+    key = idempotency_key(request.headers.getlist("idempotency-key"), required=required)
+    simulate = simulation(request.headers.getlist("x-simulate"), allowed=settings.simulate_allowed)
+    if dry_run:
+        order, _ = await _order(request, settings)
+        return Response(encode(plan_of(order, service.checkout.plan())), media_type="application/json")
+
+    admission: Admission = request.app.state.admission
+    with admission.admitted(service):
+        order, body = await _order(request, settings)
+        given = order.saga_input()
+        if simulate is not None:
+            given["simulate"] = simulate
+        if trace := traceparent(request.headers.getlist("traceparent")):
+            given["traceparent"] = trace
+        caller = caller_of(request)
+        try:
+            placed = await service.checkout.place(
+                given,
+                caller=caller,
+                idempotency_key=key,
+                fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body) if key else None,
+                request_id=request_id_of(request),
+                patience=settings.storage_patience_seconds,
+            )
+        except LogUnavailable as error:
+            raise _not_stored(error, key) from None
+    return await _answer(request, service, settings, placed)
+
+
+async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object]:
+    """Return the order, and the body as it was sent."""
+    body = await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    return Order.of(body, max_items=settings.max_items), body
+
+
+async def _answer(request: Request, service: Service, settings: ApiSettings, placed: Placed) -> Response:
+    """Wait for the saga as long as the caller prefers, and answer with how it stands then."""
+    prefer = preference(request.headers.getlist("prefer"))
+    seconds = prefer.seconds(settings.wait_seconds, at_most=settings.max_wait_seconds)
+    view = await _view(service, placed, caller_of(request), seconds, settings.storage_patience_seconds)
+    applied = prefer.applied(at_most=settings.max_wait_seconds)
+    if prefer.respond_async and not placed.replayed:
+        return accepted(view, extra=applied)
+    if placed.replayed and not view.at_rest and not prefer.respond_async:
+        url = saga_url(placed.saga_id)
+        raise Problem("checkout_in_progress", members={"saga_url": url}, headers={"Location": url, **applied})
+    return outcome(view, replayed=placed.replayed, extra=applied)
+
+
+async def _view(service: Service, placed: Placed, caller: str, seconds: float, patience: float) -> SagaView:
+    url = saga_url(placed.saga_id)
+    try:
+        view = await wait_for(service, placed.saga_id, seconds=seconds, caller=caller, patience=patience)
+        if view is not None:
+            return view
+    except LogUnavailable:
+        pass
+    raise Problem(
+        "storage_unavailable",
+        "The checkout is stored and goes on, but how it stands can't be read now. Follow it at `saga_url`.",
+        members={"saga_url": url},
+        headers={"Location": url},
+    )
+
+
+def _not_stored(error: LogUnavailable, key: str | None) -> Problem:
+    if error.stored is False:
+        return Problem("storage_unavailable", "Nothing was stored, so nothing will happen: send the request again.")
+    doubt = "Whether the checkout was stored can't be told yet."
+    if key is None:
+        return Problem(
+            "storage_unavailable",
+            f"{doubt} Look for the order with GET /sagas?order_id= before you send it again, or send it again: "
+            "one order is never in two checkouts at once.",
+        )
+    return Problem(
+        "storage_unavailable", f"{doubt} Repeat it with the same Idempotency-Key to find out: it never charges twice."
+    )

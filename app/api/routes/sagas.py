@@ -1,0 +1,84 @@
+"""Reading sagas: one, with its trail, or a page of them."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import query
+from app.api.encode import encode
+from app.api.etag import etag_of, matches
+from app.api.outcome import patiently, wait_for
+from app.api.prefer import preference
+from app.api.problems import Problem
+from app.api.saga_body import saga_body
+from app.api.service import caller_of, service_of, settings_of
+from app.saga.queries import SagaFilter
+from app.saga.state import SagaStatus
+
+router = APIRouter(tags=["sagas"])
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FILTERS = ("status", "order_id", "customer_id", "created_after", "created_before", "cursor", "limit")
+_PRIVATE = "private, no-cache"
+
+
+@router.get("/sagas/{saga_id}")
+async def read_saga(request: Request, saga_id: str) -> Response:
+    """Read one saga: how it stands, and its trail.
+
+    With `Prefer: wait=N` the answer comes once the saga is finished, or after N seconds. An id that is
+    unknown, malformed or another caller's is the same 404.
+    """
+    service, settings = service_of(request), settings_of(request)
+    query.parameters(request)
+    if not _UUID.fullmatch(saga_id):
+        raise Problem("not_found")
+    caller, patience = caller_of(request), settings.storage_patience_seconds
+    prefer = preference(request.headers.getlist("prefer"))
+    headers = {"Cache-Control": _PRIVATE}
+    if prefer.wait:
+        seconds = prefer.seconds(0, at_most=settings.max_wait_seconds)
+        view = await wait_for(service, saga_id, seconds=seconds, caller=caller, patience=patience)
+        headers |= prefer.applied(at_most=settings.max_wait_seconds, can_go_on=False)
+    else:
+        view = await patiently(service.checkout.get(saga_id, caller=caller), patience)
+    if view is None:
+        raise Problem("not_found")
+    content = encode(saga_body(view))
+    headers["ETag"] = etag_of(content)
+    if matches(request.headers.getlist("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")
+
+
+@router.get("/sagas")
+async def list_sagas(request: Request) -> Response:
+    """List sagas, newest first.
+
+    A page that isn't the last has a `next_cursor`: send it as `cursor`, with the same filters, for the
+    next one. Sagas that begin meanwhile never shift the pages.
+    """
+    service, settings = service_of(request), settings_of(request)
+    found = query.parameters(request, _FILTERS)
+    status = found.get("status") or None
+    if status is not None and status not in list(SagaStatus):
+        raise query.wrong("status", "wrong_form", f"Give one of {', '.join(SagaStatus)}.")
+    wanted = SagaFilter(
+        caller=caller_of(request),
+        status=SagaStatus(status) if status else None,
+        order_id=query.text(found, "order_id"),
+        customer_id=query.text(found, "customer_id"),
+        created_after=query.instant_of(found, "created_after"),
+        created_before=query.instant_of(found, "created_before"),
+    )
+    limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
+    reading = service.checkout.list_sagas(wanted, before=query.before(found), limit=limit + 1)
+    views = await patiently(reading, settings.storage_patience_seconds)
+    page = views[:limit]
+    following = query.cursor(page[-1].saga.id) if len(views) > limit else None
+    body = {"data": [saga_body(view) for view in page], "next_cursor": following}
+    return Response(encode(body), headers={"Cache-Control": _PRIVATE}, media_type="application/json")

@@ -1,0 +1,182 @@
+"""A saga as the API shows it: the contract's members in the contract's order.
+
+Never what the caller entrusted to it: the payment method, the address, the items and the simulation stay inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from app.api.encode import Body, SparseBody
+from app.checkout import SagaView
+from app.saga.events import EventType, SagaEvent
+from app.saga.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorBody(Body):
+    """What a service said when something went wrong."""
+
+    code: Annotated[str, Field(description="A stable snake_case word for programs.")]
+    message: Annotated[str, Field(description="For people.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureBody(Body):
+    """Why the saga went back."""
+
+    step: str | None
+    code: str
+    message: str
+    retryable: Annotated[bool, Field(description="Whether the same checkout might succeed under a new key.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompensationBody(Body):
+    """How the undoing of a step stands."""
+
+    attempts: int
+    error: ErrorBody | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBody(Body):
+    """How a step stands."""
+
+    name: str
+    status: StepStatus
+    attempts: int
+    result: Annotated[dict[str, Any] | None, Field(description="What the service answered.")]
+    error: ErrorBody | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    compensation: CompensationBody | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrailBody(SparseBody):
+    """One line of the trail; a member that does not apply is left out."""
+
+    seq: Annotated[int, Field(description="From 1, without gaps.")]
+    at: datetime
+    event: EventType
+    step: str | None = None
+    attempt: int | None = None
+    duration_ms: float | None = None
+    outcome: Annotated[str | None, Field(description="`unknown` where it may have had its effect.")] = None
+    error: ErrorBody | None = None
+    next_action_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SagaBody(Body):
+    """One run of the checkout for one order."""
+
+    id: Annotated[str, Field(description="A UUIDv7.")]
+    definition: str
+    version: int
+    status: SagaStatus
+    order_id: str
+    customer_id: str
+    amount: Annotated[int, Field(description="Σ quantity × unit_price, in the currency's minor unit.")]
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    next_action_at: Annotated[
+        datetime | None, Field(description="When it goes on at the latest; null only once nobody works on it.")
+    ]
+    failure: FailureBody | None
+    steps: list[StepBody]
+    trail: Annotated[list[TrailBody], Field(description="Append-only, never rewritten.")]
+
+
+def saga_body(view: SagaView) -> SagaBody:
+    """Return what is shown of a saga."""
+    saga, state = view.saga, view.state
+    first = view.events[0]
+    return SagaBody(
+        id=saga.id,
+        definition=saga.definition,
+        version=saga.version,
+        status=state.status,
+        order_id=saga.input["order_id"],
+        customer_id=saga.input["customer_id"],
+        amount=saga.input["amount"],
+        currency=saga.input["currency"],
+        created_at=first.at,
+        updated_at=state.updated_at or first.at,
+        finished_at=state.finished_at,
+        next_action_at=view.next_action_at,
+        failure=_failure(state.failure),
+        steps=[_step(step) for step in state.steps],
+        trail=[_line(event) for event in view.events],
+    )
+
+
+def _failure(failure: Failure | None) -> FailureBody | None:
+    if failure is None:
+        return None
+    return FailureBody(
+        step=failure.step, code=failure.code, message=failure.message, retryable=failure.retryable
+    )
+
+
+def _step(step: StepState) -> StepBody:
+    return StepBody(
+        name=step.name,
+        status=step.status,
+        attempts=step.attempts,
+        result=_settled(step.result),
+        error=_error(step.error),
+        started_at=step.started_at,
+        finished_at=step.finished_at,
+        compensation=_compensation(step.compensation),
+    )
+
+
+def _compensation(compensation: CompensationState | None) -> CompensationBody | None:
+    if compensation is None:
+        return None
+    return CompensationBody(
+        attempts=compensation.attempts,
+        error=_error(compensation.error),
+        finished_at=compensation.finished_at,
+    )
+
+
+def _line(event: SagaEvent) -> TrailBody:
+    data = event.data
+    next_action_at = data.get("next_action_at")
+    return TrailBody(
+        seq=event.seq,
+        at=event.at,
+        event=event.type,
+        step=event.step,
+        attempt=event.attempt,
+        duration_ms=data.get("duration_ms"),
+        outcome=data.get("outcome"),
+        error=_error(data.get("error")),
+        next_action_at=datetime.fromisoformat(next_action_at) if next_action_at else None,
+    )
+
+
+def _error(error: Mapping[str, Any] | None) -> ErrorBody | None:
+    if error is None:
+        return None
+    return ErrorBody(code=str(error.get("code", "unknown")), message=str(error.get("message", "")))
+
+
+def _settled(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a result in one order of members: a database may give them back in another."""
+    if result is None:
+        return None
+    settled: dict[str, Any] = json.loads(json.dumps(dict(result), sort_keys=True))
+    return settled

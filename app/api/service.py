@@ -1,0 +1,65 @@
+"""What the API serves: handed over by bootstrap while the process is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from starlette.requests import Request
+
+from app.api.problems import Problem
+from app.api.settings import ApiSettings
+from app.checkout import Checkout
+
+
+class Health(Protocol):
+    """Whether this process can take work."""
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Return each check by name (database, schema, lease, draining): None when it is well, else what is wrong.
+
+        The words are shown to whoever asks, so they hold no secret.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """The use case behind the API, and how its process is doing.
+
+    `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
+    stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
+    saga is answered at once with how it stands.
+    """
+
+    checkout: Checkout
+    health: Health
+    in_flight: Callable[[], int]
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+"""Opens everything behind the API and closes it again; entered when the server starts."""
+
+
+def service_of(request: Request) -> Service:
+    """Return the service; raise a `not_ready` problem while there is none."""
+    service: Service | None = getattr(request.app.state, "service", None)
+    if service is None:
+        raise Problem("not_ready")
+    return service
+
+
+def settings_of(request: Request) -> ApiSettings:
+    """Return the limits that the API was built with."""
+    settings: ApiSettings = request.app.state.settings
+    return settings
+
+
+def caller_of(request: Request) -> str:
+    """Return whose request this is. Everyone is the same caller until API keys say otherwise."""
+    caller: str = request.scope.get("state", {}).get("caller", "")
+    return caller

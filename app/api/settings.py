@@ -1,0 +1,28 @@
+"""The API's limits, as plain values: whoever builds the API decides them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiSettings:
+    """What the API allows. Times are in seconds.
+
+    `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers
+    otherwise, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
+    storage may take to answer before the caller hears that it is not available, `body_seconds` how
+    long a caller may take to send a body. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    """
+
+    max_body_bytes: int = 65_536
+    body_seconds: float = 10.0
+    max_items: int = 100
+    max_in_flight: int = 512
+    wait_seconds: float = 25.0
+    max_wait_seconds: float = 60.0
+    storage_patience_seconds: float = 10.0
+    require_idempotency_key: bool = False
+    page_size: int = 20
+    max_page_size: int = 100
+    simulate_allowed: bool = False

@@ -1,0 +1,274 @@
+"""Where everything is wired, once, from the settings; whoever else needs a setting gets a plain value."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils import uuid7
+
+from app.api import ApiSettings, Service
+from app.checkout import Checkout, checkout_saga
+from app.config import Settings
+from app.recovery import Recovery
+from app.saga.clock import SystemClock
+from app.saga.definition import Definitions
+from app.saga.lease import Lease
+from app.saga.orchestrator import SagaOrchestrator
+from app.saga.retry import RetryPolicy
+from app.saga.runner import SagaRunner
+from app.services import (
+    Gateway,
+    HttpGateway,
+    InventoryService,
+    InventoryStep,
+    PaymentService,
+    PaymentStep,
+    Sandbox,
+    SandboxGateway,
+    Service as Participant,
+    ShippingService,
+    ShippingStep,
+)
+from app.services.sandbox import Ledger
+from app.storage import open_storage
+from app.storage.engine import Database, ping
+from app.storage.migrations import current, head, require_current, upgrade
+from app.telemetry import log_events
+
+GUARD_SECONDS = 0.5
+"""How much longer than a call its step may take, so that the call's own answer comes first."""
+
+HEALTH_SECONDS = 2.0
+"""How long a check of readiness may take before it counts as failed."""
+
+
+def api_settings(settings: Settings) -> ApiSettings:
+    """Return the API's share of the settings."""
+    remote = any((settings.payment_url, settings.inventory_url, settings.shipping_url))
+    return ApiSettings(
+        max_body_bytes=settings.max_body_bytes,
+        max_items=settings.max_items,
+        max_in_flight=settings.max_in_flight,
+        wait_seconds=settings.wait_seconds,
+        max_wait_seconds=settings.max_wait_seconds,
+        storage_patience_seconds=settings.storage_patience_seconds,
+        require_idempotency_key=settings.require_idempotency_key,
+        page_size=settings.page_size,
+        max_page_size=settings.max_page_size,
+        simulate_allowed=settings.sandbox_remote or not remote,
+    )
+
+
+class ServiceHealth:
+    """Whether this process can take work, check by check."""
+
+    def __init__(
+        self, engine: AsyncEngine, lease: Lease, draining: asyncio.Event
+    ) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._draining = draining
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Return each check by name: None when it is well, else what is wrong."""
+        database, schema = await self._database()
+        return {
+            "database": database,
+            "schema": schema,
+            "lease": None if self._lease.held else "The lease has lapsed.",
+            "draining": "The process is stopping." if self._draining.is_set() else None,
+        }
+
+    async def _database(self) -> tuple[str | None, str | None]:
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                await ping(self._engine)
+                at, wanted = await current(self._engine), head()
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return (
+                "The database does not answer.",
+                "Unknown while the database does not answer.",
+            )
+        return (
+            None,
+            None if at == wanted else f"The schema is at {at}, not at {wanted}.",
+        )
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open everything behind the API, and on leaving close it so that others can go on at once.
+
+    Raise `SchemaBehind`, `DatabaseUrlError`, `UnsafeDatabase` or `LogUnavailable`, in a full sentence,
+    where it can't begin.
+    """
+    url = settings.database_url.get_secret_value()
+    await _prepare_schema(url, settings)
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(
+            open_storage(url, pool_size=settings.database_pool_size)
+        )
+        clock = SystemClock()
+        lease = Lease(clock, new_owner(), settings.lease_seconds)
+        gateways = await stack.enter_async_context(open_gateways(settings))
+        definition = checkout_saga(
+            payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
+            inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
+            shipping=ShippingStep(ShippingService(gateways[Participant.SHIPPING])),
+            policy=_policy(settings, settings.step_max_attempts),
+            compensation=_policy(settings, settings.compensation_max_attempts),
+            deadline=settings.deadline_seconds,
+        )
+        definitions = Definitions([definition])
+        orchestrator = SagaOrchestrator(
+            definition,
+            storage.log,
+            clock=clock,
+            lease=lease,
+            park_after=settings.park_after_seconds,
+            observers=[log_events],
+        )
+        runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
+        recovery = Recovery(
+            storage.log,
+            runner,
+            definitions,
+            lease,
+            clock=clock,
+            new_owner=new_owner,
+            poll_seconds=settings.recovery_poll_seconds,
+            max_in_flight=settings.recovery_max_in_flight,
+        )
+
+        def lease_until() -> datetime:
+            return clock.now() + timedelta(seconds=lease.seconds_left)
+
+        checkout = Checkout(
+            runner,
+            storage.log,
+            storage.queries,
+            definitions,
+            current=definition,
+            new_id=lambda: str(uuid7()),
+            lease_until=lease_until,
+        )
+        draining = asyncio.Event()
+        service = Service(
+            checkout=checkout,
+            health=ServiceHealth(storage.engine, lease, draining),
+            in_flight=lambda: runner.in_flight,
+            draining=draining,
+        )
+        await recovery.begin()
+        stack.push_async_callback(recovery.end)
+        with _told_to_stop(lambda: _begin_drain(service, settings.drain_seconds)):
+            yield service
+        service.draining.set()
+        await recovery.stop_claiming()
+        await runner.drain(
+            settings.drain_seconds if not service.closing.is_set() else 0
+        )
+
+
+@asynccontextmanager
+async def open_gateways(settings: Settings) -> AsyncIterator[dict[Participant, Gateway]]:
+    """Open a gateway to each service: over HTTP where it has a URL, else to one sandbox of them all."""
+    places = {
+        Participant.PAYMENT: (settings.payment_url, settings.payment_token),
+        Participant.INVENTORY: (settings.inventory_url, settings.inventory_token),
+        Participant.SHIPPING: (settings.shipping_url, settings.shipping_token),
+    }
+    async with AsyncExitStack() as stack:
+        sandbox = None
+        if not all(url for url, _ in places.values()):
+            sandbox = Sandbox(
+                Ledger(settings.sandbox_database),
+                failure_rate=settings.sandbox_failure_rate,
+                seed=settings.sandbox_seed,
+                latency_seconds=settings.sandbox_latency_seconds,
+            )
+            stack.push_async_callback(sandbox.aclose)
+        gateways: dict[Participant, Gateway] = {}
+        for participant, (url, token) in places.items():
+            if sandbox is not None and not url:
+                gateways[participant] = SandboxGateway(sandbox, participant)
+                continue
+            gateways[participant] = HttpGateway(
+                participant,
+                url,
+                timeout=settings.step_timeout_seconds,
+                max_connections=settings.max_calls_per_service,
+                max_body_bytes=settings.max_answer_bytes,
+                bearer_token=token.get_secret_value() if token else None,
+                forward_simulate=settings.sandbox_remote,
+            )
+            stack.push_async_callback(gateways[participant].aclose)
+        yield gateways
+
+
+async def _prepare_schema(url: str, settings: Settings) -> None:
+    database = Database(url)
+    if settings.auto_migrate == "true" or (
+        settings.auto_migrate == "auto" and not database.is_postgres
+    ):
+        await asyncio.to_thread(upgrade, url)
+    engine = database.migration_engine()
+    try:
+        await require_current(engine)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _told_to_stop(begin: Callable[[], None]) -> Iterator[None]:
+    """Hear SIGTERM and SIGINT before the server does, which would only tell once every request is answered."""
+    loop = asyncio.get_running_loop()
+    before = {}
+
+    def hear(number: int, frame: object) -> None:
+        loop.call_soon_threadsafe(begin)
+        if callable(then := before[number]):
+            then(number, frame)
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.getsignal(number)
+            signal.signal(number, hear)
+    except (
+        ValueError
+    ):  # not in the main thread: a test's server, which is told otherwise
+        before.clear()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _begin_drain(service: Service, seconds: float) -> None:
+    """Take nothing new; whoever still waits when the time is over is answered with how the saga stands."""
+    if not service.draining.is_set():
+        service.draining.set()
+        asyncio.get_running_loop().call_later(seconds, service.closing.set)
+
+
+def new_owner() -> str:
+    """Return a name for this process as an owner of sagas: readable, and never used again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid7()}"
+
+
+def _policy(settings: Settings, attempts: int) -> RetryPolicy:
+    return RetryPolicy(
+        timeout=settings.step_timeout_seconds + GUARD_SECONDS,
+        attempts=attempts,
+        base=settings.retry_base_seconds,
+        cap=settings.retry_cap_seconds,
+    )

@@ -1,0 +1,119 @@
+"""The pattern at work in ten seconds: `make demo` runs twenty checkouts of which three in ten steps fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter
+
+from rich.console import Console
+from rich.text import Text
+from uuid_utils import uuid7
+
+from app.bootstrap import open_service
+from app.checkout import Checkout, SagaView
+from app.config import Settings
+from app.saga.errors import LogError
+from app.saga.events import EventType
+from app.saga.state import SagaStatus
+from app.saga.step import JSON
+
+CHECKOUTS = 20
+FAILURE_RATE = 0.3
+WAIT_SECONDS = 60.0
+
+_MARKS: dict[EventType, tuple[str, str]] = {
+    EventType.STEP_SUCCEEDED: ("✔ {step}", "green"),
+    EventType.STEP_RETRIED: ("↻ {step} {code}", "yellow"),
+    EventType.STEP_FAILED: ("✘ {step} {code}", "red"),
+    EventType.STEP_UNKNOWN: ("? {step} {code}", "red"),
+    EventType.STEP_COMPENSATED: ("↩ {step}", "cyan"),
+    EventType.COMPENSATION_RETRIED: ("↻ undo {step} {code}", "yellow"),
+    EventType.COMPENSATION_FAILED: ("✘ undo {step} {code}", "bold red"),
+    EventType.SAGA_RECOVERED: ("⚑ taken over", "magenta"),
+}
+_STYLES = {
+    SagaStatus.COMPLETED: "bold green",
+    SagaStatus.COMPENSATED: "bold cyan",
+    SagaStatus.NEEDS_ATTENTION: "bold red",
+}
+
+
+def line(view: SagaView) -> Text:
+    """Return a saga as one line: its order, every step and compensation in order, and how it ended."""
+    text = Text(f"{view.saga.order_id}  ", style="dim")
+    for event in view.events:
+        if event.type in _MARKS:
+            mark, style = _MARKS[event.type]
+            code = (event.data.get("error") or {}).get("code", "")
+            text.append(mark.format(step=event.step, code=code) + "  ", style=style)
+    status = view.state.status
+    return text.append(status.value, style=_STYLES.get(status, "bold yellow"))
+
+
+def an_order(number: int, run: str) -> dict[str, JSON]:
+    """Return the input of a checkout that would succeed if nothing failed."""
+    quantity = 1 + number % 3
+    return {
+        "order_id": f"demo-{run}-{number:02}",
+        "customer_id": f"cus-{number % 7}",
+        "currency": "EUR",
+        "amount": quantity * 1999,
+        "items": [{"sku": "TSHIRT-M", "quantity": quantity, "unit_price": 1999}],
+        "payment_method": "tok_visa",
+        "shipping_address": {
+            "name": "Ada L.",
+            "line1": "1 Main St",
+            "line2": None,
+            "city": "Paris",
+            "region": None,
+            "postal_code": "75001",
+            "country": "FR",
+        },
+        "metadata": {"from": "make demo"},
+    }
+
+
+async def checkout(service: Checkout, order: dict[str, JSON]) -> SagaView:
+    """Place an order and wait for its end; raise `LogError` where the log lost it."""
+    placed = await service.place(order)
+    view = await service.wait(placed.saga_id, seconds=WAIT_SECONDS)
+    if view is None:
+        raise LogError(f"Saga {placed.saga_id} is not in the log.")
+    return view
+
+
+async def main() -> int:
+    """Run the checkouts side by side, print each as it ends, then the summary."""
+    console = Console()
+    os.environ.setdefault("SANDBOX_FAILURE_RATE", str(FAILURE_RATE))
+    settings = Settings(log_level="error")
+    rate = settings.sandbox_failure_rate
+    console.print(
+        f"{CHECKOUTS} checkouts; each call to payment, inventory and shipping fails at {rate:.0%}.\n"
+    )
+    ended: Counter[str] = Counter()
+    run = uuid7().hex[-6:]
+    to_see = ""
+    async with open_service(settings) as service:
+        checkouts = [
+            checkout(service.checkout, an_order(n, run))
+            for n in range(1, CHECKOUTS + 1)
+        ]
+        for one in asyncio.as_completed(checkouts):
+            view = await one
+            console.print(line(view), soft_wrap=True)
+            ended[view.state.status.value] += 1
+            if view.state.status is SagaStatus.COMPENSATED or not to_see:
+                to_see = view.saga.id
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
+    console.print(
+        f"\n[bold]{counts}[/bold]   ✔ done  ↻ sent again  ✘ refused  ? unknown, so undone  ↩ undone"
+    )
+    console.print(f"`make run`, then look at one: http://127.0.0.1:8000/sagas/{to_see}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,121 @@
+"""The port to a service outside: one resource, which the caller names.
+
+The caller names the resource (`reference`, the saga's id), so do and undo can be sent again whenever
+an outcome is unknown:
+
+    put(reference) ──▶ stands ──delete(reference)──▶ closed for good
+                                                       ▲
+    (nothing)      ──────────delete(reference)─────────┘   a put that comes late is refused
+
+An adapter raises `StepRejected`, `StepUnavailable` and `StepOutcomeUnknown` and nothing else,
+whatever happens on the wire; the contract suite holds each to it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from app.saga.errors import FailureKind, StepRejected
+from app.saga.step import JSON
+
+JsonObject = dict[str, JSON]
+
+
+class Service(StrEnum):
+    """Who does the work, by the name of its step."""
+
+    PAYMENT = "payment"  # keeps payments
+    INVENTORY = "inventory"  # keeps reservations
+    SHIPPING = "shipping"  # keeps shipments
+
+    @property
+    def resource(self) -> str:
+        """What the service keeps, as it stands in a URL."""
+        return _RESOURCES[self]
+
+
+_RESOURCES = {
+    Service.PAYMENT: "payments",
+    Service.INVENTORY: "reservations",
+    Service.SHIPPING: "shipments",
+}
+
+
+class Action(StrEnum):
+    """What is asked of a service."""
+
+    EXECUTE = "execute"  # do the work: put
+    COMPENSATE = "compensate"  # undo it and close the reference: delete
+    CONFIRM = "confirm"  # make it final: capture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """What every request carries, whatever it asks. The same action of a saga makes the same call.
+
+    `simulate` asks a sandbox for trouble; `traceparent` is the W3C trace that the call belongs to.
+    """
+
+    reference: str
+    idempotency_key: str
+    simulate: str | None = None
+    traceparent: str | None = None
+
+    @classmethod
+    def to(
+        cls,
+        service: Service,
+        action: Action,
+        *,
+        reference: str,
+        simulate: str | None = None,
+        traceparent: str | None = None,
+    ) -> Call:
+        """Raise `StepRejected` for a reference that can't be sent, as then nothing is."""
+        if not _REFERENCE.fullmatch(reference):
+            raise StepRejected(
+                "The reference must be 1 to 64 visible ASCII characters, the first a letter or digit.",
+                code="invalid_reference",
+                kind=FailureKind.UNUSABLE,
+            )
+        return cls(
+            reference=reference,
+            # Neither attempt nor host stands in the key, so that a repeat is recognised as one.
+            idempotency_key=f"{reference}:{service}:{action}",
+            simulate=simulate,
+            traceparent=traceparent,
+        )
+
+
+# Beginning with a letter or digit keeps ".." from climbing in a URL's path.
+_REFERENCE = re.compile(r"[A-Za-z0-9][!-~]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The reference was closed by a `delete`: nothing stands, and nothing ever will."""
+
+
+class Gateway(Protocol):
+    """One resource of one service. Every method may be called again with the same arguments.
+
+    An answer is the service's JSON object as it came: whoever uses a member checks it first.
+    """
+
+    async def put(self, call: Call, body: JsonObject) -> JsonObject:
+        """Do the work once; return what stands."""
+
+    async def delete(self, call: Call) -> JsonObject:
+        """Undo the work and close the reference; also succeed where nothing stands."""
+
+    async def get(self, call: Call) -> JsonObject | Closed | None:
+        """Return what stands, None where nothing does yet, `Closed` where nothing will."""
+
+    async def capture(self, call: Call) -> JsonObject:
+        """Make what stands final; return it."""
+
+    async def aclose(self) -> None:
+        """Give back what the gateway holds open. It can't be used afterwards."""

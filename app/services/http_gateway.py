@@ -1,0 +1,200 @@
+"""The port over HTTP: a service that speaks contract/services.yaml.
+
+Whatever happens on the way becomes an instruction, and one fact decides which: had the request
+begun to leave this process?
+
+    place in the bulkhead ─ connect ─ TLS │ request ─ answer's head ─ answer's body
+    ◀── StepUnavailable: nothing was sent │ StepOutcomeUnknown: it may have happened ──▶
+
+One deadline covers all of it. The gateway speaks to the transport below `httpx.AsyncClient`, which
+follows no redirect, keeps no cookie and asks the environment for no proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+import httpx2 as httpx
+
+from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
+from app.services.answer import Answer, done, found, unusable
+from app.services.gateway import Call, Closed, JsonObject, Service
+from app.services.http_answer import read
+from app.services.traceparent import traceparent
+
+KEEP_ALIVE_SECONDS = 4.0
+"""Less than the 5 s after which uvicorn and Node close an idle connection, so that we close it first."""
+
+
+class HttpGateway:
+    """One service at one base URL, with connections of its own.
+
+    `timeout` is the seconds of a whole call; keep it below the step's own, so that the answer is the
+    gateway's, which knows whether anything was sent. `max_connections` calls run at once; a further
+    one waits its turn within its own `timeout`. An answer above `max_body_bytes` is not read.
+    `forward_simulate` passes X-Simulate on: for a sandbox alone.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        base_url: str,
+        *,
+        timeout: float = 5.0,
+        max_connections: int = 128,
+        max_body_bytes: int = 1 << 20,
+        bearer_token: str | None = None,
+        forward_simulate: bool = False,
+        verify: ssl.SSLContext | bool = True,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_span_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        """Raise `ValueError` in a full sentence for a URL or a token that can't be used."""
+        self._base_url = f"{_checked_url(base_url)}/{service.resource}"
+        self._timeout = timeout
+        self._max_body_bytes = max_body_bytes
+        self._forward_simulate = forward_simulate
+        self._now = now
+        self._new_span_id = new_span_id
+        self._places = asyncio.Semaphore(max_connections)
+        self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "checkout"}
+        if bearer_token:
+            self._headers["authorization"] = f"Bearer {_checked_token(bearer_token)}"
+        self._transport = httpx.AsyncHTTPTransport(
+            verify=verify,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=max_connections,
+                keepalive_expiry=KEEP_ALIVE_SECONDS,
+            ),
+        )
+
+    async def put(self, call: Call, body: JsonObject) -> JsonObject:
+        return done(await self._ask("PUT", call, body=body))
+
+    async def delete(self, call: Call) -> JsonObject:
+        return done(await self._ask("DELETE", call))
+
+    async def get(self, call: Call) -> JsonObject | Closed | None:
+        return found(await self._ask("GET", call))
+
+    async def capture(self, call: Call) -> JsonObject:
+        return done(await self._ask("PUT", call, below="/capture"))
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def _ask(
+        self, method: str, call: Call, *, below: str = "", body: JsonObject | None = None
+    ) -> Answer:
+        """Send one request and return its answer. The one seam where foreign exceptions are translated."""
+        way = _Way()
+        try:
+            async with asyncio.timeout(self._timeout), self._places:
+                response = await self._transport.handle_async_request(
+                    httpx.Request(
+                        method,
+                        f"{self._base_url}/{quote(call.reference, safe='')}{below}",
+                        headers=self._headers_of(call, body),
+                        content=None if body is None else _encoded(body),
+                        # All phases share the one deadline around them, so that they can't add up.
+                        extensions={"trace": way.note, "timeout": httpx.Timeout(None).as_dict()},
+                    )
+                )
+                try:
+                    way.answered = True
+                    content = await self._read(response)
+                finally:
+                    await response.aclose()
+        except Exception as error:  # noqa: BLE001 (whatever the network and its libraries raise is an answer)
+            raise _translated(error, way) from error
+        return read(response.status_code, response.headers, content, now=self._now())
+
+    def _headers_of(self, call: Call, body: JsonObject | None) -> Mapping[str, str]:
+        headers = {
+            **self._headers,
+            "idempotency-key": call.idempotency_key,
+            "traceparent": traceparent(call.traceparent, call.reference, span_id=self._new_span_id()),
+        }
+        if body is not None:
+            headers["content-type"] = "application/json"
+        if self._forward_simulate and call.simulate:
+            headers["x-simulate"] = call.simulate
+        return headers
+
+    async def _read(self, response: httpx.Response) -> bytes | None:
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > self._max_body_bytes:
+                return None
+        return bytes(content)
+
+
+class _Way:
+    """How far a request has come."""
+
+    def __init__(self) -> None:
+        self.sent = False
+        self.answered = False
+
+    async def note(self, event: str, _info: Mapping[str, object]) -> None:
+        """Hear from the transport what it is about to do."""
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
+
+
+def _translated(error: Exception, way: _Way) -> StepError:
+    """Return the instruction that an exception amounts to. It names the exception's type and never its text,
+    which may hold an address or a header."""
+    if not way.sent:
+        return StepUnavailable(f"The service was not reached ({type(error).__name__}); nothing was sent.")
+    if isinstance(error, TimeoutError):
+        return StepOutcomeUnknown(
+            "The service did not answer in time.", code="timeout", kind=FailureKind.TIMEOUT
+        )
+    if way.answered:
+        return unusable(f"The service's answer broke off ({type(error).__name__}).")
+    return StepOutcomeUnknown(
+        f"The connection broke before an answer came ({type(error).__name__}).",
+        code="connection_broken",
+        kind=FailureKind.UNAVAILABLE,
+    )
+
+
+def _encoded(body: JsonObject) -> bytes:
+    """Return the same bytes for the same body, however the log had ordered its members."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _checked_url(url: str) -> str:
+    # urlsplit drops control characters and leaves `port` to be checked when it is asked for.
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.username is not None
+        or parts.query
+        or parts.fragment
+        or not re.fullmatch(r"[!-~]+", url)
+    ):
+        raise ValueError("A service's base URL must be http(s)://host[:port][/path], without user, query or fragment.")
+    try:
+        parts.port  # noqa: B018 (asking for it is the check)
+    except ValueError:
+        raise ValueError("A service's base URL must have a port between 0 and 65535, or none.") from None
+    return url.rstrip("/")
+
+
+def _checked_token(token: str) -> str:
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError("A bearer token must be visible ASCII characters alone.")
+    return token

@@ -1,0 +1,85 @@
+"""Inventory: set the order's goods aside; put them back to undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.saga.step import JSON, Context
+from app.services.context import CheckoutContext, Item
+from app.services.gateway import Action, Call, Closed, Gateway, Service
+from app.services.resources import Reservation, ReservationUndone, checked
+from app.services.sandbox.gateway import SandboxGateway
+
+
+class InventoryService:
+    """Sets goods aside and puts them back; without a gateway, in a sandbox of its own.
+
+    Whatever is asked can be asked again: the reservation is known by `reference`. Every method raises
+    `StepRejected`, `StepUnavailable` or `StepOutcomeUnknown`.
+    """
+
+    def __init__(self, gateway: Gateway | None = None) -> None:
+        self._gateway = gateway or SandboxGateway.in_memory(Service.INVENTORY)
+
+    async def do(
+        self,
+        *,
+        reference: str,
+        order_id: str,
+        items: Sequence[Item],
+        simulate: str | None = None,
+        traceparent: str | None = None,
+    ) -> Reservation:
+        """Set all items aside once, or none."""
+        call = _call(Action.EXECUTE, reference, simulate, traceparent)
+        lines = [{"sku": item["sku"], "quantity": item["quantity"]} for item in items]
+        return checked(Reservation, await self._gateway.put(call, {"order_id": order_id, "items": lines}))
+
+    async def compensate(
+        self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
+    ) -> ReservationUndone:
+        """Put the items back, also where none were set aside; no reservation succeeds afterwards."""
+        call = _call(Action.COMPENSATE, reference, simulate, traceparent)
+        return checked(ReservationUndone, await self._gateway.delete(call))
+
+    async def look_up(
+        self, *, reference: str, traceparent: str | None = None
+    ) -> Reservation | Closed | None:
+        """Return the reservation that stands, None where none does yet, `Closed` where none will."""
+        answer = await self._gateway.get(_call(Action.EXECUTE, reference, None, traceparent))
+        return answer if answer is None or isinstance(answer, Closed) else checked(Reservation, answer)
+
+
+class InventoryStep:
+    """Reserves the order's items."""
+
+    name = Service.INVENTORY.value
+
+    def __init__(self, service: InventoryService | None = None) -> None:
+        self._service = service or InventoryService()
+
+    async def execute(self, context: Context) -> dict[str, JSON]:
+        """Reserve; return reservation_id and status."""
+        order = CheckoutContext(context)
+        reservation = await self._service.do(
+            reference=order.saga_id,
+            order_id=order.order_id,
+            items=order.items,
+            simulate=order.simulate,
+            traceparent=order.traceparent,
+        )
+        return reservation.result()
+
+    async def compensate(self, context: Context) -> dict[str, JSON]:
+        """Release; return the status."""
+        order = CheckoutContext(context)
+        undone = await self._service.compensate(
+            reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent
+        )
+        return undone.result()
+
+
+def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
+    return Call.to(
+        Service.INVENTORY, action, reference=reference, simulate=simulate, traceparent=traceparent
+    )

@@ -1,0 +1,67 @@
+"""The port to the sandbox in this process."""
+
+from __future__ import annotations
+
+from app.saga.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.services.answer import Answer, done, found
+from app.services.gateway import Call, Closed, JsonObject, Service
+from app.services.sandbox.faults import SimulationError
+from app.services.sandbox.request import Request, Verb
+from app.services.sandbox.sandbox import Sandbox
+
+
+class SandboxGateway:
+    """One service of a sandbox. A silence is told at once, not after a time-out.
+
+    The three gateways of a checkout may share a sandbox; whoever made it closes it.
+    """
+
+    def __init__(self, sandbox: Sandbox, service: Service) -> None:
+        self._sandbox = sandbox
+        self._service = service
+
+    @classmethod
+    def in_memory(cls, service: Service) -> SandboxGateway:
+        """Return a gateway to a service of its own, which is gone with it."""
+        return cls(Sandbox(), service)
+
+    async def put(self, call: Call, body: JsonObject) -> JsonObject:
+        return done(await self._ask(Verb.PUT, call, body))
+
+    async def delete(self, call: Call) -> JsonObject:
+        return done(await self._ask(Verb.DELETE, call))
+
+    async def get(self, call: Call) -> JsonObject | Closed | None:
+        return found(await self._ask(Verb.GET, call))
+
+    async def capture(self, call: Call) -> JsonObject:
+        return done(await self._ask(Verb.CAPTURE, call))
+
+    async def aclose(self) -> None:
+        """Do nothing: the sandbox may have other gateways."""
+
+    async def _ask(self, verb: Verb, call: Call, body: JsonObject | None = None) -> Answer:
+        """Ask the sandbox. The one seam where foreign exceptions are translated."""
+        try:
+            request = Request(
+                service=self._service,
+                verb=verb,
+                reference=call.reference,
+                idempotency_key=call.idempotency_key,
+                body=body,
+            )
+            answer = await self._sandbox.handle(request, simulate=call.simulate)
+        except SimulationError as error:
+            raise StepRejected(str(error), code="bad_simulation", kind=FailureKind.UNUSABLE) from error
+        except Exception as error:  # noqa: BLE001 (whatever SQLite raises is an answer)
+            raise StepOutcomeUnknown(
+                f"The sandbox broke down ({type(error).__name__}).", code="server_error"
+            ) from error
+        if answer is None:
+            raise StepOutcomeUnknown(
+                "The service did not answer in time.", code="timeout", kind=FailureKind.TIMEOUT
+            )
+        if answer.status == 503:
+            # Over a wire a 503 proves nothing; here it is known that nothing was done.
+            raise StepUnavailable("The service is down.")
+        return answer

@@ -1,0 +1,118 @@
+"""A request to the sandbox, checked as strictly as services.yaml reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.saga.step import JSON
+from app.services.answer import Answer
+from app.services.gateway import Action, JsonObject, Service
+
+
+class Verb(StrEnum):
+    """What a request asks."""
+
+    PUT = "put"  # do the work
+    DELETE = "delete"  # undo it
+    CAPTURE = "capture"  # make it final
+    GET = "get"  # tell what stands
+
+    @property
+    def action(self) -> Action | None:
+        """The action that it carries out; None for one that only reads."""
+        return _ACTIONS.get(self)
+
+
+_ACTIONS = {Verb.PUT: Action.EXECUTE, Verb.DELETE: Action.COMPENSATE, Verb.CAPTURE: Action.CONFIRM}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One request, as it came; `body` is None where none did."""
+
+    service: Service
+    verb: Verb
+    reference: str
+    idempotency_key: str = ""
+    body: JsonObject | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells one body from another, whatever its members' order; empty without a body."""
+        if self.body is None:
+            return ""
+        canonical = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+class Refusal(Exception):
+    """The request is refused, and nothing was done."""
+
+    def __init__(self, status: int, code: str, detail: str, **extra: JSON) -> None:
+        super().__init__(detail)
+        self.answer = problem(status, code, detail, **extra)
+
+
+def problem(status: int, code: str, detail: str, **extra: JSON) -> Answer:
+    """Return a problem's details (RFC 9457)."""
+    document: JsonObject = {"type": "about:blank", "status": status, "code": code, "detail": detail, **extra}
+    return Answer(status=status, document=document)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Line(_Body):
+    """So many of one kind of goods."""
+
+    sku: Text
+    quantity: int = Field(ge=1, le=2**31)
+
+
+class PaymentBody(_Body):
+    """What to charge, to whom."""
+
+    order_id: Text
+    customer_id: Text
+    amount: int = Field(ge=0, lt=2**53)
+    currency: str = Field(pattern="^[A-Z]{3}$")
+    payment_method: Text
+    capture: Literal["immediate", "deferred"]
+
+
+class ReservationBody(_Body):
+    """What to set aside."""
+
+    order_id: Text
+    items: list[Line] = Field(min_length=1)
+
+
+class ShipmentBody(_Body):
+    """What to send, where to."""
+
+    order_id: Text
+    items: list[Line] = Field(min_length=1)
+    address: dict[str, JSON]
+
+
+B = TypeVar("B", bound=_Body)
+
+
+def checked_body(model: type[B], body: JsonObject | None) -> B:
+    """Return the body with types; raise `Refusal` naming the member that is wrong, never its value."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = "/" + "/".join(str(part) for part in first["loc"])
+        raise Refusal(400, "invalid_request", f"The body's {where}: {first['msg']}", pointer=where) from None

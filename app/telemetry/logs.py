@@ -1,0 +1,87 @@
+"""Logs: JSON lines, or readable ones on a terminal. Never a customer's data: ids, codes and times alone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from app.saga.events import EventType, SagaEvent
+
+_LEVELS = {
+    EventType.SAGA_STARTED: logging.DEBUG,
+    EventType.STEP_SUCCEEDED: logging.DEBUG,
+    EventType.STEP_COMPENSATED: logging.DEBUG,
+    EventType.SAGA_COMPLETED: logging.INFO,
+    EventType.SAGA_COMPENSATED: logging.INFO,
+    EventType.SAGA_RECOVERED: logging.WARNING,
+    EventType.COMPENSATION_FAILED: logging.ERROR,
+    EventType.SAGA_NEEDS_ATTENTION: logging.ERROR,
+}
+"""What isn't named here is a warning."""
+
+_logger = structlog.stdlib.get_logger("app.saga")
+
+
+def set_up_logging(level: str) -> None:
+    """Send the logs of `app` to standard error at `level` (debug, info, warning or error) and above."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    readable = sys.stderr.isatty()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                *shared,
+                structlog.stdlib.PositionalArgumentsFormatter(),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.dev.ConsoleRenderer()
+                if readable
+                else structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    app = logging.getLogger("app")
+    app.handlers = [handler]
+    app.propagate = False
+    app.setLevel(level.upper())
+
+
+def log_events(saga_id: str, event: SagaEvent) -> None:
+    """Log a saga's event: an `Observer` of the core."""
+    level = _LEVELS.get(event.type, logging.WARNING)
+    if not _logger.isEnabledFor(level):
+        return
+    error = event.data.get("error") or {}
+    fields = {
+        "saga": saga_id,
+        "seq": event.seq,
+        "step": event.step,
+        "attempt": event.attempt,
+        "duration_ms": event.data.get("duration_ms"),
+        "code": error.get("code"),
+        "next_action_at": event.data.get("next_action_at"),
+    }
+    _logger.log(
+        level,
+        event.type.value,
+        **{name: value for name, value in fields.items() if value is not None},
+    )

@@ -1,0 +1,234 @@
+"""Real processes: the services over HTTP, replicas that are killed, and books that balance afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from tests.processes import (
+    SERVICES,
+    Running,
+    a_checkout,
+    an_order,
+    free_port,
+    the_services,
+    urls_of,
+)
+
+ORDERS = 200
+SETTLED_SECONDS = 90.0
+QUICK = {
+    "CHECKOUT_LEASE_SECONDS": "1.5",
+    "CHECKOUT_RECOVERY_POLL_SECONDS": "0.2",
+    "CHECKOUT_RETRY_BASE_SECONDS": "0.05",
+    "CHECKOUT_RETRY_CAP_SECONDS": "0.5",
+    "CHECKOUT_STEP_TIMEOUT_SECONDS": "1",
+    "CHECKOUT_LOG_LEVEL": "warning",
+}
+
+
+def _client(server: Running) -> httpx.Client:
+    return httpx.Client(base_url=server.url, timeout=60.0, trust_env=False)
+
+
+def _settled(server: Running, saga_id: str, give_up: float) -> dict[str, Any]:
+    """Return a saga once it is finished, asking with the API's own long poll."""
+    with _client(server) as client:
+        while time.monotonic() < give_up:
+            saga: dict[str, Any] = client.get(
+                f"/sagas/{saga_id}", headers={"Prefer": "wait=5"}
+            ).json()
+            if saga["status"] in {"completed", "compensated", "needs_attention"}:
+                return saga
+    raise AssertionError(f"saga {saga_id} did not finish: {saga}")
+
+
+def _standing(services: dict[str, Running]) -> dict[str, Counter[str]]:
+    """Return how many effects stand per saga, by service, as each service's own books tell it."""
+    standing = {}
+    for name, server in services.items():
+        with _client(server) as client:
+            rows = client.get("/standing").raise_for_status().json()
+        standing[name] = Counter(row["reference"] for row in rows)
+    return standing
+
+
+def _balance(sagas: list[dict[str, Any]], standing: dict[str, Counter[str]]) -> None:
+    """A completed saga has one standing effect per service, a compensated one none, and nobody else has any."""
+    wanted = Counter(saga["id"] for saga in sagas if saga["status"] == "completed")
+    for name in SERVICES:
+        assert standing[name] == wanted, f"the books of {name} differ from the sagas"
+    for saga in sagas:
+        assert [event["seq"] for event in saga["trail"]] == list(
+            range(1, len(saga["trail"]) + 1)
+        )
+
+
+def test_200_orders_over_http_on_two_replicas_leave_balanced_books(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """Three in ten calls fail, and one replica is killed halfway: no charge is lost, none doubled."""
+    faults = {
+        "SANDBOX_FAILURE_RATE": "0.3",
+        "SANDBOX_SEED": "7",
+        "SANDBOX_HANG_SECONDS": "2",
+    }
+    with the_services(tmp_path, faults) as services:
+        env = {"DATABASE_URL": postgres_url, **urls_of(services), **QUICK}
+        with (
+            a_checkout(env, tmp_path / "a.log") as first,
+            a_checkout(env, tmp_path / "b.log") as second,
+        ):
+            accepted: list[str] = []
+
+            def place(number: int) -> None:
+                order = an_order(f"ord-{number}")
+                headers = {
+                    "Prefer": "respond-async",
+                    "Idempotency-Key": f"key-{number}",
+                }
+                for server in (first, second) if number % 2 else (second, first):
+                    try:
+                        with _client(server) as client:
+                            answer = client.post(
+                                "/checkout", json=order, headers=headers
+                            )
+                    except httpx.TransportError:
+                        continue  # the killed one: the same key at the other
+                    if answer.status_code == 503:
+                        continue
+                    body = answer.json()
+                    accepted.append((body.get("saga") or body)["id"])
+                    return
+                raise AssertionError(f"nobody took order {number}")
+
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(place, range(ORDERS // 2)))
+                first.kill()
+                list(pool.map(place, range(ORDERS // 2, ORDERS)))
+            give_up = time.monotonic() + SETTLED_SECONDS
+            with ThreadPoolExecutor(16) as pool:
+                sagas = list(
+                    pool.map(
+                        lambda saga_id: _settled(second, saga_id, give_up), accepted
+                    )
+                )
+
+        assert len(set(accepted)) == ORDERS
+        statuses = Counter(saga["status"] for saga in sagas)
+        assert set(statuses) == {"completed", "compensated"}, (
+            "a run without failures, or with lost ones, proves nothing"
+        )
+        assert any(
+            event["event"] == "saga_recovered"
+            for saga in sagas
+            for event in saga["trail"]
+        )
+        _balance(sagas, _standing(services))
+
+
+def test_killed_in_mid_flight_and_restarted_all_sagas_finish(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What was accepted before `kill -9` is finished by the next process, forward or backward."""
+    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "0.3"}) as services:
+        env = {"DATABASE_URL": database_url, **urls_of(services), **QUICK}
+        port = free_port()
+        accepted: list[str] = []
+        with (
+            a_checkout(env, tmp_path / "before.log", port=port) as doomed,
+            _client(doomed) as client,
+        ):
+            for number in range(20):
+                order = an_order(f"ord-{number}")
+                if number % 4 == 3:
+                    order["shipping_address"] = {
+                        **order["shipping_address"],
+                        "country": "XX",
+                    }  # type: ignore[dict-item]
+                answer = client.post(
+                    "/checkout", json=order, headers={"Prefer": "respond-async"}
+                )
+                assert answer.status_code == 202, answer.text
+                accepted.append(answer.json()["id"])
+            under_way = Counter(
+                client.get(f"/sagas/{saga_id}").json()["status"] for saga_id in accepted
+            )
+            doomed.kill()
+        assert under_way["running"] + under_way["compensating"] >= 10, (
+            "it was killed too late to prove anything"
+        )
+
+        with a_checkout(env, tmp_path / "after.log", port=port) as server:
+            give_up = time.monotonic() + SETTLED_SECONDS
+            sagas = [_settled(server, saga_id, give_up) for saga_id in accepted]
+        assert Counter(saga["status"] for saga in sagas) == {
+            "completed": 15,
+            "compensated": 5,
+        }
+        _balance(sagas, _standing(services))
+
+
+def test_a_service_that_is_told_to_stop_answers_and_hands_over(
+    database_url: str, tmp_path: Path
+) -> None:
+    """SIGTERM: every open request gets an answer, the process ends with 0, the next one takes over at once."""
+    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "2"}) as services:
+        env = {
+            "DATABASE_URL": database_url,
+            **urls_of(services),
+            **QUICK,
+            "CHECKOUT_STEP_TIMEOUT_SECONDS": "10",
+            "CHECKOUT_LEASE_SECONDS": "60",
+            "CHECKOUT_DRAIN_SECONDS": "1",
+        }
+        with (
+            a_checkout(env, tmp_path / "before.log") as stopping,
+            _client(stopping) as client,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            asked = pool.submit(
+                lambda: client.post("/checkout", json=an_order("ord-1"))
+            )
+            with _client(stopping) as other:
+                while not other.get("/sagas").json()["data"]:
+                    pass
+            stopping.process.terminate()
+            answer = asked.result(timeout=30)
+            assert stopping.process.wait(timeout=30) == 0
+        assert answer.status_code == 202
+        with a_checkout(env, tmp_path / "after.log") as server:
+            saga = _settled(
+                server, answer.json()["id"], time.monotonic() + SETTLED_SECONDS
+            )
+        assert saga["status"] == "completed"
+        assert "saga_recovered" in {event["event"] for event in saga["trail"]}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["DATABASE_URL=mysql://x/y", "CHECKOUT_LEASE_SECONDS=-1", "PAYMENT_URL=payment:80"],
+)
+def test_a_setting_that_is_wrong_stops_the_start_with_a_sentence(
+    setting: str, tmp_path: Path
+) -> None:
+    """Nothing begins half configured."""
+    name, _, value = setting.partition("=")
+    log = tmp_path / "log"
+    with (
+        pytest.raises(AssertionError, match="did not become ready"),
+        a_checkout({name: value}, log),
+    ):
+        pytest.fail("it started")
+    said = log.read_text()
+    assert (
+        name in said
+        or name.lower().removeprefix("checkout_") in said.lower()
+        or "DATABASE_URL" in said
+    )

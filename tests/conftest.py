@@ -1,0 +1,188 @@
+"""Databases for every test that asks for one, and two promises of the run: nothing is skipped, and nothing leaks in."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from tests.postgres import Databases, NoPostgres, a_server
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+_NUMBER = itertools.count(1)
+_RAN: Counter[str] = Counter({"sqlite": 0, "postgresql": 0, "memory": 0})
+_SERVER: list[str] = []
+_OURS = ("CHECKOUT_", "SANDBOX_", "DATABASE_URL", "PAYMENT_URL", "INVENTORY_URL", "SHIPPING_URL")
+
+settings.register_profile("house", deadline=None)  # two busy cores: time is no verdict
+settings.load_profile("house")
+
+
+# ── databases ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="session")
+def postgres_databases() -> Iterator[Databases]:
+    """Give the run's PostgreSQL server: started at the first test that wants it, stopped at the end."""
+    with _or_give_up(), a_server() as server:
+        databases = Databases(server=server)
+        _SERVER.append(f"PostgreSQL {databases.version()} from {server.origin}")
+        yield databases
+
+
+@contextmanager
+def _or_give_up() -> Iterator[None]:
+    """Without PostgreSQL the run ends with one sentence, not with one error per test."""
+    try:
+        yield
+    except NoPostgres as problem:
+        pytest.exit(str(problem), returncode=1)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_databases: Databases) -> Iterator[str]:
+    """Name the database that was migrated once, and that every test's own is copied from."""
+    from app.storage.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
+
+    url = postgres_databases.create("template")
+    try:
+        upgrade(url)
+        postgres_databases.close_to_connections("template")
+        yield "template"
+    finally:
+        postgres_databases.drop("template")
+
+
+@pytest.fixture
+def postgres_url(postgres_databases: Databases, postgres_template: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URL of a migrated PostgreSQL database of the test's own."""
+    yield from _a_database(postgres_databases, request, template=postgres_template)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URL of an empty PostgreSQL database of the test's own."""
+    yield from _a_database(postgres_databases, request, template=None)
+
+
+def _a_database(databases: Databases, request: pytest.FixtureRequest, *, template: str | None) -> Iterator[str]:
+    _note(request, "postgresql")
+    name = str(next(_NUMBER))
+    yield databases.create(name, template=template)
+    databases.drop(name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a SQLite file that was migrated once, and that every test's own is copied from."""
+    from app.storage.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
+
+    path = tmp_path_factory.mktemp("template") / "checkout.db"
+    upgrade(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Give the URL of a migrated SQLite file of the test's own."""
+    _note(request, "sqlite")
+    path = tmp_path / "checkout.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Give the URL of a SQLite file that doesn't exist yet."""
+    _note(request, "sqlite")
+    return f"sqlite:///{tmp_path / 'checkout.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of a migrated database of the test's own, on SQLite and then on PostgreSQL."""
+    name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of a database without a schema, on SQLite and then on PostgreSQL."""
+    name = {"sqlite": "empty_sqlite_url", "postgresql": "empty_postgres_url"}[request.param]
+    return str(request.getfixturevalue(name))
+
+
+# ── the run's promises ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pytest_configure() -> None:
+    """Forget the developer's own settings of the service: a test says what it wants."""
+    for name in [name for name in os.environ if name.startswith(_OURS)]:
+        del os.environ[name]
+
+
+def _note(request: pytest.FixtureRequest, database: str) -> None:
+    mark = ("database", database)
+    if mark not in request.node.user_properties:
+        request.node.user_properties.append(mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one: what is never run proves nothing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped ({_reason(report)}). No test is skipped here: make it run."
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a skipped module into a failed one."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped ({_reason(report)}). No test is skipped here: make it run."
+    return report
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count each test's run once for each database that it ran on."""
+    if report.when == "call":
+        _RAN.update(value for name, value in report.user_properties if name == "database" and isinstance(value, str))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose parameter says that they run on the log in memory."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "memory" in getattr(item, "callspec", _NO_PARAMETERS).id.split("-"):
+            item.user_properties.append(("database", "memory"))
+
+
+class _NO_PARAMETERS:  # noqa: N801 (a value)
+    id = ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the tests ran on."""
+    ran = ", ".join(f"{name}: {count}" for name, count in _RAN.items())
+    terminalreporter.write_line(f"tests by database: {ran}" + (f" ({_SERVER[0]})" if _SERVER else ""))

@@ -1,0 +1,83 @@
+"""The drawings in docs/architecture.md are the code's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.checkout import checkout_saga
+from app.saga.errors import StepRejected
+from app.saga.events import SagaEvent
+from app.saga.log import RowChange
+from app.saga.memory_log import MemoryLog
+from app.saga.orchestrator import SagaOrchestrator
+from app.saga.state import EDGES, FINAL, SagaStatus
+from app.saga.step import JSON, Context
+
+PAGE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+
+
+def _drawing(kind: str) -> list[str]:
+    found = re.search(rf"```mermaid\n{kind}\n(.*?)```", PAGE, re.DOTALL)
+    assert found, f"no {kind} in docs/architecture.md"
+    return [line.strip() for line in found[1].splitlines()]
+
+
+def test_the_state_diagram_shows_the_edges_that_the_code_allows() -> None:
+    """Every legal way from one status to another is drawn, and no other."""
+    legal = {
+        f"{source} --> {target}"
+        for source, targets in EDGES.items()
+        for target in targets
+    }
+    ends = {f"[*] --> {SagaStatus.RUNNING}"} | {f"{status} --> [*]" for status in FINAL}
+    assert set(_drawing("stateDiagram-v2")) == legal | ends
+
+
+class _Step:
+    def __init__(self, name: str, seen: list[str], *, fails: bool = False) -> None:
+        self.name = name
+        self._seen = seen
+        self._fails = fails
+
+    async def execute(self, context: Context) -> dict[str, JSON]:
+        self._seen.append(f"orchestrator->>{self.name}: execute")
+        if self._fails:
+            raise StepRejected("no", code="address_unserviceable")
+        return {}
+
+    async def compensate(self, context: Context) -> None:
+        self._seen.append(f"orchestrator->>{self.name}: compensate")
+
+
+class _Log(MemoryLog):
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    async def append(
+        self,
+        saga_id: str,
+        *,
+        epoch: int,
+        events: Sequence[SagaEvent],
+        change: RowChange | None = None,
+    ) -> None:
+        await super().append(saga_id, epoch=epoch, events=events, change=change)
+        self._seen.append(
+            "orchestrator->>log: " + ", ".join(event.type for event in events)
+        )
+
+
+async def test_the_sequence_is_what_a_compensated_checkout_does() -> None:
+    """Each commit and each request, in this order and no other."""
+    seen = ["orchestrator->>log: saga_started"]
+    definition = checkout_saga(
+        payment=_Step("payment", seen),
+        inventory=_Step("inventory", seen),
+        shipping=_Step("shipping", seen, fails=True),
+    )
+    await SagaOrchestrator(definition, _Log(seen)).execute({}, saga_id="1")
+
+    assert seen == _drawing("sequenceDiagram")

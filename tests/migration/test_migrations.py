@@ -1,0 +1,124 @@
+"""The schema: models and migrations agree on both databases, up and down, and nobody runs on an old one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from alembic.script import ScriptDirectory
+from pydantic import SecretStr
+from sqlalchemy import Connection, inspect, text
+
+from app.bootstrap import open_service
+from app.config import Settings
+from app.storage import migrations
+from app.storage.engine import Database, DatabaseUrlError
+from app.storage.migrations import SchemaBehind, configuration, upgrade
+from app.storage.tables import SCHEMA
+
+
+async def _on(url: str, work: Callable[[Connection], Any]) -> Any:
+    engine = Database(url).migration_engine()
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(writes=True)
+            async with connection.begin():
+                return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _described(connection: Connection) -> dict[str, Any]:
+    """Return all that a table promises, as the database itself tells it."""
+    inspector = inspect(connection)
+    described: dict[str, Any] = {}
+    for table in sorted(set(inspector.get_table_names()) - {"alembic_version"}):
+        described[table] = {
+            "columns": [
+                (c["name"], str(c["type"]), c["nullable"])
+                for c in inspector.get_columns(table)
+            ],
+            "key": inspector.get_pk_constraint(table)["constrained_columns"],
+            "checks": sorted(
+                (str(c["name"]), " ".join(str(c["sqltext"]).split()))
+                for c in inspector.get_check_constraints(table)
+            ),
+        }
+    if connection.dialect.name == "postgresql":
+        sql = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    else:
+        sql = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    described["indexes"] = sorted(
+        " ".join(row[0].split()) for row in connection.execute(text(sql))
+    )
+    return described
+
+
+def _create_all(connection: Connection) -> dict[str, Any]:
+    SCHEMA.create_all(connection)
+    return _described(connection)
+
+
+async def test_models_and_migrations_make_the_same_schema(
+    empty_database_url: str,
+) -> None:
+    """Columns, keys, checks and indexes with their predicates: the models promise what the migrations make."""
+    upgrade(empty_database_url)
+    migrated = await _on(empty_database_url, _described)
+    await _on(empty_database_url, SCHEMA.drop_all)
+    modelled = await _on(empty_database_url, _create_all)
+
+    assert migrated == modelled
+    assert set(migrated) == {"saga", "saga_log", "replica", "indexes"}
+
+
+async def test_up_down_and_up_again_leaves_the_same_schema(
+    empty_database_url: str,
+) -> None:
+    """A downgrade takes everything away that its upgrade made, so that the next upgrade works."""
+    upgrade(empty_database_url)
+    first = await _on(empty_database_url, _described)
+    migrations.downgrade(empty_database_url)
+    assert set(await _on(empty_database_url, _described)) == {"indexes"}
+    upgrade(empty_database_url)
+
+    assert await _on(empty_database_url, _described) == first
+
+
+def test_the_migrations_have_a_single_head() -> None:
+    """Two heads would leave `alembic upgrade head` without an answer."""
+    script = ScriptDirectory.from_config(configuration("sqlite:///unused.db"))
+    assert script.get_heads() == [migrations.head()]
+
+
+async def test_the_service_refuses_a_schema_that_is_behind(
+    empty_postgres_url: str,
+) -> None:
+    """It says which revision it found, which it needs, and what to run."""
+    settings = Settings(database_url=SecretStr(empty_postgres_url))
+    with pytest.raises(
+        SchemaBehind, match="at nothing, this service needs 0001: run `make migrate`"
+    ):
+        async with open_service(settings):
+            pytest.fail("it started")
+
+
+async def test_an_embedded_database_is_migrated_by_the_service(
+    empty_sqlite_url: str,
+) -> None:
+    """`make run` needs no other command before it."""
+    settings = Settings(
+        database_url=SecretStr(empty_sqlite_url), sandbox_database=":memory:"
+    )
+    async with open_service(settings) as service:
+        assert set((await service.health.checks()).values()) == {None}
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "checkout.db", "sqlite://", ""])
+def test_a_url_of_another_kind_is_refused_in_a_sentence(url: str) -> None:
+    """The sentence says what to write instead."""
+    with pytest.raises(
+        DatabaseUrlError, match="write sqlite:///./file.db or postgresql://"
+    ):
+        Database(url)

@@ -1,0 +1,172 @@
+"""The service and the sandbox's services as real processes on loopback, for tests that kill them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2 as httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+READY_SECONDS = 60.0
+SERVICES = ("payment", "inventory", "shipping")
+_OURS = (
+    "CHECKOUT_",
+    "SANDBOX_",
+    "DATABASE_URL",
+    "PAYMENT_URL",
+    "INVENTORY_URL",
+    "SHIPPING_URL",
+)
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A server's process and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], *, port: int, env: Mapping[str, str], log: Path, ready: str
+) -> Iterator[Running]:
+    """Run a server until the block ends; enter it once `ready` answers 200."""
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(_OURS)
+    }
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**clean, **env},
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
+    server = Running(process=process, url=f"http://127.0.0.1:{port}", log=log)
+    try:
+        _wait_until_ready(server, ready)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_ready(server: Running, ready: str) -> None:
+    give_up = time.monotonic() + READY_SECONDS
+    while time.monotonic() < give_up:
+        if server.process.poll() is not None:
+            break
+        with contextlib.suppress(httpx.HTTPError):
+            if (
+                httpx.get(server.url + ready, timeout=2.0, trust_env=False).status_code
+                == 200
+            ):
+                return
+        time.sleep(0.05)  # another process's start can only be asked about
+    raise AssertionError(
+        f"{server.process.args!r} did not become ready:\n{server.log.read_text()[-4000:]}"
+    )
+
+
+@contextlib.contextmanager
+def a_checkout(
+    env: Mapping[str, str], log: Path, *, port: int | None = None
+) -> Iterator[Running]:
+    """Run the checkout service."""
+    port = port or free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app.main:app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with running(command, port=port, env=env, log=log, ready="/readyz") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def the_services(
+    directory: Path, env: Mapping[str, str] | None = None
+) -> Iterator[dict[str, Running]]:
+    """Run the sandbox's three services, each with its own books; give them by name."""
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for name in SERVICES:
+            port = free_port()
+            command = [
+                sys.executable,
+                "-m",
+                "app.services.sandbox",
+                name,
+                "--port",
+                str(port),
+            ]
+            books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
+            servers[name] = stack.enter_context(
+                running(
+                    command,
+                    port=port,
+                    env={**books, **(env or {})},
+                    log=directory / f"{name}.log",
+                    ready="/livez",
+                )
+            )
+        yield servers
+
+
+def urls_of(services: Mapping[str, Running]) -> dict[str, str]:
+    """Return the environment that points a checkout at these services."""
+    return {f"{name.upper()}_URL": server.url for name, server in services.items()}
+
+
+def an_order(order_id: str, **members: object) -> dict[str, object]:
+    """Return a body for POST /checkout that succeeds unless told otherwise."""
+    return {
+        "order_id": order_id,
+        "customer_id": "cus-7",
+        "currency": "EUR",
+        "items": [{"sku": "TSHIRT-M", "quantity": 2, "unit_price": 1999}],
+        "payment_method": "tok_visa",
+        "shipping_address": {
+            "name": "Ada L.",
+            "line1": "1 Main St",
+            "city": "Paris",
+            "postal_code": "75001",
+            "country": "FR",
+        },
+        **members,
+    }

@@ -1,0 +1,300 @@
+"""POST /checkout, row by row of the contract's table of answers."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from app.api import ApiSettings
+from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, StepRejected, StepUnavailable
+from tests.builders import HANG, Answer, settle, times
+from tests.unit.api.served import an_order, problem, served
+
+
+def gate() -> tuple[asyncio.Event, Answer]:
+    """Return a step's answer that comes once the event is set."""
+    opened = asyncio.Event()
+
+    async def answer(context: Context) -> dict[str, Any]:
+        await opened.wait()
+        return {"payment_id": context["saga_id"]}
+
+    return opened, answer
+
+
+async def test_a_completed_checkout_is_201_with_the_saga_and_its_place() -> None:
+    async with served() as api:
+        answer = await api.post()
+        saga = answer.json()
+        assert answer.status_code == 201
+        assert answer.headers["location"] == f"/sagas/{saga['id']}"
+        assert answer.headers["cache-control"] == "no-store"
+        assert list(saga) == [
+            "id", "definition", "version", "status", "order_id", "customer_id", "amount", "currency", "created_at",
+            "updated_at", "finished_at", "next_action_at", "failure", "steps", "trail",
+        ]  # fmt: skip
+        assert (saga["status"], saga["amount"], saga["currency"]) == ("completed", 3998, "EUR")
+        assert [step["status"] for step in saga["steps"]] == ["succeeded"] * 3
+        assert [line["event"] for line in saga["trail"]] == [
+            "saga_started", "step_succeeded", "step_succeeded", "step_succeeded", "saga_completed",
+        ]  # fmt: skip
+        assert saga["next_action_at"] is None
+        assert saga["failure"] is None
+        assert saga["finished_at"] == saga["updated_at"] == saga["trail"][-1]["at"]
+        assert saga["created_at"].endswith("Z")
+
+
+async def test_nothing_that_was_entrusted_is_shown() -> None:
+    async with served() as api:
+        shown = (await api.post(an_order(metadata={"note": "for-us-only"}))).text
+        for secret in ("tok_visa", "1 Main St", "Ada L.", "for-us-only", "TSHIRT-M"):
+            assert secret not in shown
+
+
+async def test_the_steps_get_the_whole_order() -> None:
+    async with served() as api:
+        await api.post(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        context = api.payment.executed[0]
+        assert context["amount"] == 3998
+        assert context["payment_method"] == "tok_visa"
+        assert context["shipping_address"]["line2"] is None
+        assert context["metadata"] == {"campaign": "spring"}
+        assert context["traceparent"] == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+UNUSABLE = StepOutcomeUnknown("The service answered 500.", code="unusable_answer", kind=FailureKind.UNUSABLE)
+TIMED_OUT = StepOutcomeUnknown("No answer within 5 s.", code="timeout", kind=FailureKind.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("step", "answers", "status", "name", "code"),
+    [
+        ("payment", [StepRejected("No.", code="card_declined")], 402, "payment_declined", "card_declined"),
+        ("payment", [StepRejected("No.", code="insufficient_funds")], 402, "payment_declined", "insufficient_funds"),
+        ("inventory", [StepRejected("No.", code="out_of_stock")], 409, "inventory_refused", "out_of_stock"),
+        ("shipping", [StepRejected(code="address_unserviceable")], 422, "shipping_refused", "address_unserviceable"),
+        ("payment", times(2, UNUSABLE), 502, "unusable_answer", "unusable_answer"),
+        ("inventory", times(2, StepUnavailable()), 503, "service_unavailable", "unavailable"),
+        ("shipping", times(2, TIMED_OUT), 504, "service_timeout", "timeout"),
+    ],
+)
+async def test_a_failed_checkout_is_a_problem_that_says_who_failed_and_carries_the_saga(
+    step: str, answers: list[Answer], status: int, name: str, code: str
+) -> None:
+    async with served(script={step: answers}) as api:
+        answer = await api.post(X_Request_ID="req-1")
+        body = problem(answer, status, name, code)
+        assert body["saga"]["status"] == "compensated"
+        assert body["saga"]["failure"]["step"] == step
+        assert body["saga"]["failure"]["code"] == code
+        assert body["saga"]["failure"]["retryable"] is (status > 500)
+        assert body["request_id"] == "req-1"
+        assert body["instance"] == answer.headers["location"] == f"/sagas/{body['saga']['id']}"
+        assert ("retry-after" in answer.headers) is (status == 503)
+        assert "Idempotency-Key" in body["detail"]
+
+
+async def test_a_checkout_past_its_deadline_is_504() -> None:
+    async with served(payment=[StepUnavailable(retry_after=8)]) as api:
+        object.__setattr__(api.definition, "deadline", 1.0)
+        problem(await api.post(), 504, "deadline_exceeded")
+
+
+async def test_a_checkout_still_running_when_the_wait_ends_is_202() -> None:
+    async with served(ApiSettings(wait_seconds=0), payment=[HANG]) as api:
+        answer = await api.post()
+        assert answer.status_code == 202
+        assert answer.json()["status"] == "running"
+        assert answer.json()["next_action_at"] is not None
+        assert answer.headers["location"] == f"/sagas/{answer.json()['id']}"
+        assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_saga_that_needs_attention_is_202_at_once_and_says_so() -> None:
+    async with served(inventory=[StepRejected()], undo_payment=[StepRejected(code="not_reversible")]) as api:
+        answer = await api.post()
+        assert answer.status_code == 202
+        assert answer.json()["status"] == "needs_attention"
+        assert answer.json()["finished_at"] is None
+        assert answer.json()["steps"][0]["compensation"]["error"]["code"] == "not_reversible"
+        assert int(answer.headers["retry-after"]) > 1
+
+
+async def test_respond_async_answers_as_soon_as_the_saga_is_durable() -> None:
+    opened, waits = gate()
+    async with served(payment=[waits]) as api:
+        answer = await api.post(Prefer="respond-async")
+        assert answer.status_code == 202
+        assert answer.headers["preference-applied"] == "respond-async"
+        assert answer.json()["status"] == "running"
+        opened.set()
+        url = answer.headers["location"]
+        assert (await api.get(url, Prefer="wait=5")).json()["status"] == "completed"
+
+
+async def test_wait_is_capped_and_says_so() -> None:
+    async with served(ApiSettings(max_wait_seconds=0), payment=[HANG]) as api:
+        answer = await api.post(Prefer="wait=1000000000000")
+        assert answer.status_code == 202
+        assert answer.headers["preference-applied"] == "wait=0"
+
+
+async def test_a_second_checkout_of_a_running_order_points_at_the_first() -> None:
+    async with served(payment=[HANG]) as api:
+        first = await api.post(key="tab-1", Prefer="respond-async")
+        second = await api.post(key="tab-2")
+        body = problem(second, 409, "order_in_checkout")
+        assert body["saga_url"] == second.headers["location"] == first.headers["location"]
+        assert len(api.log.ids) == 1
+
+
+async def test_a_second_checkout_of_a_completed_order_points_at_the_first() -> None:
+    async with served() as api:
+        first = await api.post(key="tab-1")
+        body = problem(await api.post(key="webhook"), 409, "order_already_checked_out")
+        assert body["saga_url"] == first.headers["location"]
+        assert api.sends.count("payment.execute") == 1
+
+
+async def test_after_a_compensated_checkout_the_order_can_be_tried_again_under_a_new_key() -> None:
+    async with served(payment=[StepRejected(code="card_declined")]) as api:
+        assert (await api.post(key="first")).status_code == 402
+        assert (await api.post(key="second")).status_code == 201
+
+
+async def test_over_the_limit_no_body_is_read_and_no_saga_made() -> None:
+    async with served(ApiSettings(max_in_flight=1), payment=[HANG]) as api:
+        await api.post(key="k", Prefer="respond-async")
+        answer = await api.client.post("/checkout", content=_never_read(), headers={"Content-Type": "application/json"})
+        problem(answer, 503, "over_capacity")
+        assert answer.headers["retry-after"] == "1"
+        assert len(api.log.ids) == 1
+        problem(await api.post(key="k"), 503, "over_capacity")
+
+
+async def _never_read() -> Any:
+    pytest.fail("the body was read")
+    yield b""
+
+
+async def test_checkouts_being_received_count_as_well() -> None:
+    more = asyncio.Event()
+
+    async def slow() -> Any:
+        yield b"{"
+        await more.wait()
+        yield b"}"
+
+    headers = {"Content-Type": "application/json"}
+    async with served(ApiSettings(max_in_flight=1)) as api:
+        receiving = asyncio.create_task(api.client.post("/checkout", content=slow(), headers=headers))
+        await settle()
+        problem(await api.post(), 503, "over_capacity")
+        more.set()
+        problem(await receiving, 422, "invalid_request")
+        assert (await api.post()).status_code == 201
+
+
+async def test_a_draining_process_takes_no_new_checkout() -> None:
+    async with served() as api:
+        api.service.draining.set()
+        answer = await api.post()
+        problem(answer, 503, "shutting_down")
+        assert "retry-after" in answer.headers
+        assert api.stored_nothing()
+
+
+async def test_a_closing_process_answers_who_waits_with_how_the_saga_stands() -> None:
+    async with served(payment=[HANG]) as api:
+        waiting = asyncio.create_task(api.post())
+        await settle()
+        assert not waiting.done()
+        api.service.closing.set()
+        answer = await waiting
+        assert (answer.status_code, answer.json()["status"]) == (202, "running")
+
+
+async def test_a_dead_storage_says_that_nothing_was_stored() -> None:
+    async with served() as api:
+        api.log.broken = LogUnavailable()
+        answer = await api.post(key="k")
+        body = problem(answer, 503, "storage_unavailable")
+        assert "Nothing was stored" in body["detail"]
+        assert "retry-after" in answer.headers
+        api.log.broken = None
+        assert (await api.post(key="k")).status_code == 201
+
+
+async def test_a_doubtful_storage_says_how_to_find_out() -> None:
+    async with served() as api:
+        api.log.broken = LogUnavailable(stored=None)
+        assert "same Idempotency-Key" in problem(await api.post(key="k"), 503, "storage_unavailable")["detail"]
+        assert "/sagas?order_id=" in problem(await api.post(), 503, "storage_unavailable")["detail"]
+
+
+async def test_a_storage_that_dies_after_the_start_says_that_the_checkout_goes_on() -> None:
+    async with served() as api:
+        first = await api.post(key="k")
+        load = api.log.load
+
+        async def broken(saga_id: str) -> Any:
+            await load(saga_id)
+            raise LogUnavailable
+
+        api.log.load = broken  # type: ignore[method-assign]
+        body = problem(await api.post(key="k"), 503, "storage_unavailable")
+        assert body["saga_url"] == first.headers["location"]
+
+
+async def test_a_caller_who_hangs_up_does_not_harm_the_saga() -> None:
+    opened, waits = gate()
+    async with served(payment=[waits]) as api:
+        request = asyncio.create_task(api.post(key="k"))
+        await settle()
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+        opened.set()
+        answer = await api.post(key="k")
+        assert answer.status_code == 201
+        assert api.sends.count("payment.execute") == 1
+
+
+async def test_a_dry_run_answers_with_the_plan_and_does_nothing() -> None:
+    async with served(ApiSettings(require_idempotency_key=True)) as api:
+        answer = await api.post(url="/checkout?dry_run=true")
+        plan = answer.json()
+        assert answer.status_code == 200
+        assert {**plan, "steps": []} == {
+            "dry_run": True, "definition": "checkout", "version": 1, "order_id": "ord-1001", "amount": 3998,
+            "currency": "EUR", "steps": [],
+        }  # fmt: skip
+        assert [step["name"] for step in plan["steps"]] == ["payment", "inventory", "shipping"]
+        assert [step["kind"] for step in plan["steps"]] == ["compensatable", "compensatable", "pivot"]
+        assert [step["undone_by"] for step in plan["steps"]] == [
+            "payment.compensate", "inventory.compensate", "shipping.compensate",
+        ]  # fmt: skip
+        assert plan["steps"][0]["attempts"] == 2
+        assert api.stored_nothing()
+
+
+async def test_a_dry_run_validates() -> None:
+    async with served() as api:
+        problem(await api.post({}, url="/checkout?dry_run=true"), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("query", ["dry_run=1", "dry_run=True", "dry_run=", "dryrun=true", "dry_run=true&dry_run=false"])
+async def test_a_dry_run_that_is_not_certainly_one_never_charges(query: str) -> None:
+    async with served() as api:
+        body = problem(await api.post(url=f"/checkout?{query}"), 422, "invalid_request")
+        assert body["errors"][0]["parameter"] in {"dry_run", "dryrun"}
+        assert api.stored_nothing()
+
+
+async def test_a_request_without_an_id_gets_one() -> None:
+    async with served() as api:
+        answer = await api.post({})
+        assert uuid.UUID(answer.headers["x-request-id"])
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]

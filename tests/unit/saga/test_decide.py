@@ -1,0 +1,340 @@
+"""What is due, and what an answer means: pure functions, every branch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.saga import EventType, SagaDefinition, SagaEvent, SagaState, StepError
+from app.saga.decide import (
+    POISON_AFTER,
+    Compensate,
+    Decision,
+    Execute,
+    Record,
+    Rest,
+    Wait,
+    after_compensate,
+    after_execute,
+    decide,
+)
+from app.saga.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.saga.retry import RetryPolicy
+from tests.builders import (
+    NOON,
+    QUICK,
+    a_definition,
+    a_state,
+    compensated,
+    compensation_failed,
+    compensation_retried,
+    failed,
+    finished,
+    retried,
+    succeeded,
+    the_most,
+    unknown,
+    was_recovered,
+)
+
+DEFINITION = a_definition()
+PIVOTED = a_definition(pivot="inventory")
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def due(*events: SagaEvent, at: float = 0.0, definition: SagaDefinition = DEFINITION) -> Decision:
+    """Return what is due so many seconds after the start of a saga with this trail."""
+    return decide(definition, a_state(*events, definition=definition), after(at))
+
+
+def recorded(decision: Decision) -> SagaEvent:
+    assert isinstance(decision, Record)
+    return decision.event
+
+
+def sent(decision: Decision) -> tuple[str, str, int]:
+    assert isinstance(decision, Execute | Compensate)
+    return type(decision).__name__, decision.step.name, decision.attempt
+
+
+def executing(state: SagaState, definition: SagaDefinition = DEFINITION) -> Execute:
+    decision = decide(definition, state, NOON)
+    assert isinstance(decision, Execute)
+    return decision
+
+
+def answered(
+    answer: StepError, *events: SagaEvent, attempt: int = 1, definition: SagaDefinition = DEFINITION
+) -> SagaEvent:
+    """Return the event that an answer to the current step's action makes."""
+    state = a_state(*events, definition=definition)
+    action = replace(executing(state, definition), attempt=attempt)
+    return after_execute(action, state, answer, now=after(7), duration_ms=1.5, jitter=the_most)
+
+
+def undone(answer: StepError, *, attempt: int = 1) -> SagaEvent:
+    """Return the event that an answer to the payment's compensation makes."""
+    state = a_state(succeeded("payment"), failed("inventory"))
+    action = decide(DEFINITION, state, NOON)
+    assert isinstance(action, Compensate)
+    return after_compensate(
+        replace(action, attempt=attempt), state, answer, now=after(7), duration_ms=1.5, jitter=the_most
+    )
+
+
+class TestGoingForward:
+    """While a saga is running."""
+
+    def test_the_current_step_is_sent(self) -> None:
+        """The first step that has not succeeded has its turn."""
+        assert sent(due()) == ("Execute", "payment", 1)
+        assert sent(due(succeeded("payment"))) == ("Execute", "inventory", 1)
+
+    def test_an_attempt_counts_on_from_the_last(self) -> None:
+        """Attempts are counted over restarts, as the log holds them."""
+        assert sent(due(retried("payment", 1))) == ("Execute", "payment", 2)
+
+    def test_a_pause_is_waited_out(self) -> None:
+        """Nothing is sent before the time that the log names, and at that time it is."""
+        trail = retried("payment", at=after(5))
+        assert due(trail, at=4.999999) == Wait(until=after(5))
+        assert sent(due(trail, at=5)) == ("Execute", "payment", 2)
+
+    def test_every_step_done_completes_the_saga(self) -> None:
+        """Nothing more is asked of anybody."""
+        event = recorded(due(*(succeeded(name) for name in ("payment", "inventory", "shipping"))))
+        assert (event.type, event.seq) == (EventType.SAGA_COMPLETED, 5)
+
+    @pytest.mark.parametrize("at", [300, 301])
+    def test_past_the_deadline_the_current_step_is_given_up(self, at: float) -> None:
+        """Where every attempt was certainly without effect, the step failed."""
+        event = recorded(due(succeeded("payment"), retried("inventory", 2), at=at))
+        assert (event.type, event.step, event.attempt) == (EventType.STEP_FAILED, "inventory", 2)
+        assert event.data["error"]["code"] == "deadline_exceeded"
+        assert event.data["error"]["kind"] == FailureKind.DEADLINE
+
+    def test_before_the_deadline_nothing_is_given_up(self) -> None:
+        """The last moment still belongs to the saga."""
+        assert sent(due(succeeded("payment"), at=299.999999)) == ("Execute", "inventory", 1)
+
+    @pytest.mark.parametrize("doubt", [retried("inventory", outcome="unknown"), was_recovered()])
+    def test_past_the_deadline_a_step_in_doubt_is_unknown(self, doubt: SagaEvent) -> None:
+        """It may have had its effect, so it is compensated too."""
+        assert recorded(due(succeeded("payment"), doubt, at=300)).type is EventType.STEP_UNKNOWN
+
+    def test_a_pause_ends_at_the_deadline(self) -> None:
+        """A saga does not sleep past the moment at which it has to turn back."""
+        assert due(retried("payment", at=after(900))) == Wait(until=after(300))
+
+    def test_the_deadline_does_not_bind_past_the_pivot(self) -> None:
+        """There is no way back, so the saga goes on however late it is."""
+        trail = (succeeded("payment"), succeeded("inventory"))
+        assert sent(due(*trail, at=9999, definition=PIVOTED)) == ("Execute", "shipping", 1)
+        waiting = (*trail, retried("shipping", at=after(900)))
+        assert due(*waiting, at=400, definition=PIVOTED) == Wait(until=after(900))
+
+    def test_a_saga_is_completed_even_past_the_deadline(self) -> None:
+        """What is done is done: lateness alone undoes nothing."""
+        trail = [succeeded(name) for name in ("payment", "inventory", "shipping")]
+        assert recorded(due(*trail, at=9999)).type is EventType.SAGA_COMPLETED
+
+    @pytest.mark.parametrize("given_up", [failed("shipping"), unknown("shipping")])
+    def test_a_step_given_up_past_the_pivot_needs_a_person(self, given_up: SagaEvent) -> None:
+        """Neither forward nor back is left."""
+        decision = due(succeeded("payment"), succeeded("inventory"), given_up, definition=PIVOTED)
+        assert recorded(decision).type is EventType.SAGA_NEEDS_ATTENTION
+
+
+class TestGoingBack:
+    """While a saga is compensating."""
+
+    TRAIL = (succeeded("payment"), succeeded("inventory"), failed("shipping"))
+
+    def test_the_last_effect_is_undone_first(self) -> None:
+        """In the reverse of the persisted order."""
+        assert sent(due(*self.TRAIL)) == ("Compensate", "inventory", 1)
+        assert sent(due(*self.TRAIL, compensated("inventory"))) == ("Compensate", "payment", 1)
+
+    def test_an_unknown_step_is_undone_before_all_others(self) -> None:
+        """It may stand."""
+        assert sent(due(succeeded("payment"), unknown("inventory"))) == ("Compensate", "inventory", 1)
+
+    def test_a_pause_is_waited_out(self) -> None:
+        """A compensation has its own back-off."""
+        trail = (*self.TRAIL, compensation_retried("inventory", 1, at=after(5)))
+        assert due(*trail, at=4) == Wait(until=after(5))
+        assert sent(due(*trail, at=5)) == ("Compensate", "inventory", 2)
+
+    def test_the_deadline_does_not_bind(self) -> None:
+        """Undoing takes as long as it takes."""
+        assert sent(due(*self.TRAIL, at=9999)) == ("Compensate", "inventory", 1)
+
+    def test_a_failed_compensation_gives_way_to_the_next(self) -> None:
+        """One that fails never holds back another."""
+        assert sent(due(*self.TRAIL, compensation_failed("inventory"))) == ("Compensate", "payment", 1)
+
+    def test_everything_undone_ends_it(self) -> None:
+        """compensating → compensated."""
+        decision = due(*self.TRAIL, compensated("inventory"), compensated("payment"))
+        assert recorded(decision).type is EventType.SAGA_COMPENSATED
+
+    def test_nothing_to_undo_ends_it_at_once(self) -> None:
+        """A first step that failed leaves nothing behind."""
+        assert recorded(due(failed("payment"))).type is EventType.SAGA_COMPENSATED
+
+    def test_anything_that_could_not_be_undone_needs_a_person(self) -> None:
+        """After all the others ran."""
+        decision = due(*self.TRAIL, compensation_failed("inventory"), compensated("payment"))
+        assert recorded(decision).type is EventType.SAGA_NEEDS_ATTENTION
+
+
+class TestPoison:
+    """A saga that takes its process down again and again."""
+
+    def test_after_five_takeovers_without_progress_it_is_parked_for_a_person(self) -> None:
+        """It is not sent a sixth time, and says why."""
+        event = recorded(due(*[was_recovered()] * POISON_AFTER))
+        assert event.type is EventType.SAGA_NEEDS_ATTENTION
+        assert event.data["error"]["kind"] == FailureKind.POISONED
+        assert POISON_AFTER == 5
+
+    def test_four_takeovers_are_no_poison(self) -> None:
+        """Processes die for other reasons too."""
+        assert sent(due(*[was_recovered()] * 4)) == ("Execute", "payment", 1)
+
+    def test_progress_forgives(self) -> None:
+        """Five takeovers count only in a row."""
+        trail = [was_recovered()] * 4 + [succeeded("payment")] + [was_recovered()] * 4
+        assert sent(due(*trail)) == ("Execute", "inventory", 1)
+
+    def test_it_holds_while_going_back_too(self) -> None:
+        """A compensation can be the poison."""
+        trail = (succeeded("payment"), failed("inventory"), *[was_recovered()] * POISON_AFTER)
+        assert recorded(due(*trail)).type is EventType.SAGA_NEEDS_ATTENTION
+
+
+@pytest.mark.parametrize(
+    "trail",
+    [
+        [succeeded("payment"), succeeded("inventory"), succeeded("shipping"), finished(EventType.SAGA_COMPLETED)],
+        [failed("payment"), finished(EventType.SAGA_COMPENSATED)],
+        [finished(EventType.SAGA_NEEDS_ATTENTION)],
+    ],
+)
+def test_a_saga_at_rest_is_left_alone(trail: list[SagaEvent]) -> None:
+    """However much time passes."""
+    assert due(*trail, at=9999) == Rest()
+
+
+class TestAnswersToAnAction:
+    """What `after_execute` makes of them."""
+
+    def test_success_keeps_the_result(self) -> None:
+        """It also notes how long it took and which attempt it was."""
+        state = a_state(retried("payment", 1))
+        action = executing(state)
+        event = after_execute(action, state, {"id": "p-1"}, now=NOON, duration_ms=12.5, jitter=the_most)
+        assert (event.type, event.seq, event.attempt) == (EventType.STEP_SUCCEEDED, 3, 2)
+        assert event.data == {"result": {"id": "p-1"}, "duration_ms": 12.5}
+
+    def test_a_definite_no_is_final_at_once(self) -> None:
+        """Asking again would not change it; it had no effect, so it is not compensated."""
+        event = answered(StepRejected(code="card_declined"))
+        assert (event.type, event.data["error"]["code"]) == (EventType.STEP_FAILED, "card_declined")
+
+    @pytest.mark.parametrize("doubt", [retried("payment", outcome="unknown"), was_recovered()])
+    def test_a_definite_no_after_doubt_is_unknown(self, doubt: SagaEvent) -> None:
+        """The earlier attempt may still be on its way: its compensation closes it."""
+        assert answered(StepRejected(), doubt, attempt=2).type is EventType.STEP_UNKNOWN
+
+    def test_a_definite_no_after_an_unavailable_is_certain(self) -> None:
+        """Nothing ever reached the service before."""
+        assert answered(StepRejected(), retried("payment"), attempt=2).type is EventType.STEP_FAILED
+
+    @pytest.mark.parametrize(
+        ("answer", "outcome"), [(StepUnavailable(), "unavailable"), (StepOutcomeUnknown(), "unknown")]
+    )
+    def test_no_definite_answer_is_sent_again_after_a_pause(self, answer: StepError, outcome: str) -> None:
+        """The event says what came and when it is tried again."""
+        event = answered(answer)
+        assert (event.type, event.attempt, event.data["outcome"]) == (EventType.STEP_RETRIED, 1, outcome)
+        assert event.data["next_action_at"] == "2026-01-01T12:00:08.000000Z"
+
+    def test_the_pause_that_a_service_asks_for_is_kept(self) -> None:
+        """`Retry-After`, as the least pause, clamped to the policy's cap."""
+        assert answered(StepUnavailable(retry_after=4)).data["next_action_at"] == "2026-01-01T12:00:11.000000Z"
+        assert answered(StepUnavailable(retry_after=600)).data["next_action_at"] == "2026-01-01T12:00:15.000000Z"
+
+    def test_the_last_attempt_unavailable_failed_for_certain(self) -> None:
+        """Only unavailable answers: nothing to undo."""
+        event = answered(StepUnavailable(), retried("payment"), attempt=QUICK.attempts)
+        assert event.type is EventType.STEP_FAILED
+
+    def test_the_last_attempt_unavailable_after_an_unknown_is_unknown(self) -> None:
+        """The doubt of any attempt is the step's."""
+        trail = retried("payment", outcome="unknown")
+        assert answered(StepUnavailable(), trail, attempt=QUICK.attempts).type is EventType.STEP_UNKNOWN
+
+    def test_the_last_attempt_unknown_is_unknown(self) -> None:
+        """It may stand: to be compensated."""
+        event = answered(StepOutcomeUnknown(), retried("payment"), attempt=QUICK.attempts)
+        assert event.type is EventType.STEP_UNKNOWN
+
+    def test_a_bare_step_error_counts_as_unknown(self) -> None:
+        """Only the two definite ones promise that nothing happened."""
+        assert answered(StepError()).data["outcome"] == "unknown"
+        assert answered(StepError(), attempt=QUICK.attempts).type is EventType.STEP_UNKNOWN
+
+    def test_one_attempt_means_one_send(self) -> None:
+        """The first is counted too."""
+        definition = a_definition(policy=RetryPolicy(attempts=1))
+        assert answered(StepUnavailable(), definition=definition).type is EventType.STEP_FAILED
+
+
+class TestAnswersToACompensation:
+    """What `after_compensate` makes of them."""
+
+    @pytest.mark.parametrize("answer", [StepUnavailable(), StepOutcomeUnknown(), StepError()])
+    def test_anything_but_a_definite_answer_is_sent_again(self, answer: StepError) -> None:
+        """A compensation is harmless to repeat."""
+        event = undone(answer)
+        assert (event.type, event.attempt) == (EventType.COMPENSATION_RETRIED, 1)
+        assert event.data["next_action_at"] == "2026-01-01T12:00:08.000000Z"
+
+    def test_a_definite_no_fails_it_at_once(self) -> None:
+        """What can't be undone is a person's."""
+        assert undone(StepRejected(code="not_reversible")).type is EventType.COMPENSATION_FAILED
+
+    @pytest.mark.parametrize("answer", [StepUnavailable(), StepOutcomeUnknown()])
+    def test_the_last_attempt_fails_it(self, answer: StepError) -> None:
+        """Its own budget is spent."""
+        assert undone(answer, attempt=QUICK.attempts).type is EventType.COMPENSATION_FAILED
+
+    def test_the_compensation_has_its_own_budget(self) -> None:
+        """As patient as its policy, whatever the action's is."""
+        definition = a_definition(policy=RetryPolicy(attempts=1), compensation=RetryPolicy(attempts=20))
+        state = a_state(succeeded("payment"), failed("inventory"), definition=definition)
+        action = decide(definition, state, NOON)
+        assert isinstance(action, Compensate)
+        event = after_compensate(
+            replace(action, attempt=19), state, StepUnavailable(), now=NOON, duration_ms=0, jitter=the_most
+        )
+        assert event.type is EventType.COMPENSATION_RETRIED
+
+
+def test_a_trail_never_goes_back_in_time() -> None:
+    """Where this replica's clock is behind the one that wrote last, the last time is kept."""
+    state = a_state(succeeded("payment"), succeeded("inventory"), succeeded("shipping"))
+    decision = decide(DEFINITION, state, datetime(2020, 1, 1, tzinfo=UTC))
+    assert recorded(decision).at == NOON
+
+
+def test_deciding_changes_nothing() -> None:
+    """The same question has the same answer."""
+    state = a_state(succeeded("payment"), unknown("inventory"))
+    assert decide(DEFINITION, state, NOON) == decide(DEFINITION, state, NOON)
