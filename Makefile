@@ -34,7 +34,7 @@ check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet . || { echo 'Unformatted: run $(PY) -m ruff format'; exit 1; }
 	@$(PY) -m mypy app tests
-	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-timing
+	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 	@$(PY) -m deptry .
 	@if [ -f Dockerfile ]; then $(VENV)/bin/hadolint Dockerfile; fi
 

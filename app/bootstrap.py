@@ -9,7 +9,10 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from types import FrameType
+from typing import Any
 
+import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
@@ -229,14 +232,21 @@ async def _prepare_schema(url: str, settings: Settings) -> None:
 
 @contextmanager
 def _told_to_stop(begin: Callable[[], None]) -> Iterator[None]:
-    """Hear SIGTERM and SIGINT before the server does, which would only tell once every request is answered."""
-    loop = asyncio.get_running_loop()
-    before = {}
+    """Hear SIGTERM and SIGINT before the server does, which would only tell once every request is answered.
 
-    def hear(number: int, frame: object) -> None:
+    uvicorn's own handler would have the process die of the signal after an orderly end; asked by its
+    `should_exit` it ends with 0. A second signal goes to uvicorn as it is.
+    """
+    loop = asyncio.get_running_loop()
+    before: dict[int, Any] = {}
+
+    def hear(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(begin)
-        if callable(then := before[number]):
-            then(number, frame)
+        server = getattr(before[number], "__self__", None)
+        if isinstance(server, uvicorn.Server) and not server.should_exit:
+            server.should_exit = True
+        elif callable(before[number]):
+            before[number](number, frame)
 
     try:
         for number in (signal.SIGTERM, signal.SIGINT):

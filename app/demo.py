@@ -109,9 +109,10 @@ async def main() -> int:
                 to_see = view.saga.id
     counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
     console.print(
-        f"\n[bold]{counts}[/bold]   ✔ done  ↻ sent again  ✘ refused  ? unknown, so undone  ↩ undone"
+        f"\n[bold]{counts}[/bold]\n✔ done  ↻ sent again  ✘ refused  ? unknown, so undone  ↩ undone",
+        soft_wrap=True,
     )
-    console.print(f"`make run`, then look at one: http://127.0.0.1:8000/sagas/{to_see}")
+    console.print(f"`make run`, then look at one: http://127.0.0.1:8000/sagas/{to_see}", soft_wrap=True)
     return 0
 
 

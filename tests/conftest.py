@@ -64,7 +64,9 @@ def postgres_template(postgres_databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_databases: Databases, postgres_template: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def postgres_url(
+    postgres_databases: Databases, postgres_template: str, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """Give the URL of a migrated PostgreSQL database of the test's own."""
     yield from _a_database(postgres_databases, request, template=postgres_template)
 
@@ -75,7 +77,9 @@ def empty_postgres_url(postgres_databases: Databases, request: pytest.FixtureReq
     yield from _a_database(postgres_databases, request, template=None)
 
 
-def _a_database(databases: Databases, request: pytest.FixtureRequest, *, template: str | None) -> Iterator[str]:
+def _a_database(
+    databases: Databases, request: pytest.FixtureRequest, *, template: str | None
+) -> Iterator[str]:
     _note(request, "postgresql")
     name = str(next(_NUMBER))
     yield databases.create(name, template=template)
@@ -147,7 +151,9 @@ def pytest_runtest_makereport(
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped ({_reason(report)}). No test is skipped here: make it run."
+        report.longrepr = (
+            f"{item.nodeid} was skipped ({_reason(report)}). No test is skipped here: make it run."
+        )
     return report
 
 
@@ -157,7 +163,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     if report.skipped:
         report.outcome = "failed"
-        report.longrepr = f"{report.nodeid} was skipped ({_reason(report)}). No test is skipped here: make it run."
+        report.longrepr = (
+            f"{report.nodeid} was skipped ({_reason(report)}). No test is skipped here: make it run."
+        )
     return report
 
 
@@ -168,13 +176,17 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count each test's run once for each database that it ran on."""
     if report.when == "call":
-        _RAN.update(value for name, value in report.user_properties if name == "database" and isinstance(value, str))
+        _RAN.update(
+            value for name, value in report.user_properties if name == "database" and isinstance(value, str)
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests whose parameter says that they run on the log in memory."""
     for item in items:
-        if isinstance(item, pytest.Function) and "memory" in getattr(item, "callspec", _NO_PARAMETERS).id.split("-"):
+        if isinstance(item, pytest.Function) and "memory" in getattr(
+            item, "callspec", _NO_PARAMETERS
+        ).id.split("-"):
             item.user_properties.append(("database", "memory"))
 
 

@@ -40,7 +40,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
-class NoPostgres(RuntimeError):  # noqa: N818 (it says what is missing)
+class NoPostgres(RuntimeError):
     """No PostgreSQL could be found or started: run `make setup`, or set TEST_DATABASE_URL."""
 
 
@@ -57,7 +57,9 @@ def a_server() -> Iterator[Server]:
     """Give the run's PostgreSQL, and stop it afterwards if it was started here."""
     given = os.environ.get("TEST_DATABASE_URL", "")
     if given:
-        yield Server(url=re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", given), origin="TEST_DATABASE_URL")
+        yield Server(
+            url=re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", given), origin="TEST_DATABASE_URL"
+        )
         return
     binaries, origin = _binaries()
     keeper = subprocess.Popen(
@@ -181,7 +183,15 @@ def _started(binaries: Path, home: Path) -> tuple[subprocess.Popen[bytes], str]:
         home.chmod(0o711)
         shutil.chown(data, user)
         shutil.chown(secret, user)
-    initdb = [binaries / "initdb", "-D", data, "-U", "checkout", f"--pwfile={secret}", "--auth=password"]
+    initdb = [
+        str(binaries / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "checkout",
+        f"--pwfile={secret}",
+        "--auth=password",
+    ]
     made = subprocess.run(
         [*initdb, "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"],
         check=False,

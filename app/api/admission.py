@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.api.service import Service
 
 

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api.admission import Admission
+from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
-from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.routes import checkout, health, pages, sagas
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
@@ -19,7 +19,7 @@ from app.api.settings import ApiSettings
 def create_api(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:
     """Return the API. `open_service()` is entered when the server starts and left when it stops.
 
-        app = create_api(lambda: bootstrap.service(settings), ApiSettings(max_in_flight=64))
+    app = create_api(lambda: bootstrap.service(settings), ApiSettings(max_in_flight=64))
     """
     settings = settings or ApiSettings()
 

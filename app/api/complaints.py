@@ -8,14 +8,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.api.problems import Problem
+from app.api.problem import Problem
 
 _MOST = 50
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "missing": ("missing", "Add this member."),
-    "extra_forbidden": ("unknown_member", "Remove this member, or mend its name: there is none of that name."),
+    "extra_forbidden": (
+        "unknown_member",
+        "Remove this member, or mend its name: there is none of that name.",
+    ),
     "int_type": ("not_an_integer", "Give an integer: no quotes, no decimal point, not true or false."),
     "string_type": ("not_a_string", "Give a string."),
     "string_unicode": ("control_character", "Remove the control characters and lone surrogates."),
@@ -30,18 +33,16 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "too_short": ("too_few", "Give at least {min_length}."),
     "too_long": ("too_many", "Give at most {max_length}."),
 }
-_OWN: Mapping[str, str] = {
-    "amount_too_large": "amount_too_large",
-    "control_character": "control_character",
-    "number_too_large": "too_large",
-    "scalar_type": "not_a_scalar",
-    "string_too_long": "too_long",
-    "surrounding_space": "surrounding_space",
-    "too_many": "too_many",
-}
-"""Codes of the complaints that `order` words itself."""
-_PLACES: Mapping[str, str] = {"amount_too_large": "/items"}
-"""Where a complaint about the whole is mended."""
+
+
+class Unfit(ValueError):
+    """A value that the schema alone can't refuse. `words` say what to do, `pointer` where, if not right here."""
+
+    def __init__(self, code: str, words: str, *, pointer: str | None = None) -> None:
+        super().__init__(words)
+        self.code = code
+        self.words = words
+        self.pointer = pointer
 
 
 def complaint(pointer: str, code: str, detail: str) -> dict[str, str]:
@@ -59,21 +60,15 @@ def invalid(errors: list[dict[str, str]]) -> Problem:
 def complaints(error: ValidationError) -> list[dict[str, str]]:
     """Return what pydantic found, in the API's own words, at most 50 of it."""
     found = error.errors(include_url=False, include_input=False)[:_MOST]
-    return [_complaint(entry["type"], entry["loc"], entry.get("ctx", {}), entry["msg"]) for entry in found]
+    return [_complaint(entry["type"], _pointer(entry["loc"]), entry.get("ctx", {})) for entry in found]
 
 
-def _complaint(kind: str, place: tuple[int | str, ...], limits: Mapping[str, Any], said: str) -> dict[str, str]:
-    pointer = _PLACES.get(kind) or _pointer(place)
-    if kind in _WORDS and _fits(_WORDS[kind][1], limits):
-        code, words = _WORDS[kind]
-        return complaint(pointer, code, words.format_map(limits))
-    if kind in _OWN:
-        return complaint(pointer, _OWN[kind], said)
-    return complaint(pointer, "invalid", "Give another value: this one can't be used.")
-
-
-def _fits(words: str, limits: Mapping[str, Any]) -> bool:
-    return all(name in limits for name in re.findall(r"{(\w+)}", words))
+def _complaint(kind: str, pointer: str, context: Mapping[str, Any]) -> dict[str, str]:
+    unfit = context.get("error")
+    if isinstance(unfit, Unfit):
+        return complaint(pointer if unfit.pointer is None else unfit.pointer, unfit.code, unfit.words)
+    code, words = _WORDS.get(kind, ("invalid", "Give another value: this one can't be used."))
+    return complaint(pointer, code, words.format_map(context))
 
 
 def _pointer(place: tuple[int | str, ...]) -> str:

@@ -35,16 +35,25 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Prefer": ("`respond-async`, `wait=N` (seconds), or both (RFC 7240).", {"type": "string"}),
     "X-Simulate": (
         "Sandbox only: faults on demand, as service.action=fault[:times].",
-        {"type": "string", "examples": ["shipping.execute=timeout_after_effect, payment.compensate=unavailable:2"]},
+        {
+            "type": "string",
+            "examples": ["shipping.execute=timeout_after_effect, payment.compensate=unavailable:2"],
+        },
     ),
-    "X-Request-ID": ("Comes back in the answer and stands in the logs.", {"type": "string", "maxLength": 128}),
+    "X-Request-ID": (
+        "Comes back in the answer and stands in the logs.",
+        {"type": "string", "maxLength": 128},
+    ),
     "traceparent": ("W3C Trace Context; the saga's own trace goes on from it.", {"type": "string"}),
     "If-None-Match": ("The ETag that the caller has.", {"type": "string"}),
 }
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Location": ("Where the saga is read.", {"type": "string", "format": "uri-reference"}),
     "Retry-After": ("In how many seconds to come back.", {"type": "integer", "minimum": 0}),
-    "Idempotent-Replayed": ("An earlier request with this key began the saga.", {"type": "string", "enum": ["true"]}),
+    "Idempotent-Replayed": (
+        "An earlier request with this key began the saga.",
+        {"type": "string", "enum": ["true"]},
+    ),
     "Preference-Applied": ("Which preferences were honoured.", {"type": "string"}),
     "ETag": ("Names these very bytes.", {"type": "string"}),
     "X-Request-ID": ("This request's id.", {"type": "string"}),
@@ -55,12 +64,22 @@ _PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "code", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference", "enum": [f"/problems/{name}" for name in PROBLEMS]},
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "enum": [f"/problems/{name}" for name in PROBLEMS],
+        },
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "What is true of this occurrence, and what to do."},
-        "code": {"type": "string", "description": "As `type`, or more specific: a failed checkout's failure code."},
-        "request_id": {"type": "string", "description": "Of the request that this is about; name it in a report."},
+        "code": {
+            "type": "string",
+            "description": "As `type`, or more specific: a failed checkout's failure code.",
+        },
+        "request_id": {
+            "type": "string",
+            "description": "Of the request that this is about; name it in a report.",
+        },
         "instance": {"type": "string", "format": "uri-reference"},
         "saga": {"$ref": "#/components/schemas/Saga"},
         "saga_url": {"type": "string", "format": "uri-reference"},
@@ -105,7 +124,9 @@ def describe(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
     for (path, method), described in operations().items():
         document["paths"][path][method] |= described
     found = document.get("components", {}).get("schemas", {})
@@ -125,7 +146,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     shown = (Order, SagaBody, PlanBody, ReadyBody, AliveBody)
     _, made = TypeAdapter.json_schemas(
-        [(shape, "validation", TypeAdapter(shape)) for shape in shown], ref_template="#/components/schemas/{model}"
+        [(shape, "validation", TypeAdapter(shape)) for shape in shown],
+        ref_template="#/components/schemas/{model}",
     )
     named: dict[str, Any] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))
     for name in ("Trail", "Check"):

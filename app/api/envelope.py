@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import Problem
+from app.api.problem import Problem
 
 _logger = logging.getLogger(__name__)
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")

@@ -13,13 +13,18 @@ from starlette.responses import Response
 
 from app.api.complaints import invalid
 from app.api.envelope import request_id_of
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
 from app.saga.errors import DefinitionUnknown, LogUnavailable
 
 _logger = logging.getLogger(__name__)
 
-_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+_BY_STATUS = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -59,14 +64,22 @@ def problem_of(error: Exception) -> Problem:
                 headers={"Location": url},
             )
         case LogUnavailable():
-            return Problem("storage_unavailable", "The storage did not answer. Nothing was changed by this request.")
+            return Problem(
+                "storage_unavailable", "The storage did not answer. Nothing was changed by this request."
+            )
         case DefinitionUnknown():
             return Problem("definition_unknown")
         case RequestValidationError():
-            return invalid([
-                {"parameter": str(e["loc"][-1]), "detail": "Give another value: this one can't be used.", "code": "invalid"}
-                for e in error.errors()
-            ])
+            return invalid(
+                [
+                    {
+                        "parameter": str(e["loc"][-1]),
+                        "detail": "Give another value: this one can't be used.",
+                        "code": "invalid",
+                    }
+                    for e in error.errors()
+                ]
+            )
         case HTTPException(status_code=status) if status < 500:
             headers = _allowed(error.headers) if status == 405 else dict(error.headers or {})
             return Problem(_BY_STATUS.get(status, "bad_request"), headers=headers)

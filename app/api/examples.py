@@ -9,10 +9,10 @@ from typing import Any
 
 from app.api.complaints import complaint, invalid
 from app.api.encode import encode
-from app.api.outcome import failed, saga_url
 from app.api.order import Order
+from app.api.outcome import failed, saga_url
 from app.api.plan import plan_of
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.api.query import wrong
 from app.api.saga_body import saga_body
 from app.checkout import SagaView, checkout_saga
@@ -168,7 +168,11 @@ def problems() -> dict[str, dict[str, Any]]:
     """Return an example of each problem that has more to it than its row of the table."""
     refused, both = FailureKind.REFUSED, ("payment", "inventory")
     url = {"saga_url": saga_url(SAGA_ID)}
-    mended = complaint("/items/0/quantity", "not_an_integer", "Give an integer: no quotes, no decimal point, not true or false.")
+    mended = complaint(
+        "/items/0/quantity",
+        "not_an_integer",
+        "Give an integer: no quotes, no decimal point, not true or false.",
+    )
     examples = {
         "invalid_request": invalid([mended]),
         "invalid_query": wrong("dry_run", "wrong_form", "Give true or false."),
@@ -177,7 +181,9 @@ def problems() -> dict[str, dict[str, Any]]:
         "order_already_checked_out": Problem("order_already_checked_out", members=url),
     }
     return {name: _shown(problem.body(REQUEST_ID)) for name, problem in examples.items()} | {
-        "payment_declined": _failed("card_declined", "The card was declined.", refused, after=(), at="payment"),
+        "payment_declined": _failed(
+            "card_declined", "The card was declined.", refused, after=(), at="payment"
+        ),
         "inventory_refused": _failed(
             "out_of_stock", "TSHIRT-M is out of stock.", refused, after=("payment",), at="inventory"
         ),
@@ -188,9 +194,15 @@ def problems() -> dict[str, dict[str, Any]]:
             "unusable_answer", "The service answered 500.", FailureKind.UNUSABLE, after=both, at="shipping"
         ),
         "service_unavailable": _failed(
-            "unavailable", "The service was not reached.", FailureKind.UNAVAILABLE, after=("payment",), at="inventory"
+            "unavailable",
+            "The service was not reached.",
+            FailureKind.UNAVAILABLE,
+            after=("payment",),
+            at="inventory",
         ),
-        "service_timeout": _failed("timeout", "No answer within 5 s.", FailureKind.TIMEOUT, after=(), at="payment"),
+        "service_timeout": _failed(
+            "timeout", "No answer within 5 s.", FailureKind.TIMEOUT, after=(), at="payment"
+        ),
         "deadline_exceeded": _failed(
             "deadline_exceeded",
             "The whole checkout took longer than its deadline.",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from app.api.problems import Problem
+from app.api.problem import Problem
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
@@ -26,11 +26,14 @@ def idempotency_key(headers: Sequence[str], *, required: bool) -> str | None:
     if key.startswith('"'):
         quoted = _QUOTED.fullmatch(key)
         if quoted is None:
-            raise Problem("invalid_idempotency_key", "The Idempotency-Key begins with a double quote: end it with one.")
+            raise Problem(
+                "invalid_idempotency_key", "The Idempotency-Key begins with a double quote: end it with one."
+            )
         key = re.sub(r"\\(.)", r"\1", quoted[1])
     if not _VISIBLE.fullmatch(key):
         raise Problem(
-            "invalid_idempotency_key", "Send an Idempotency-Key of 1 to 255 visible ASCII characters, such as a UUID."
+            "invalid_idempotency_key",
+            "Send an Idempotency-Key of 1 to 255 visible ASCII characters, such as a UUID.",
         )
     return key
 

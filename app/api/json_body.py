@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
-from app.api.problems import Problem
+from app.api.problem import Problem
+
+_MOST_DIGITS = 40
 
 
 class _NotJson(ValueError):
@@ -24,15 +26,20 @@ def check_headers(request: Request, *, max_bytes: int) -> None:
     types = request.headers.getlist("content-type")
     media_type, _, parameters = (types[0] if len(types) == 1 else "").partition(";")
     if media_type.strip().lower() != "application/json":
-        raise Problem("unsupported_media_type", "Send the body as JSON, with one Content-Type: application/json.")
+        raise Problem(
+            "unsupported_media_type", "Send the body as JSON, with one Content-Type: application/json."
+        )
     for parameter in filter(None, (text.strip().lower() for text in parameters.split(";"))):
         name, _, value = parameter.partition("=")
         if name == "charset" and value.strip('"') not in {"utf-8", "utf8"}:
             raise Problem("unsupported_media_type", "Send the JSON in UTF-8.")
-    if any(coding.strip().lower() not in {"", "identity"} for coding in request.headers.getlist("content-encoding")):
+    if any(
+        coding.strip().lower() not in {"", "identity"}
+        for coding in request.headers.getlist("content-encoding")
+    ):
         raise Problem("unsupported_media_type", "Send the body uncompressed, without Content-Encoding.")
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and (len(length) > 15 or int(length) > max_bytes):
+    if length.isascii() and length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > max_bytes):
         raise _too_large(request, max_bytes)
 
 
@@ -93,7 +100,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _int(digits: str) -> int:
-    if len(digits) > 40:
+    if len(digits) > _MOST_DIGITS:
         raise _NotJson("a number has more digits than any amount")
     return int(digits)
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from app.api.app import create_api
 from app.api.service import Service
 
 
-@asynccontextmanager
-async def _unserved() -> AsyncIterator[Service]:
-    raise RuntimeError("This API is only described.")
-    yield
+class _Unserved:
+    """No service: this API is only described."""
+
+    async def __aenter__(self) -> Service:
+        raise NotImplementedError
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
 
 
 def document() -> str:
     """Return the description of the API as it is built by default."""
-    return json.dumps(create_api(_unserved).openapi(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(create_api(_Unserved).openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from app.api import examples
-from app.api.problems import MEDIA_TYPE, PROBLEMS
+from app.api.problem import MEDIA_TYPE
+from app.api.problems import PROBLEMS
 from app.saga.state import SagaStatus
 
 Described = dict[str, Any]
@@ -51,8 +52,14 @@ def operations() -> Mapping[tuple[str, str], Described]:
     page = {"data": [sagas["running"]], "next_cursor": "AZwLfl8AejGMIlsNnk96EA"}
     return {
         ("/checkout", "post"): {
-            "parameters": _headers("Idempotency-Key", "Prefer", "X-Simulate", "X-Request-ID", "traceparent")
-            + [_query("dry_run", {"type": "string", "enum": ["true", "false"]}, "Validate, answer with the plan, do nothing.")],
+            "parameters": [
+                *_headers("Idempotency-Key", "Prefer", "X-Simulate", "X-Request-ID", "traceparent"),
+                _query(
+                    "dry_run",
+                    {"type": "string", "enum": ["true", "false"]},
+                    "Validate, answer with the plan, do nothing.",
+                ),
+            ],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -63,9 +70,15 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 },
             },
             "responses": {
-                "200": _answer("The plan (dry_run=true).", {"$ref": "#/components/schemas/Plan"}, {"plan": examples.plan()}),
+                "200": _answer(
+                    "The plan (dry_run=true).",
+                    {"$ref": "#/components/schemas/Plan"},
+                    {"plan": examples.plan()},
+                ),
                 "201": _answer("The checkout completed.", saga, {"completed": sagas["completed"]}, _PLACED),
-                "202": _answer("The saga is durable and not finished.", saga, running, (*_PLACED, "Retry-After")),
+                "202": _answer(
+                    "The saga is durable and not finished.", saga, running, (*_PLACED, "Retry-After")
+                ),
                 **_problems(*_RECEIVING, *_FAILING, *_STORAGE),
             },
         },
@@ -73,7 +86,10 @@ def operations() -> Mapping[tuple[str, str], Described]:
             "parameters": [_SAGA_ID, *_headers("Prefer", "If-None-Match", "X-Request-ID")],
             "responses": {
                 "200": _answer("The saga.", saga, sagas, ("ETag", "Preference-Applied")),
-                "304": {"description": "The saga is still what If-None-Match names.", "headers": _refs("ETag")},
+                "304": {
+                    "description": "The saga is still what If-None-Match names.",
+                    "headers": _refs("ETag"),
+                },
                 **_problems("not_found", "invalid_query", *_STORAGE),
             },
         },
@@ -83,9 +99,15 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 _query("order_id", {"type": "string", "maxLength": 255}, "Only sagas of this order."),
                 _query("customer_id", {"type": "string", "maxLength": 255}, "Only sagas of this customer."),
                 _query("created_after", {"type": "string", "format": "date-time"}, "Only sagas begun later."),
-                _query("created_before", {"type": "string", "format": "date-time"}, "Only sagas begun earlier."),
+                _query(
+                    "created_before", {"type": "string", "format": "date-time"}, "Only sagas begun earlier."
+                ),
                 _query("cursor", {"type": "string"}, "The next_cursor of the page before."),
-                _query("limit", {"type": "integer", "minimum": 1}, "How many sagas; 20, and at most 100, by default."),
+                _query(
+                    "limit",
+                    {"type": "integer", "minimum": 1},
+                    "How many sagas; 20, and at most 100, by default.",
+                ),
                 *_headers("X-Request-ID"),
             ],
             "responses": {
@@ -95,14 +117,18 @@ def operations() -> Mapping[tuple[str, str], Described]:
         },
         ("/livez", "get"): {
             "responses": {
-                "200": _answer("It lives.", {"$ref": "#/components/schemas/Alive"}, {"alive": {"alive": True}}),
+                "200": _answer(
+                    "It lives.", {"$ref": "#/components/schemas/Alive"}, {"alive": {"alive": True}}
+                ),
                 **_problems(*_EVERYWHERE),
             }
         },
         ("/readyz", "get"): {
             "responses": {
                 "200": _answer("It can take work.", _READY, {"ready": _readiness(None)}),
-                "503": _answer("It can't, and why.", _READY, {"not_ready": _readiness("It is shutting down.")}),
+                "503": _answer(
+                    "It can't, and why.", _READY, {"not_ready": _readiness("It is shutting down.")}
+                ),
                 **_problems(*_EVERYWHERE),
             }
         },
@@ -140,7 +166,10 @@ _LOCATED = {"checkout_in_progress", "order_in_checkout", "order_already_checked_
 def _readiness(wrong: str | None) -> Described:
     well: Described = {"ok": True}
     last = well if wrong is None else {"ok": False, "detail": wrong}
-    return {"ready": wrong is None, "checks": {"database": well, "schema": well, "lease": well, "draining": last}}
+    return {
+        "ready": wrong is None,
+        "checks": {"database": well, "schema": well, "lease": well, "draining": last},
+    }
 
 
 def _headers(*names: str) -> list[Described]:
@@ -155,7 +184,9 @@ def _refs(*names: str) -> Described:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-ID")}
 
 
-def _answer(description: str, schema: Described, shown: Mapping[str, Any], headers: tuple[str, ...] = ()) -> Described:
+def _answer(
+    description: str, schema: Described, shown: Mapping[str, Any], headers: tuple[str, ...] = ()
+) -> Described:
     content = {"schema": schema, "examples": {name: {"value": value} for name, value in shown.items()}}
     return {"description": description, "headers": _refs(*headers), "content": {"application/json": content}}
 

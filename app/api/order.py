@@ -22,27 +22,27 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from app.api.complaints import complaints, invalid
+from app.api.complaints import Unfit, complaints, invalid
 from app.saga.step import JSON
 
 LARGEST = 2**53 - 1
 """The largest integer that every JSON reader takes as it is (RFC 8259, 6)."""
 
+_LONGEST_NOTE = 500
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters and lone surrogates."""
 
 
 def _printable(text: str) -> str:
     if _UNPRINTABLE.search(text):
-        raise PydanticCustomError("control_character", "Remove the control characters and lone surrogates.")
+        raise Unfit("control_character", "Remove the control characters and lone surrogates.")
     return text
 
 
 def _trimmed(text: str) -> str:
     if text != text.strip():
-        raise PydanticCustomError("surrounding_space", "Remove the white space around it.")
+        raise Unfit("surrounding_space", "Remove the white space around it.")
     return text
 
 
@@ -54,13 +54,13 @@ def _scalar(value: Any) -> Any:
             return value
         case float() if math.isfinite(value):
             return value
-        case str() if len(value) <= 500:
+        case str() if len(value) <= _LONGEST_NOTE:
             return _printable(value)
         case str():
-            raise PydanticCustomError("string_too_long", "Shorten it to at most 500 characters.")
+            raise Unfit("too_long", f"Shorten it to at most {_LONGEST_NOTE} characters.")
         case int():
-            raise PydanticCustomError("number_too_large", "Give an integer between -(2^53-1) and 2^53-1, or a string.")
-    raise PydanticCustomError("scalar_type", "Give a string, a number, true, false or null.")
+            raise Unfit("too_large", "Give an integer between -(2^53-1) and 2^53-1, or a string.")
+    raise Unfit("not_a_scalar", "Give a string, a number, true, false or null.")
 
 
 _NO_CONTROLS = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"})
@@ -73,7 +73,9 @@ Reference = Annotated[str, StringConstraints(min_length=1, max_length=128), _PRI
 Token = Annotated[str, StringConstraints(min_length=1, max_length=255), _PRINTED, _TRIM, _NO_CONTROLS]
 MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), _PRINTED, _NO_CONTROLS]
 MetadataValue = Annotated[
-    Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": 500})
+    Any,
+    AfterValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": _LONGEST_NOTE}),
 ]
 
 
@@ -86,7 +88,9 @@ class Item(_Strict):
 
     sku: Reference
     quantity: Annotated[int, Field(ge=1, le=100_000)]
-    unit_price: Annotated[int, Field(ge=0, le=10**12, description="In the currency's minor unit: 1999 is €19.99.")]
+    unit_price: Annotated[
+        int, Field(ge=0, le=10**12, description="In the currency's minor unit: 1999 is €19.99.")
+    ]
 
 
 class Address(_Strict):
@@ -102,16 +106,21 @@ class Address(_Strict):
 
 
 class Order(_Strict):
-    """An order to check out. The amount charged is Σ quantity × unit_price."""
+    """An order to check out. The amount charged is the sum of quantity times unit_price."""
 
-    order_id: Annotated[Reference, Field(description="Unique among the caller's sagas that aren't compensated.")]
+    order_id: Annotated[
+        Reference, Field(description="Unique among the caller's sagas that aren't compensated.")
+    ]
     customer_id: Reference
     currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), Field(description="ISO 4217.")]
     items: Annotated[list[Item], Field(min_length=1)]
-    payment_method: Annotated[Token, Field(description="A token of the payment service, never a card number.")]
+    payment_method: Annotated[
+        Token, Field(description="A token of the payment service, never a card number.")
+    ]
     shipping_address: Address
     metadata: Annotated[
-        dict[MetadataName, MetadataValue], Field(max_length=50, description="Whatever the caller wants kept along.")
+        dict[MetadataName, MetadataValue],
+        Field(max_length=50, description="Whatever the caller wants kept along."),
     ] = {}
 
     @field_validator("items", mode="before")
@@ -119,7 +128,7 @@ class Order(_Strict):
     def _not_too_many(cls, value: object, info: ValidationInfo) -> object:
         most = (info.context or {}).get("max_items", math.inf)
         if isinstance(value, list) and len(value) > most:
-            raise PydanticCustomError("too_many", "Give at most {most}.", {"most": most})
+            raise Unfit("too_many", f"Give at most {most}.")
         return value
 
     @property
@@ -130,7 +139,9 @@ class Order(_Strict):
     @model_validator(mode="after")
     def _amount_is_exact(self) -> Order:
         if self.amount > LARGEST:
-            raise PydanticCustomError("amount_too_large", "Split the order: its amount must not exceed 2^53-1.")
+            raise Unfit(
+                "amount_too_large", "Split the order: its amount must not exceed 2^53-1.", pointer="/items"
+            )
         return self
 
     @classmethod

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from app.api.encode import encode
-from app.api.problems import PROBLEMS, Problem, name_of
+from app.api.problem import Problem
+from app.api.problems import PROBLEMS, name_of
 from app.api.saga_body import saga_body
 from app.api.service import Service
 from app.checkout import SagaView
@@ -69,7 +70,9 @@ def failed(view: SagaView) -> Problem:
     url = saga_url(view.saga.id)
     return Problem(
         name,
-        " ".join(filter(None, (_sentence(failure.message), "Everything done was undone.", PROBLEMS[name].to_do))),
+        " ".join(
+            filter(None, (_sentence(failure.message), "Everything done was undone.", PROBLEMS[name].to_do))
+        ),
         code=failure.code,
         members={"instance": url, "saga": saga_body(view)},
         headers={"Location": url},
@@ -87,7 +90,9 @@ async def wait_for(
     waiting = asyncio.ensure_future(service.checkout.wait(saga_id, seconds=seconds, caller=caller))
     closing = asyncio.ensure_future(service.closing.wait())
     try:
-        await asyncio.wait({waiting, closing}, timeout=seconds + patience, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {waiting, closing}, timeout=seconds + patience, return_when=asyncio.FIRST_COMPLETED
+        )
         if waiting.done():
             return waiting.result()
         if not closing.done():

@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_WORD = rf'{_TOKEN}|"(?:[^"\\]|\\.)*"'
-_PREFERENCE = re.compile(rf"(?P<name>{_TOKEN})(?:[ \t]*=[ \t]*(?P<value>{_WORD})?)?[ \t]*(?:;.*)?")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_WORD = rf'{_NAME}|"(?:[^"\\]|\\.)*"'
+_PREFERENCE = re.compile(rf"(?P<name>{_NAME})(?:[ \t]*=[ \t]*(?P<value>{_WORD})?)?[ \t]*(?:;.*)?")
 _MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"|")+')
 _LONGEST = 1024
 

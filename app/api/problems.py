@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): one table from what went wrong to its status, its words and what to do.
+"""All that can go wrong: one table from a problem's name to its status, its words and what to do.
 
 `type` is `/problems/{name}`, a page of this API, and as stable as the table. `code` is the same name,
 except for a failed checkout, whose `code` is the failure's own: a service may say `insufficient_funds`
@@ -8,17 +8,11 @@ tomorrow, and its `type` is still `/problems/payment_declined`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
-from starlette.responses import Response
-
-from app.api.encode import encode
 from app.saga.errors import FailureKind
 from app.saga.state import Failure
-
-MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,194 +30,210 @@ _NEW_KEY = "To try this order again, send it under a new Idempotency-Key: a repe
 _UNDONE = "Everything that had been done was undone; `saga` tells how."
 _NOTHING = "No saga was made."
 
-PROBLEMS: Mapping[str, ProblemType] = MappingProxyType({
-    # What the caller sent
-    "bad_request": ProblemType(
-        400, "The request can't be read", f"The request is not one that HTTP allows. {_NOTHING}", "Mend the request."
-    ),
-    "malformed_json": ProblemType(
-        400,
-        "The body is not JSON",
-        f"The body is not one JSON text in UTF-8, or a member stands in it twice. {_NOTHING}",
-        "Mend the body; `detail` says where it went wrong. The Idempotency-Key is still free.",
-    ),
-    "idempotency_key_required": ProblemType(
-        400,
-        "An Idempotency-Key is needed",
-        f"This server begins a checkout only under an Idempotency-Key. {_NOTHING}",
-        "Send a header Idempotency-Key with a new random value, such as a UUID, and the same one in every repeat.",
-    ),
-    "invalid_idempotency_key": ProblemType(
-        400,
-        "The Idempotency-Key can't be used",
-        f"The Idempotency-Key is not one header of 1 to 255 visible ASCII characters. {_NOTHING}",
-        "Send one Idempotency-Key, such as a UUID, bare or in double quotes.",
-    ),
-    "bad_simulation": ProblemType(
-        400,
-        "The simulation can't be read",
-        f"X-Simulate is not a list of service.action=fault[:times]. {_NOTHING}",
-        "Mend the part that `detail` names, e.g. X-Simulate: shipping.execute=unavailable:2.",
-    ),
-    "simulation_unavailable": ProblemType(
-        400,
-        "Nothing is simulated here",
-        f"X-Simulate works with the sandbox only, and this server charges and ships for real. {_NOTHING}",
-        "Leave the header out, or use a server that runs on the sandbox.",
-    ),
-    "not_found": ProblemType(
-        404,
-        "Nothing is here",
-        "There is no such resource, or it is not yours.",
-        "Look at the address; /docs lists what there is.",
-    ),
-    "method_not_allowed": ProblemType(
-        405,
-        "The method does not fit",
-        "This resource doesn't know the request's method.",
-        "Use a method that the Allow header names.",
-    ),
-    "request_timeout": ProblemType(
-        408,
-        "The body did not come in time",
-        f"The body had not arrived whole within the time that the server waits for it. {_NOTHING}",
-        "Send the request again under the same Idempotency-Key.",
-    ),
-    "body_too_large": ProblemType(
-        413,
-        "The body is too large",
-        f"The body is larger than this server reads. {_NOTHING}",
-        "Send a smaller body; `detail` names the limit.",
-    ),
-    "unsupported_media_type": ProblemType(
-        415,
-        "The body is not sent as JSON",
-        f"The body's Content-Type is not application/json in UTF-8, or it is compressed. {_NOTHING}",
-        "Send Content-Type: application/json, and no Content-Encoding.",
-    ),
-    "invalid_request": ProblemType(
-        422,
-        "The request breaks the schema",
-        f"The request can be read, but some of it can't be what is meant. {_NOTHING}",
-        "Mend what `errors` points at. The Idempotency-Key is still free.",
-    ),
-    "idempotency_key_reused": ProblemType(
-        422,
-        "The Idempotency-Key belongs to another request",
-        "An earlier request with this Idempotency-Key had another body. Nothing was done about this one.",
-        "Use a new key for a new checkout, or send the first body again to learn its outcome.",
-    ),
-    # What stands already
-    "checkout_in_progress": ProblemType(
-        409,
-        "This checkout is under way",
-        "The first request with this Idempotency-Key began a saga that had not finished when the wait ended.",
-        "Send the request again after Retry-After, or follow the saga at `saga_url`.",
-        retry_after=1,
-    ),
-    "order_in_checkout": ProblemType(
-        409,
-        "The order is in another checkout",
-        f"A checkout of this order under another key is not finished. Its payment was not touched. {_NOTHING}",
-        "Follow the saga at `saga_url`; only if it ends compensated can the order be checked out anew.",
-    ),
-    "order_already_checked_out": ProblemType(
-        409,
-        "The order has been checked out",
-        f"A checkout of this order has completed. Its payment was not touched. {_NOTHING}",
-        "Nothing is left to do; the saga at `saga_url` tells what was done.",
-    ),
-    # How a checkout failed
-    "payment_declined": ProblemType(
-        402,
-        "The payment was declined",
-        f"The payment service refused the charge. {_UNDONE}",
-        f"Ask the customer for another way to pay. {_NEW_KEY}",
-    ),
-    "inventory_refused": ProblemType(
-        409,
-        "The items can't be reserved",
-        f"The inventory service refused the items: one is out of stock, most likely. {_UNDONE}",
-        f"Change the items. {_NEW_KEY}",
-    ),
-    "shipping_refused": ProblemType(
-        422,
-        "The order can't be shipped",
-        f"The shipping service refused the shipment: it does not serve the address, most likely. {_UNDONE}",
-        f"Ask the customer for another address. {_NEW_KEY}",
-    ),
-    "step_refused": ProblemType(
-        422, "A step was refused", f"A service refused its part of the checkout. {_UNDONE}", f"{_NEW_KEY}"
-    ),
-    "unusable_answer": ProblemType(
-        502,
-        "A service's answer can't be used",
-        f"A service gave answers that say neither yes nor no. {_UNDONE}",
-        _NEW_KEY,
-    ),
-    "service_unavailable": ProblemType(
-        503,
-        "A service is down",
-        f"A service could not be reached, however often it was tried. {_UNDONE}",
-        f"Wait as long as Retry-After says. {_NEW_KEY}",
-        retry_after=30,
-    ),
-    "service_timeout": ProblemType(
-        504, "A service did not answer in time", f"A service gave no answer in time. {_UNDONE}", _NEW_KEY
-    ),
-    "deadline_exceeded": ProblemType(
-        504, "The checkout took too long", f"The checkout's deadline passed before it was done. {_UNDONE}", _NEW_KEY
-    ),
-    "checkout_cancelled": ProblemType(
-        409, "The checkout was cancelled", f"A person stopped the checkout. {_UNDONE}", _NEW_KEY
-    ),
-    "checkout_poisoned": ProblemType(
-        500,
-        "The checkout broke its server",
-        f"The checkout took its process down again and again, and was given up. {_UNDONE}",
-        "Report it with the `request_id`.",
-    ),
-    # What is wrong here
-    "internal_error": ProblemType(
-        500,
-        "Something is wrong here",
-        "The server has a fault. Whether a checkout was begun can't be told.",
-        "Send the request again under the same Idempotency-Key; if that fails too, report the `request_id`.",
-    ),
-    "over_capacity": ProblemType(
-        503,
-        "Too many checkouts are under way",
-        "This server has as many checkouts in hand as it takes at once. This request was not looked at and made no saga.",
-        "Send the request again under the same Idempotency-Key, after Retry-After.",
-        retry_after=1,
-    ),
-    "shutting_down": ProblemType(
-        503,
-        "The server is stopping",
-        f"This server finishes what it has begun and takes nothing new. {_NOTHING}",
-        "Send the request again under the same Idempotency-Key; another server, or this one restarted, takes it.",
-        retry_after=1,
-    ),
-    "not_ready": ProblemType(
-        503, "The server is not ready", f"This server is not up yet. {_NOTHING}", "Send the request again.", retry_after=1
-    ),
-    "storage_unavailable": ProblemType(
-        503,
-        "The saga log can't be reached",
-        "The storage behind this server did not answer. `detail` says whether anything was stored.",
-        "Send the request again under the same Idempotency-Key, after Retry-After.",
-        retry_after=5,
-    ),
-    "definition_unknown": ProblemType(
-        503,
-        "Another version runs this saga",
-        "The saga was begun by a version of this service that this server doesn't know; it goes on elsewhere.",
-        "Send the request again: another server knows it.",
-        retry_after=5,
-    ),
-})
+PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
+    {
+        # What the caller sent
+        "bad_request": ProblemType(
+            400,
+            "The request can't be read",
+            f"The request is not one that HTTP allows. {_NOTHING}",
+            "Mend the request.",
+        ),
+        "malformed_json": ProblemType(
+            400,
+            "The body is not JSON",
+            f"The body is not one JSON text in UTF-8, or a member stands in it twice. {_NOTHING}",
+            "Mend the body; `detail` says where it went wrong. The Idempotency-Key is still free.",
+        ),
+        "idempotency_key_required": ProblemType(
+            400,
+            "An Idempotency-Key is needed",
+            f"This server begins a checkout only under an Idempotency-Key. {_NOTHING}",
+            "Send a header Idempotency-Key with a new random value, such as a UUID, and the same one in every repeat.",
+        ),
+        "invalid_idempotency_key": ProblemType(
+            400,
+            "The Idempotency-Key can't be used",
+            f"The Idempotency-Key is not one header of 1 to 255 visible ASCII characters. {_NOTHING}",
+            "Send one Idempotency-Key, such as a UUID, bare or in double quotes.",
+        ),
+        "bad_simulation": ProblemType(
+            400,
+            "The simulation can't be read",
+            f"X-Simulate is not a list of service.action=fault[:times]. {_NOTHING}",
+            "Mend the part that `detail` names, e.g. X-Simulate: shipping.execute=unavailable:2.",
+        ),
+        "simulation_unavailable": ProblemType(
+            400,
+            "Nothing is simulated here",
+            f"X-Simulate works with the sandbox only, and this server charges and ships for real. {_NOTHING}",
+            "Leave the header out, or use a server that runs on the sandbox.",
+        ),
+        "not_found": ProblemType(
+            404,
+            "Nothing is here",
+            "There is no such resource, or it is not yours.",
+            "Look at the address; /docs lists what there is.",
+        ),
+        "method_not_allowed": ProblemType(
+            405,
+            "The method does not fit",
+            "This resource doesn't know the request's method.",
+            "Use a method that the Allow header names.",
+        ),
+        "request_timeout": ProblemType(
+            408,
+            "The body did not come in time",
+            f"The body had not arrived whole within the time that the server waits for it. {_NOTHING}",
+            "Send the request again under the same Idempotency-Key.",
+        ),
+        "body_too_large": ProblemType(
+            413,
+            "The body is too large",
+            f"The body is larger than this server reads. {_NOTHING}",
+            "Send a smaller body; `detail` names the limit.",
+        ),
+        "unsupported_media_type": ProblemType(
+            415,
+            "The body is not sent as JSON",
+            f"The body's Content-Type is not application/json in UTF-8, or it is compressed. {_NOTHING}",
+            "Send Content-Type: application/json, and no Content-Encoding.",
+        ),
+        "invalid_request": ProblemType(
+            422,
+            "The request breaks the schema",
+            f"The request can be read, but some of it can't be what is meant. {_NOTHING}",
+            "Mend what `errors` points at. The Idempotency-Key is still free.",
+        ),
+        "idempotency_key_reused": ProblemType(
+            422,
+            "The Idempotency-Key belongs to another request",
+            "An earlier request with this Idempotency-Key had another body. Nothing was done about this one.",
+            "Use a new key for a new checkout, or send the first body again to learn its outcome.",
+        ),
+        # What stands already
+        "checkout_in_progress": ProblemType(
+            409,
+            "This checkout is under way",
+            "The first request with this Idempotency-Key began a saga that had not finished when the wait ended.",
+            "Send the request again after Retry-After, or follow the saga at `saga_url`.",
+            retry_after=1,
+        ),
+        "order_in_checkout": ProblemType(
+            409,
+            "The order is in another checkout",
+            f"A checkout of this order under another key is not finished. Its payment was not touched. {_NOTHING}",
+            "Follow the saga at `saga_url`; only if it ends compensated can the order be checked out anew.",
+        ),
+        "order_already_checked_out": ProblemType(
+            409,
+            "The order has been checked out",
+            f"A checkout of this order has completed. Its payment was not touched. {_NOTHING}",
+            "Nothing is left to do; the saga at `saga_url` tells what was done.",
+        ),
+        # How a checkout failed
+        "payment_declined": ProblemType(
+            402,
+            "The payment was declined",
+            f"The payment service refused the charge. {_UNDONE}",
+            f"Ask the customer for another way to pay. {_NEW_KEY}",
+        ),
+        "inventory_refused": ProblemType(
+            409,
+            "The items can't be reserved",
+            f"The inventory service refused the items: one is out of stock, most likely. {_UNDONE}",
+            f"Change the items. {_NEW_KEY}",
+        ),
+        "shipping_refused": ProblemType(
+            422,
+            "The order can't be shipped",
+            f"The shipping service refused the shipment: it does not serve the address, most likely. {_UNDONE}",
+            f"Ask the customer for another address. {_NEW_KEY}",
+        ),
+        "step_refused": ProblemType(
+            422, "A step was refused", f"A service refused its part of the checkout. {_UNDONE}", f"{_NEW_KEY}"
+        ),
+        "unusable_answer": ProblemType(
+            502,
+            "A service's answer can't be used",
+            f"A service gave answers that say neither yes nor no. {_UNDONE}",
+            _NEW_KEY,
+        ),
+        "service_unavailable": ProblemType(
+            503,
+            "A service is down",
+            f"A service could not be reached, however often it was tried. {_UNDONE}",
+            f"Wait as long as Retry-After says. {_NEW_KEY}",
+            retry_after=30,
+        ),
+        "service_timeout": ProblemType(
+            504, "A service did not answer in time", f"A service gave no answer in time. {_UNDONE}", _NEW_KEY
+        ),
+        "deadline_exceeded": ProblemType(
+            504,
+            "The checkout took too long",
+            f"The checkout's deadline passed before it was done. {_UNDONE}",
+            _NEW_KEY,
+        ),
+        "checkout_cancelled": ProblemType(
+            409, "The checkout was cancelled", f"A person stopped the checkout. {_UNDONE}", _NEW_KEY
+        ),
+        "checkout_poisoned": ProblemType(
+            500,
+            "The checkout broke its server",
+            f"The checkout took its process down again and again, and was given up. {_UNDONE}",
+            "Report it with the `request_id`.",
+        ),
+        # What is wrong here
+        "internal_error": ProblemType(
+            500,
+            "Something is wrong here",
+            "The server has a fault. Whether a checkout was begun can't be told.",
+            "Send the request again under the same Idempotency-Key; if that fails too, report the `request_id`.",
+        ),
+        "over_capacity": ProblemType(
+            503,
+            "Too many checkouts are under way",
+            "This server has as many checkouts in hand as it takes at once. This request was not looked at and made no saga.",
+            "Send the request again under the same Idempotency-Key, after Retry-After.",
+            retry_after=1,
+        ),
+        "shutting_down": ProblemType(
+            503,
+            "The server is stopping",
+            f"This server finishes what it has begun and takes nothing new. {_NOTHING}",
+            "Send the request again under the same Idempotency-Key; another server, or this one restarted, takes it.",
+            retry_after=1,
+        ),
+        "not_ready": ProblemType(
+            503,
+            "The server is not ready",
+            f"This server is not up yet. {_NOTHING}",
+            "Send the request again.",
+            retry_after=1,
+        ),
+        "storage_unavailable": ProblemType(
+            503,
+            "The saga log can't be reached",
+            "The storage behind this server did not answer. `detail` says whether anything was stored.",
+            "Send the request again under the same Idempotency-Key, after Retry-After.",
+            retry_after=5,
+        ),
+        "definition_unknown": ProblemType(
+            503,
+            "Another version runs this saga",
+            "The saga was begun by a version of this service that this server doesn't know; it goes on elsewhere.",
+            "Send the request again: another server knows it.",
+            retry_after=5,
+        ),
+    }
+)
 
-_REFUSED_BY = {"payment": "payment_declined", "inventory": "inventory_refused", "shipping": "shipping_refused"}
+_REFUSED_BY = {
+    "payment": "payment_declined",
+    "inventory": "inventory_refused",
+    "shipping": "shipping_refused",
+}
 _FAILED_BY = {
     FailureKind.UNUSABLE: "unusable_answer",
     FailureKind.UNAVAILABLE: "service_unavailable",
@@ -239,39 +249,3 @@ def name_of(failure: Failure) -> str:
     if failure.kind is FailureKind.REFUSED:
         return _REFUSED_BY.get(failure.step or "", "step_refused")
     return _FAILED_BY[failure.kind]
-
-
-@dataclass(eq=False)
-class Problem(Exception):
-    """An answer that is not what was asked for. Raise it anywhere below the API.
-
-    `detail` says what is true of this occurrence, and never repeats what the caller sent; without it
-    the table's words stand there. `members` are added to the problem's own.
-    """
-
-    name: str
-    detail: str | None = None
-    code: str | None = None
-    members: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def body(self, request_id: str) -> dict[str, Any]:
-        """Return the problem details."""
-        row = PROBLEMS[self.name]
-        return {
-            "type": f"/problems/{self.name}",
-            "title": row.title,
-            "status": row.status,
-            "detail": self.detail or f"{row.happened} {row.to_do}",
-            "code": self.code or self.name,
-            "request_id": request_id,
-            **self.members,
-        }
-
-    def response(self, request_id: str) -> Response:
-        """Return the answer, with Retry-After where the table has it."""
-        row = PROBLEMS[self.name]
-        headers = {"Cache-Control": "no-store", **self.headers}
-        if row.retry_after is not None:
-            headers.setdefault("Retry-After", str(row.retry_after))
-        return Response(encode(self.body(request_id)), row.status, headers, MEDIA_TYPE)

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 
 from app.api.complaints import invalid
-from app.api.problems import Problem
+from app.api.problem import Problem
 
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+_LONGEST = 255
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -30,7 +31,9 @@ def parameters(request: Request, known: Collection[str] = ()) -> dict[str, str]:
     for name, value in request.query_params.multi_items():
         if name not in known:
             names = ", ".join(known) or "none"
-            raise wrong(name, "unknown_parameter", f"Remove this parameter, or mend its name. Known here: {names}.")
+            raise wrong(
+                name, "unknown_parameter", f"Remove this parameter, or mend its name. Known here: {names}."
+            )
         if name in found:
             raise wrong(name, "repeated_parameter", "Give this parameter once.")
         found[name] = value
@@ -56,8 +59,8 @@ def count(found: dict[str, str], name: str, *, otherwise: int, at_most: int) -> 
 def text(found: dict[str, str], name: str) -> str | None:
     """Return a parameter that names something; an empty one is none."""
     value = found.get(name) or None
-    if value is not None and (len(value) > 255 or not value.isprintable()):
-        raise wrong(name, "wrong_form", "Give a printable text of at most 255 characters.")
+    if value is not None and (len(value) > _LONGEST or not value.isprintable()):
+        raise wrong(name, "wrong_form", f"Give a printable text of at most {_LONGEST} characters.")
     return value
 
 
@@ -71,7 +74,9 @@ def instant_of(found: dict[str, str], name: str) -> datetime | None:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-    raise wrong(name, "wrong_form", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z; a + is written %2B in a URL.")
+    raise wrong(
+        name, "wrong_form", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z; a + is written %2B in a URL."
+    )
 
 
 def cursor(saga_id: str) -> str:

@@ -85,13 +85,16 @@ class SagaBody(Body):
     status: SagaStatus
     order_id: str
     customer_id: str
-    amount: Annotated[int, Field(description="Σ quantity × unit_price, in the currency's minor unit.")]
+    amount: Annotated[
+        int, Field(description="The sum of quantity times unit_price, in the currency's minor unit.")
+    ]
     currency: str
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
     next_action_at: Annotated[
-        datetime | None, Field(description="When it goes on at the latest; null only once nobody works on it.")
+        datetime | None,
+        Field(description="When it goes on at the latest; null only once nobody works on it."),
     ]
     failure: FailureBody | None
     steps: list[StepBody]

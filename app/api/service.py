@@ -10,7 +10,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.checkout import Checkout
 

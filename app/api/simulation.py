@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.services.sandbox.faults import SimulationError, parse
 
 

@@ -1,8 +1,8 @@
 """What a service's answer means: the reading rules of the contract, in one place for every gateway.
 
-    2xx                            done
-    408, 425, 429, 5xx, 1xx, 3xx   StepOutcomeUnknown: send it again, after Retry-After where given
-    any other 4xx                  StepRejected: final, certainly without effect
+2xx                            done
+408, 425, 429, 5xx, 1xx, 3xx   StepOutcomeUnknown: send it again, after Retry-After where given
+any other 4xx                  StepRejected: final, certainly without effect
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ def error_of(answer: Answer) -> StepError:
         refused = status in _REFUSED and code not in _OUR_FAULT
         kind = FailureKind.REFUSED if refused else FailureKind.UNUSABLE
         return StepRejected(_message(answer), code=code, kind=kind)
-    code, kind = _UNKNOWNS.get(
-        status, ("server_error", FailureKind.UNUSABLE) if status >= 500 else _UNUSABLE
-    )
+    code, kind = _UNKNOWNS.get(status, ("server_error", FailureKind.UNUSABLE) if status >= 500 else _UNUSABLE)
     return StepOutcomeUnknown(_message(answer), code=code, kind=kind, retry_after=answer.retry_after)
 
 

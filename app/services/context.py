@@ -23,8 +23,11 @@ class Item(TypedDict):
 
 
 class CheckoutContext:
-    """What a checkout's steps know. A member that is missing or of another type raises `StepRejected`:
-    nothing has been sent yet, and a repeat would find the same."""
+    """What a checkout's steps know.
+
+    A member that is missing or of another type raises `StepRejected`: nothing has been sent yet, and
+    a repeat would find the same.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context

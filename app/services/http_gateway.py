@@ -64,7 +64,11 @@ class HttpGateway:
         self._now = now
         self._new_span_id = new_span_id
         self._places = asyncio.Semaphore(max_connections)
-        self._headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "checkout"}
+        self._headers = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "checkout",
+        }
         if bearer_token:
             self._headers["authorization"] = f"Bearer {_checked_token(bearer_token)}"
         self._transport = httpx.AsyncHTTPTransport(
@@ -114,7 +118,7 @@ class HttpGateway:
                     content = await self._read(response)
                 finally:
                     await response.aclose()
-        except Exception as error:  # noqa: BLE001 (whatever the network and its libraries raise is an answer)
+        except Exception as error:
             raise _translated(error, way) from error
         return read(response.status_code, response.headers, content, now=self._now())
 
@@ -153,8 +157,10 @@ class _Way:
 
 
 def _translated(error: Exception, way: _Way) -> StepError:
-    """Return the instruction that an exception amounts to. It names the exception's type and never its text,
-    which may hold an address or a header."""
+    """Return the instruction that an exception amounts to.
+
+    It names the exception's type and never its text, which may hold an address or a header.
+    """
     if not way.sent:
         return StepUnavailable(f"The service was not reached ({type(error).__name__}); nothing was sent.")
     if isinstance(error, TimeoutError):
@@ -186,7 +192,9 @@ def _checked_url(url: str) -> str:
         or parts.fragment
         or not re.fullmatch(r"[!-~]+", url)
     ):
-        raise ValueError("A service's base URL must be http(s)://host[:port][/path], without user, query or fragment.")
+        raise ValueError(
+            "A service's base URL must be http(s)://host[:port][/path], without user, query or fragment."
+        )
     try:
         parts.port  # noqa: B018 (asking for it is the check)
     except ValueError:

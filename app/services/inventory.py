@@ -42,9 +42,7 @@ class InventoryService:
         call = _call(Action.COMPENSATE, reference, simulate, traceparent)
         return checked(ReservationUndone, await self._gateway.delete(call))
 
-    async def look_up(
-        self, *, reference: str, traceparent: str | None = None
-    ) -> Reservation | Closed | None:
+    async def look_up(self, *, reference: str, traceparent: str | None = None) -> Reservation | Closed | None:
         """Return the reservation that stands, None where none does yet, `Closed` where none will."""
         answer = await self._gateway.get(_call(Action.EXECUTE, reference, None, traceparent))
         return answer if answer is None or isinstance(answer, Closed) else checked(Reservation, answer)
@@ -80,6 +78,4 @@ class InventoryStep:
 
 
 def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
-    return Call.to(
-        Service.INVENTORY, action, reference=reference, simulate=simulate, traceparent=traceparent
-    )
+    return Call.to(Service.INVENTORY, action, reference=reference, simulate=simulate, traceparent=traceparent)

@@ -116,9 +116,7 @@ class PaymentStep:
 
 
 def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
-    return Call.to(
-        Service.PAYMENT, action, reference=reference, simulate=simulate, traceparent=traceparent
-    )
+    return Call.to(Service.PAYMENT, action, reference=reference, simulate=simulate, traceparent=traceparent)
 
 
 def _expect(payment: Payment, amount: int, currency: str, status: str) -> None:

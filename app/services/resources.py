@@ -14,14 +14,14 @@ from app.saga.step import JSON
 from app.services.answer import unusable
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Refuse what no log could keep: NUL, and halves of a surrogate pair."""
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("NUL or a lone surrogate")
     return text
 
 
-Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
+Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
 
 
 class Resource(BaseModel):

@@ -81,6 +81,4 @@ class ShippingStep:
 
 
 def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
-    return Call.to(
-        Service.SHIPPING, action, reference=reference, simulate=simulate, traceparent=traceparent
-    )
+    return Call.to(Service.SHIPPING, action, reference=reference, simulate=simulate, traceparent=traceparent)

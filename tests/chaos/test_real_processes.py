@@ -55,7 +55,7 @@ def _standing(services: dict[str, Running]) -> dict[str, Counter[str]]:
     for name, server in services.items():
         with _client(server) as client:
             rows = client.get("/standing").raise_for_status().json()
-        standing[name] = Counter(row["reference"] for row in rows)
+        standing[name] = Counter(row["reference"] for row in rows if any(row["effect"].values()))
     return standing
 
 
@@ -179,7 +179,7 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(
     database_url: str, tmp_path: Path
 ) -> None:
     """SIGTERM: every open request gets an answer, the process ends with 0, the next one takes over at once."""
-    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "2"}) as services:
+    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "1"}) as services:
         env = {
             "DATABASE_URL": database_url,
             **urls_of(services),

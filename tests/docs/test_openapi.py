@@ -39,11 +39,7 @@ def contents() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each content of a request or an answer, with where it stands."""
     for path, item in DESCRIPTION["paths"].items():
         for method, operation in item.items():
-            bodies = (
-                {"request": operation["requestBody"]}
-                if "requestBody" in operation
-                else {}
-            )
+            bodies = {"request": operation["requestBody"]} if "requestBody" in operation else {}
             for name, body in (bodies | operation["responses"]).items():
                 for media_type, content in body.get("content", {}).items():
                     yield f"{method} {path} {name} {media_type}", content
@@ -66,9 +62,7 @@ def test_it_is_openapi_3_1() -> None:
 
 
 def test_the_checkout_has_every_answer_of_the_contract() -> None:
-    assert (
-        set(DESCRIPTION["paths"]["/checkout"]["post"]["responses"]) == CHECKOUT_STATUSES
-    )
+    assert set(DESCRIPTION["paths"]["/checkout"]["post"]["responses"]) == CHECKOUT_STATUSES
 
 
 @pytest.mark.parametrize(
@@ -104,11 +98,7 @@ def test_every_example_fits_its_schema_and_has_no_member_that_the_schema_lacks(
 
 
 def test_every_problem_stands_as_an_example_where_it_can_happen() -> None:
-    shown = {
-        value["type"]
-        for _, _, value in examples()
-        if isinstance(value, dict) and "type" in value
-    }
+    shown = {value["type"] for _, _, value in examples() if isinstance(value, dict) and "type" in value}
     unshown = {f"/problems/{name}" for name in PROBLEMS} - shown
     assert unshown == {
         f"/problems/{name}"

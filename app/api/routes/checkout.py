@@ -19,7 +19,7 @@ from app.api.order import Order
 from app.api.outcome import accepted, outcome, saga_url, wait_for
 from app.api.plan import plan_of
 from app.api.prefer import preference
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.api.query import flag, parameters
 from app.api.service import Service, caller_of, service_of, settings_of
 from app.api.settings import ApiSettings
@@ -62,7 +62,9 @@ async def place_checkout(request: Request) -> Response:
                 given,
                 caller=caller,
                 idempotency_key=key,
-                fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body) if key else None,
+                fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body)
+                if key
+                else None,
                 request_id=request_id_of(request),
                 patience=settings.storage_patience_seconds,
             )
@@ -109,7 +111,9 @@ async def _view(service: Service, placed: Placed, caller: str, seconds: float, p
 
 def _not_stored(error: LogUnavailable, key: str | None) -> Problem:
     if error.stored is False:
-        return Problem("storage_unavailable", "Nothing was stored, so nothing will happen: send the request again.")
+        return Problem(
+            "storage_unavailable", "Nothing was stored, so nothing will happen: send the request again."
+        )
     doubt = "Whether the checkout was stored can't be told yet."
     if key is None:
         return Problem(
@@ -118,5 +122,6 @@ def _not_stored(error: LogUnavailable, key: str | None) -> Problem:
             "one order is never in two checkouts at once.",
         )
     return Problem(
-        "storage_unavailable", f"{doubt} Repeat it with the same Idempotency-Key to find out: it never charges twice."
+        "storage_unavailable",
+        f"{doubt} Repeat it with the same Idempotency-Key to find out: it never charges twice.",
     )

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.encode import Body, SparseBody, encode
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.api.service import service_of, settings_of
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from app.api.problems import PROBLEMS, Problem
+from app.api.problem import Problem
+from app.api.problems import PROBLEMS
 
 router = APIRouter(tags=["pages"])
 

@@ -13,7 +13,7 @@ from app.api.encode import encode
 from app.api.etag import etag_of, matches
 from app.api.outcome import patiently, wait_for
 from app.api.prefer import preference
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.api.saga_body import saga_body
 from app.api.service import caller_of, service_of, settings_of
 from app.saga.queries import SagaFilter

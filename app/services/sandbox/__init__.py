@@ -2,7 +2,8 @@
 
 from app.services.sandbox.faults import Fault, SimulationError, parse
 from app.services.sandbox.gateway import SandboxGateway
-from app.services.sandbox.ledger import Ledger, Record, Standing
+from app.services.sandbox.ledger import Ledger
+from app.services.sandbox.records import Record, Standing
 from app.services.sandbox.sandbox import Sandbox
 
 __all__ = ["Fault", "Ledger", "Record", "Sandbox", "SandboxGateway", "SimulationError", "Standing", "parse"]

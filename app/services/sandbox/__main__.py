@@ -24,9 +24,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9001)
     # An empty variable is one that isn't set, as a compose file passes it on.
-    parser.add_argument("--database", default=env.get("SANDBOX_DATABASE") or ":memory:", help="SANDBOX_DATABASE")
     parser.add_argument(
-        "--failure-rate", type=_share, default=env.get("SANDBOX_FAILURE_RATE") or "0", help="SANDBOX_FAILURE_RATE"
+        "--database", default=env.get("SANDBOX_DATABASE") or ":memory:", help="SANDBOX_DATABASE"
+    )
+    parser.add_argument(
+        "--failure-rate",
+        type=_share,
+        default=env.get("SANDBOX_FAILURE_RATE") or "0",
+        help="SANDBOX_FAILURE_RATE",
     )
     parser.add_argument("--seed", type=int, default=env.get("SANDBOX_SEED") or None, help="SANDBOX_SEED")
     parser.add_argument(
@@ -61,7 +66,7 @@ def main() -> None:
         late_seconds=given.late_seconds,
     )
     app = sandbox_app(Service(given.service), sandbox, hang_seconds=given.hang_seconds)
-    uvicorn.run(app, host=given.host, port=given.port, log_level="warning")
+    uvicorn.run(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 def _share(text: str) -> float:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
-from app.services.gateway import JsonObject, Service
+from app.services.gateway import JsonObject
 from app.services.sandbox.request import (
     PaymentBody,
     Refusal,
@@ -30,8 +30,8 @@ class Books(Protocol):
     def check(self, request: Request) -> None:
         """Raise `Refusal` for a body that can't be read."""
 
-    def refusal(self) -> Refusal:
-        """Return the refusal that is usual in this trade."""
+    def refusal(self, request: Request) -> Refusal:
+        """Return how this trade usually refuses a request."""
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
         """Do the work and return what stands then; raise `Refusal` where it can't be done."""
@@ -49,13 +49,13 @@ class PaymentBooks:
     def check(self, request: Request) -> None:
         checked_body(PaymentBody, request.body)
 
-    def refusal(self) -> Refusal:
+    def refusal(self, request: Request) -> Refusal:  # noqa: ARG002 (one port)
         return Refusal(402, "card_declined", "The card was declined.")
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
         body = checked_body(PaymentBody, request.body)
         if body.payment_method == "tok_declined":
-            raise self.refusal()
+            raise self.refusal(request)
         now = body.capture == "immediate"
         movement, to = ("charge", "merchant") if now else ("authorize", "held")
         customer = f"customer:{body.customer_id}"
@@ -116,13 +116,11 @@ class StockBooks:
     def check(self, request: Request) -> None:
         checked_body(ReservationBody, request.body)
 
-    def refusal(self) -> Refusal:
-        return Refusal(409, "out_of_stock", "Not enough on the shelf.", skus=[])
+    def refusal(self, request: Request) -> Refusal:
+        return Refusal(409, "out_of_stock", "Not enough on the shelf.", skus=sorted(_wanted(request)))
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
-        wanted: Counter[str] = Counter()
-        for line in checked_body(ReservationBody, request.body).items:
-            wanted[line.sku] += line.quantity
+        wanted = _wanted(request)
         missing = [sku for sku, quantity in wanted.items() if self._available(db, sku) < quantity]
         if missing:
             raise Refusal(409, "out_of_stock", "Not enough on the shelf.", skus=missing)
@@ -159,18 +157,25 @@ class StockBooks:
             )
 
 
+def _wanted(request: Request) -> Counter[str]:
+    wanted: Counter[str] = Counter()
+    for line in checked_body(ReservationBody, request.body).items:
+        wanted[line.sku] += line.quantity
+    return wanted
+
+
 class ShipmentBooks:
     """Parcels that were booked."""
 
     def check(self, request: Request) -> None:
         checked_body(ShipmentBody, request.body)
 
-    def refusal(self) -> Refusal:
+    def refusal(self, request: Request) -> Refusal:  # noqa: ARG002 (one port)
         return Refusal(422, "address_unserviceable", "Nothing is delivered to that address.")
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
         if checked_body(ShipmentBody, request.body).address.get("country") == "XX":
-            raise self.refusal()
+            raise self.refusal(request)
         _count_parcel(db, request.reference, 1)
         return {
             "shipment_id": made_id("shp", request),
@@ -197,5 +202,5 @@ def _count_parcel(db: sqlite3.Connection, reference: str, parcels: int) -> None:
 
 def made_id(prefix: str, request: Request) -> str:
     """Return the id of what a request makes: made from the reference, so that runs can be compared."""
-    name = f"{Service(request.service)}:{request.reference}"
+    name = f"{request.service}:{request.reference}"
     return f"{prefix}_{hashlib.sha256(name.encode()).hexdigest()[:24]}"

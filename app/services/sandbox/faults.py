@@ -58,7 +58,9 @@ def parse(text: str) -> Simulation:
     for part in text.split(","):
         target, rule = _rule(part.strip(" \t"))
         if target in rules:
-            raise SimulationError(f"X-Simulate names {target[0]}.{target[1]} twice: one fault for each action.")
+            raise SimulationError(
+                f"X-Simulate names {target[0]}.{target[1]} twice: one fault for each action."
+            )
         rules[target] = rule
     return rules
 
@@ -69,7 +71,9 @@ _PART = re.compile(r"(?P<service>[^.=:]+)\.(?P<action>[^.=:]+)=(?P<fault>[^.=:]+
 def _rule(part: str) -> tuple[tuple[Service, Action], Rule]:
     match = _PART.fullmatch(part)
     if match is None:
-        raise SimulationError(f"X-Simulate: {_shown(part)} is not service.action=fault or service.action=fault:times.")
+        raise SimulationError(
+            f"X-Simulate: {_shown(part)} is not service.action=fault or service.action=fault:times."
+        )
     service = Service(_word(match["service"], Service, "service"))
     action = Action(_word(match["action"], Action, "action"))
     fault = Fault(_word(match["fault"], Fault, "fault"))

@@ -53,7 +53,7 @@ class SandboxGateway:
             answer = await self._sandbox.handle(request, simulate=call.simulate)
         except SimulationError as error:
             raise StepRejected(str(error), code="bad_simulation", kind=FailureKind.UNUSABLE) from error
-        except Exception as error:  # noqa: BLE001 (whatever SQLite raises is an answer)
+        except Exception as error:
             raise StepOutcomeUnknown(
                 f"The sandbox broke down ({type(error).__name__}).", code="server_error"
             ) from error

@@ -12,7 +12,6 @@ whether it reached anybody, nobody here can know.
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -22,44 +21,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.services.answer import Answer
-from app.services.gateway import JsonObject, Service
-from app.services.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
+from app.services.sandbox.desk import Desk
 from app.services.sandbox.faults import Fault, Rule
-from app.services.sandbox.request import Refusal, Request, Verb, problem
+from app.services.sandbox.records import Record, Standing, note, read_records
+from app.services.sandbox.request import Request, problem
 from app.services.sandbox.schema import SCHEMA
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """One line of what happened: a request arrived, was applied, or was replied to."""
-
-    seq: int
-    phase: str
-    service: str
-    verb: str
-    reference: str
-    idempotency_key: str
-    fingerprint: str
-    fault: str | None
-    status: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """How a reference stands at a service.
-
-    `document` is what the service says; `effect` is worked out from the entries alone: money by
-    currency, goods by sku, parcels. A closed reference has no effect.
-    """
-
-    service: str
-    reference: str
-    closed: bool
-    document: JsonObject | None
-    undone: str | None
-    effect: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,21 +53,18 @@ class Ledger:
         stock: Mapping[str, int] | None = None,
     ) -> None:
         """Raise `sqlite3.Error` where the file can't be opened."""
-        self._payments = PaymentBooks()
-        self._books: Mapping[Service, Books] = {
-            Service.PAYMENT: self._payments,
-            Service.INVENTORY: StockBooks(initial_stock, stock or {}),
-            Service.SHIPPING: ShipmentBooks(),
-        }
+        self._desk = Desk(initial_stock=initial_stock, stock=stock or {})
         self._db = _opened(database)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-ledger")
         # Who drops a ledger without closing it, as a sketch may, leaves nothing open all the same.
         self._close = weakref.finalize(self, _shut, self._worker, self._db)
 
-    async def handle(self, request: Request, *, ordered: Rule | None = None, drawn: Fault | None = None) -> Outcome:
+    async def handle(
+        self, request: Request, *, ordered: Rule | None = None, drawn: Fault | None = None
+    ) -> Outcome:
         """Carry a request out; `ordered` and `drawn` are the faults that may strike it.
 
-        A caller that is cancelled doesn't stop it, as hanging up doesn't stop a service.
+        A caller that is cancelled doesn't stop what has begun, as hanging up doesn't stop a service.
         """
         return await self._run(lambda: self._handled(request, ordered, drawn))
 
@@ -109,11 +74,11 @@ class Ledger:
 
     async def records(self, *, after: int = 0) -> list[Record]:
         """Return what happened, in order, from behind the record of that `seq`."""
-        return await self._run(lambda: self._read_records(after))
+        return await self._run(lambda: read_records(self._db, after))
 
     async def standing(self) -> list[Standing]:
         """Return how every reference stands that any service knows."""
-        return await self._run(self._read_standing)
+        return await self._run(lambda: self._desk.standing(self._db))
 
     async def aclose(self) -> None:
         """Finish what has arrived, and close."""
@@ -138,10 +103,10 @@ class Ledger:
     def _handled(self, request: Request, ordered: Rule | None, drawn: Fault | None) -> Outcome:
         with self._transaction() as db:
             fault = _fired(db, request, ordered) or drawn
-            _record(db, "arrived", request, fault=fault)
+            note(db, "arrived", request, fault=fault)
             answer = self._answer(db, request, fault)
             if answer is not None:
-                _record(db, "replied", request, fault=fault, status=answer.status)
+                note(db, "replied", request, fault=fault, status=answer.status)
         return Outcome(answer=answer, fault=fault)
 
     def _answer(self, db: sqlite3.Connection, request: Request, fault: Fault | None) -> Answer | None:
@@ -151,124 +116,13 @@ class Ledger:
             case Fault.TIMEOUT_BEFORE_EFFECT | Fault.LATE_EFFECT:
                 return None
             case Fault.TIMEOUT_AFTER_EFFECT:
-                self._served(db, request, refuse=False)
+                self._desk.serve(db, request, refuse=False)
                 return None
-        return self._served(db, request, refuse=fault is not None)
+        return self._desk.serve(db, request, refuse=fault is not None)
 
     def _applied_late(self, request: Request) -> None:
         with self._transaction() as db:
-            self._served(db, request, refuse=False)
-
-    def _served(self, db: sqlite3.Connection, request: Request, *, refuse: bool) -> Answer:
-        """Do what is asked. `refuse` strikes only where there is work to do: what stands is never denied."""
-        row = db.execute(
-            "SELECT state, fingerprint, document, undone FROM resource WHERE service = ? AND reference = ?",
-            (request.service, request.reference),
-        ).fetchone()
-        stored = None if row is None else _Stored(*row)
-        try:
-            match request.verb:
-                case Verb.PUT:
-                    return self._put(db, request, stored, refuse=refuse)
-                case Verb.DELETE:
-                    return self._delete(db, request, stored, refuse=refuse)
-                case Verb.CAPTURE:
-                    return self._capture(db, request, stored, refuse=refuse)
-                case Verb.GET:
-                    return Answer(status=200, document=_standing(stored))
-        except Refusal as refusal:
-            return refusal.answer
-
-    def _put(self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool) -> Answer:
-        books = self._books[request.service]
-        books.check(request)
-        if stored is not None:
-            document = _standing(stored)
-            if stored.fingerprint != request.fingerprint:
-                raise Refusal(409, "reference_reused", "The reference was used with another body.")
-            return Answer(status=200, document=document)
-        if refuse:
-            raise books.refusal()
-        document = books.do(db, request)
-        db.execute(
-            "INSERT INTO resource (service, reference, state, fingerprint, document)"
-            " VALUES (?, ?, 'standing', ?, ?)",
-            (request.service, request.reference, request.fingerprint, json.dumps(document)),
-        )
-        _record(db, "applied", request)
-        return Answer(status=201, document=document)
-
-    def _delete(
-        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
-    ) -> Answer:
-        if stored is not None and stored.undone is not None:
-            return Answer(status=200, document={"status": stored.undone})
-        if refuse:
-            raise Refusal(409, "not_reversible", "It can't be undone any more.")
-        undone = "closed"
-        if stored is not None:
-            undone = self._books[request.service].undo(db, request.reference, _standing(stored))
-        db.execute(
-            "INSERT INTO resource (service, reference, state, undone) VALUES (?, ?, 'closed', ?)"
-            " ON CONFLICT (service, reference) DO UPDATE SET state = 'closed', undone = excluded.undone",
-            (request.service, request.reference, undone),
-        )
-        _record(db, "applied", request)
-        return Answer(status=200, document={"status": undone})
-
-    def _capture(
-        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
-    ) -> Answer:
-        document = _standing(stored)
-        if document.get("status") == "authorized":
-            if refuse:
-                raise self._books[request.service].refusal()
-            document = self._payments.capture(db, request.reference, document)
-            db.execute(
-                "UPDATE resource SET document = ? WHERE service = ? AND reference = ?",
-                (json.dumps(document), request.service, request.reference),
-            )
-            _record(db, "applied", request)
-        return Answer(status=200, document=document)
-
-    def _read_records(self, after: int) -> list[Record]:
-        columns = "seq, phase, service, verb, reference, idempotency_key, fingerprint, fault, status"
-        rows = self._db.execute(f"SELECT {columns} FROM record WHERE seq > ? ORDER BY seq", (after,))  # noqa: S608
-        return [Record(**dict(zip(columns.split(", "), row, strict=True))) for row in rows]
-
-    def _read_standing(self) -> list[Standing]:
-        rows = self._db.execute(
-            "SELECT service, reference, state, document, undone FROM resource ORDER BY service, reference"
-        ).fetchall()
-        return [
-            Standing(
-                service=service,
-                reference=reference,
-                closed=state == "closed",
-                document=json.loads(document) if document else None,
-                undone=undone,
-                effect=self._books[Service(service)].effect(self._db, reference),
-            )
-            for service, reference, state, document, undone in rows
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    state: str
-    fingerprint: str | None
-    document: str | None
-    undone: str | None
-
-
-def _standing(stored: _Stored | None) -> JsonObject:
-    """Return what stands; raise `Refusal` where nothing does, or nothing will."""
-    if stored is None:
-        raise Refusal(404, "not_found", "Nothing stands under that reference.")
-    if stored.state == "closed" or stored.document is None:
-        raise Refusal(410, "reference_closed", "The reference was closed.")
-    document: JsonObject = json.loads(stored.document)
-    return document
+            self._desk.serve(db, request, refuse=False)
 
 
 def _fired(db: sqlite3.Connection, request: Request, ordered: Rule | None) -> Fault | None:
@@ -283,25 +137,6 @@ def _fired(db: sqlite3.Connection, request: Request, ordered: Rule | None) -> Fa
         (request.service, request.reference, action),
     ).fetchone()
     return ordered.fault if times <= ordered.times else None
-
-
-def _record(
-    db: sqlite3.Connection, phase: str, request: Request, *, fault: Fault | None = None, status: int | None = None
-) -> None:
-    db.execute(
-        "INSERT INTO record (phase, service, verb, reference, idempotency_key, fingerprint, fault, status)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            phase,
-            request.service,
-            request.verb,
-            request.reference,
-            request.idempotency_key,
-            request.fingerprint,
-            fault,
-            status,
-        ),
-    )
 
 
 def _opened(database: str) -> sqlite3.Connection:

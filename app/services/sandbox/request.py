@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.saga.step import JSON
 from app.services.answer import Answer
 from app.services.gateway import Action, JsonObject, Service
+from app.services.resources import storable
 
 
 class Verb(StrEnum):
@@ -69,7 +70,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
-Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Text = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(storable)]
 
 
 class Line(_Body):

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS record (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
     phase           TEXT NOT NULL CHECK (phase IN ('arrived', 'applied', 'replied')),
     service         TEXT NOT NULL,
-    verb            TEXT NOT NULL,
+    action          TEXT NOT NULL, -- as in X-Simulate, or get
     reference       TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     fingerprint     TEXT NOT NULL,

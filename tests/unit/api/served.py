@@ -77,7 +77,12 @@ class FakeHealth:
     """Health as a test tells it."""
 
     def __init__(self) -> None:
-        self.found: dict[str, str | None] = {"database": None, "schema": None, "lease": None, "draining": None}
+        self.found: dict[str, str | None] = {
+            "database": None,
+            "schema": None,
+            "lease": None,
+            "draining": None,
+        }
         self.broken: Exception | None = None
 
     async def checks(self) -> Mapping[str, str | None]:
@@ -146,7 +151,9 @@ class Served:
         if key is not None:
             named["Idempotency-Key"] = key
         content = json.dumps(an_order() if order is None else order).encode()
-        return await self.client.post(url, content=content, headers={"Content-Type": "application/json"} | named)
+        return await self.client.post(
+            url, content=content, headers={"Content-Type": "application/json"} | named
+        )
 
     async def post_bytes(self, content: bytes, **headers: str) -> httpx.Response:
         """Post these very bytes."""
@@ -179,7 +186,9 @@ async def served(
     hooks = {"response": [_fits_the_description]}
     async with (
         api.app.router.lifespan_context(api.app),
-        httpx.AsyncClient(transport=transport, base_url="http://checkout.test", event_hooks=hooks) as api.client,
+        httpx.AsyncClient(
+            transport=transport, base_url="http://checkout.test", event_hooks=hooks
+        ) as api.client,
     ):
         try:
             yield api
@@ -198,7 +207,11 @@ async def _fits_the_description(response: httpx.Response) -> None:
     assert str(response.status_code) in operation["responses"], f"{response.status_code} is not described"
     described = operation["responses"][str(response.status_code)]
     for name in described.get("headers", {}):
-        assert name in response.headers or name in {"Idempotent-Replayed", "Preference-Applied", *_SOMETIMES}, name
+        assert name in response.headers or name in {
+            "Idempotent-Replayed",
+            "Preference-Applied",
+            *_SOMETIMES,
+        }, name
     await response.aread()
     media_type = response.headers.get("content-type", "").partition(";")[0]
     if "content" not in described:

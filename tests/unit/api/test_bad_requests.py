@@ -166,7 +166,9 @@ async def test_what_may_be_left_out_may_be_left_out() -> None:
 
 async def test_what_was_sent_is_never_repeated() -> None:
     secret = "4111111111111111"
-    order = an_order(payment_method=[secret], customer_id={"card": secret}, currency=secret, **{secret: secret})
+    order = an_order(
+        payment_method=[secret], customer_id={"card": secret}, currency=secret, **{secret: secret}
+    )
     order["items"][0]["quantity"] = secret
     async with served() as api:
         assert secret not in (await api.post(order)).text

@@ -29,12 +29,21 @@ async def test_another_is_replaced(given: str) -> None:
 async def test_two_request_ids_are_none() -> None:
     async with served() as api:
         headers = [("X-Request-ID", "a"), ("X-Request-ID", "b")]
-        assert (await api.client.get("/livez", headers=headers)).headers["x-request-id"] not in {"a", "b", "a, b"}
+        assert (await api.client.get("/livez", headers=headers)).headers["x-request-id"] not in {
+            "a",
+            "b",
+            "a, b",
+        }
 
 
 async def test_every_answer_has_safe_headers() -> None:
     async with served() as api:
-        for answer in (await api.get("/livez"), await api.post(), await api.get("/nowhere"), await api.get("/docs")):
+        for answer in (
+            await api.get("/livez"),
+            await api.post(),
+            await api.get("/nowhere"),
+            await api.get("/docs"),
+        ):
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"
             assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -83,7 +92,9 @@ async def test_head_is_get_without_the_body() -> None:
             assert head.headers.get("etag") == get.headers.get("etag")
 
 
-async def test_a_fault_is_a_500_problem_that_tells_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_is_a_500_problem_that_tells_nothing_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with served() as api:
         api.log.broken = RuntimeError("password is hunter2")
         with caplog.at_level(logging.ERROR):

@@ -16,7 +16,9 @@ OPERATIONS = schemathesis.openapi.from_dict(DESCRIPTION)
 PLENTY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v, max_size=3), max_leaves=8)
+values = st.recursive(
+    scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v, max_size=3), max_leaves=8
+)
 header = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
 paths = st.sampled_from([
     ("order_id",), ("currency",), ("items",), ("items", 0), ("items", 0, "quantity"), ("items", 0, "unit_price"),
@@ -38,7 +40,9 @@ async def answered(api: Served, content: bytes, headers: dict[str, str] | None =
 
 
 @PLENTY
-@given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "surrogatepass")))
+@given(
+    content=st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "surrogatepass"))
+)
 async def test_any_bytes(content: bytes) -> None:
     async with served() as api:
         assert await answered(api, content) in {400, 422}
@@ -70,10 +74,12 @@ async def test_an_order_with_any_headers(headers: dict[str, str]) -> None:
         assert await answered(api, json.dumps(an_order()).encode(), headers) in {201, 202, 400, 415}
 
 
-described = st.one_of([
-    OPERATIONS[path][method].as_strategy()
-    for path, method in (("/checkout", "POST"), ("/sagas", "GET"), ("/sagas/{saga_id}", "GET"))
-])
+described = st.one_of(
+    [
+        OPERATIONS[path][method].as_strategy()
+        for path, method in (("/checkout", "POST"), ("/sagas", "GET"), ("/sagas/{saga_id}", "GET"))
+    ]
+)
 
 
 @settings(PLENTY, max_examples=300)

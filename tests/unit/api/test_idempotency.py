@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from app.api import ApiSettings
 from app.api.idempotency import fingerprint, idempotency_key
-from app.api.problems import Problem
+from app.api.problem import Problem
 from app.saga import StepRejected
 from tests.builders import HANG, Answer, settle
 from tests.unit.api.served import Served, an_order, problem, served
@@ -113,7 +113,9 @@ async def test_a_key_in_quotes_is_the_same_key() -> None:
 async def test_a_key_that_cannot_be_one_is_refused(key: str) -> None:
     async with served() as api:
         named = [(b"Idempotency-Key", key.encode())]
-        problem(await api.client.post("/checkout", json=an_order(), headers=named), 400, "invalid_idempotency_key")
+        problem(
+            await api.client.post("/checkout", json=an_order(), headers=named), 400, "invalid_idempotency_key"
+        )
         assert api.stored_nothing()
 
 
@@ -125,7 +127,11 @@ def test_a_key_that_can_be_one_is_taken(key: str) -> None:
 async def test_two_keys_are_refused() -> None:
     async with served() as api:
         headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
-        problem(await api.client.post("/checkout", json=an_order(), headers=headers), 400, "invalid_idempotency_key")
+        problem(
+            await api.client.post("/checkout", json=an_order(), headers=headers),
+            400,
+            "invalid_idempotency_key",
+        )
 
 
 async def test_a_missing_key_is_refused_where_one_is_required() -> None:

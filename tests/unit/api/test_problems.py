@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.problems import PROBLEMS, Problem, name_of
+from app.api.problem import Problem
+from app.api.problems import PROBLEMS, name_of
 from app.saga import FailureKind
 from app.saga.state import Failure
 from tests.unit.api.served import problem, served

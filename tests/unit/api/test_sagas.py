@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from app.api import ApiSettings
@@ -91,39 +94,45 @@ async def test_unknown_malformed_and_anothers_are_the_same_404() -> None:
     async with served() as api:
         url = (await api.post()).headers["location"]
         saga_id = url.removeprefix("/sagas/")
-        names = (str(uuid.uuid4()), "x", f"{saga_id}A", f"{saga_id}%0A", "%00", "'", "a" * 2000, f"{{{saga_id}}}")
+        names = (
+            str(uuid.uuid4()),
+            "x",
+            f"{saga_id}A",
+            f"{saga_id}%0A",
+            "%00",
+            "'",
+            "a" * 2000,
+            f"{{{saga_id}}}",
+        )
         answers = [await api.get(f"/sagas/{name}", X_Request_ID="r") for name in names]
-        async with _as_caller(api, "another"):
+        with as_caller(api, "another"):
             answers.append(await api.get(url, X_Request_ID="r"))
             answers.append(await api.get(url, X_Request_ID="r", Prefer="wait=1"))
         assert {(a.status_code, a.content) for a in answers} == {(404, answers[0].content)}
         problem(answers[0], 404, "not_found")
 
 
-class _as_caller:  # noqa: N801 (reads as a word)
-    """Let every request be another caller's, as API keys will."""
+@contextmanager
+def as_caller(api: Served, caller: str) -> Iterator[None]:
+    """Let every request be this caller's, as API keys will."""
+    transport = api.client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    app = transport.app
 
-    def __init__(self, api: Served, caller: str) -> None:
-        self._transport = api.client._transport  # noqa: SLF001 (httpx has no other way to swap it)
-        self._caller = caller
+    async def called(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        await app({**scope, "state": {"caller": caller}}, receive, send)
 
-    async def __aenter__(self) -> None:
-        app = self._transport.app  # type: ignore[attr-defined]
-        self._app = app
-
-        async def as_caller(scope, receive, send):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            await app({**scope, "state": {"caller": self._caller}}, receive, send)
-
-        self._transport.app = as_caller  # type: ignore[attr-defined]
-
-    async def __aexit__(self, *_: object) -> None:
-        self._transport.app = self._app  # type: ignore[attr-defined]
+    transport.app = called
+    try:
+        yield
+    finally:
+        transport.app = app
 
 
 async def test_a_key_and_an_order_belong_to_their_caller() -> None:
     async with served() as api:
         assert (await api.post(key="k")).status_code == 201
-        async with _as_caller(api, "another"):
+        with as_caller(api, "another"):
             other = await api.post(key="k")
             assert other.status_code == 201
             assert "idempotent-replayed" not in other.headers

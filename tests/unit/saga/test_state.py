@@ -63,7 +63,9 @@ EVERY_EVENT: tuple[SagaEvent, ...] = (
     compensation_retried("payment"),
     compensation_failed("payment"),
     was_recovered(),
-    *(finished(event) for event in EventType if event.startswith("saga_") and event is not EventType.SAGA_STARTED),
+    finished(EventType.SAGA_COMPLETED),
+    finished(EventType.SAGA_COMPENSATED),
+    finished(EventType.SAGA_NEEDS_ATTENTION),
 )
 
 LEGAL_EDGES = {

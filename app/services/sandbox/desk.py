@@ -1,0 +1,135 @@
+"""The desk of the three services: a reference is worked on once, and never after it was closed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.services.answer import Answer
+from app.services.gateway import JsonObject, Service
+from app.services.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
+from app.services.sandbox.records import Standing, note
+from app.services.sandbox.request import Refusal, Request, Verb
+
+
+class Desk:
+    """Answers requests by the contract. It is called inside a transaction and begins none."""
+
+    def __init__(self, *, initial_stock: int, stock: Mapping[str, int]) -> None:
+        self._payments = PaymentBooks()
+        self._books: Mapping[Service, Books] = {
+            Service.PAYMENT: self._payments,
+            Service.INVENTORY: StockBooks(initial_stock, stock),
+            Service.SHIPPING: ShipmentBooks(),
+        }
+
+    def serve(self, db: sqlite3.Connection, request: Request, *, refuse: bool) -> Answer:
+        """Do what is asked. `refuse` strikes only where there is work to do: what stands is never denied."""
+        row = db.execute(
+            "SELECT state, fingerprint, document, undone FROM resource WHERE service = ? AND reference = ?",
+            (request.service, request.reference),
+        ).fetchone()
+        stored = None if row is None else _Stored(*row)
+        try:
+            match request.verb:
+                case Verb.PUT:
+                    return self._put(db, request, stored, refuse=refuse)
+                case Verb.DELETE:
+                    return self._delete(db, request, stored, refuse=refuse)
+                case Verb.CAPTURE:
+                    return self._capture(db, request, stored, refuse=refuse)
+                case Verb.GET:
+                    return Answer(status=200, document=_standing(stored))
+        except Refusal as refusal:
+            return refusal.answer
+
+    def _put(
+        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
+    ) -> Answer:
+        books = self._books[request.service]
+        books.check(request)
+        if stored is not None:
+            document = _standing(stored)
+            if stored.fingerprint != request.fingerprint:
+                raise Refusal(409, "reference_reused", "The reference was used with another body.")
+            return Answer(status=200, document=document)
+        if refuse:
+            raise books.refusal(request)
+        document = books.do(db, request)
+        db.execute(
+            "INSERT INTO resource (service, reference, state, fingerprint, document)"
+            " VALUES (?, ?, 'standing', ?, ?)",
+            (request.service, request.reference, request.fingerprint, json.dumps(document)),
+        )
+        note(db, "applied", request)
+        return Answer(status=201, document=document)
+
+    def _delete(
+        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
+    ) -> Answer:
+        if stored is not None and stored.undone is not None:
+            return Answer(status=200, document={"status": stored.undone})
+        if refuse:
+            raise Refusal(409, "not_reversible", "It can't be undone any more.")
+        undone = "closed"
+        if stored is not None:
+            undone = self._books[request.service].undo(db, request.reference, _standing(stored))
+        db.execute(
+            "INSERT INTO resource (service, reference, state, undone) VALUES (?, ?, 'closed', ?)"
+            " ON CONFLICT (service, reference) DO UPDATE SET state = 'closed', undone = excluded.undone",
+            (request.service, request.reference, undone),
+        )
+        note(db, "applied", request)
+        return Answer(status=200, document={"status": undone})
+
+    def _capture(
+        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
+    ) -> Answer:
+        document = _standing(stored)
+        if document.get("status") == "authorized":
+            if refuse:
+                raise self._books[request.service].refusal(request)
+            document = self._payments.capture(db, request.reference, document)
+            db.execute(
+                "UPDATE resource SET document = ? WHERE service = ? AND reference = ?",
+                (json.dumps(document), request.service, request.reference),
+            )
+            note(db, "applied", request)
+        return Answer(status=200, document=document)
+
+    def standing(self, db: sqlite3.Connection) -> list[Standing]:
+        """Return how every reference stands that any service knows."""
+        rows = db.execute(
+            "SELECT service, reference, state, document, undone FROM resource ORDER BY service, reference"
+        ).fetchall()
+        return [
+            Standing(
+                service=service,
+                reference=reference,
+                closed=state == "closed",
+                document=json.loads(document) if document else None,
+                undone=undone,
+                effect=self._books[Service(service)].effect(db, reference),
+            )
+            for service, reference, state, document, undone in rows
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    state: str
+    fingerprint: str | None
+    document: str | None
+    undone: str | None
+
+
+def _standing(stored: _Stored | None) -> JsonObject:
+    """Return what stands; raise `Refusal` where nothing does, or nothing will."""
+    if stored is None:
+        raise Refusal(404, "not_found", "Nothing stands under that reference.")
+    if stored.state == "closed" or stored.document is None:
+        raise Refusal(410, "reference_closed", "The reference was closed.")
+    document: JsonObject = json.loads(stored.document)
+    return document

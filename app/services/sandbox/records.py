@@ -1,0 +1,77 @@
+"""What the sandbox remembers for whoever checks it: each request's way, and what stands."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, fields
+
+from app.services.gateway import JsonObject
+from app.services.sandbox.faults import Fault
+from app.services.sandbox.request import Request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One line of what happened: a request arrived, was applied, or was replied to."""
+
+    seq: int
+    phase: str
+    service: str
+    action: str
+    reference: str
+    idempotency_key: str
+    fingerprint: str
+    fault: str | None
+    status: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """How a reference stands at a service.
+
+    `document` is what the service says; `effect` is worked out from the entries alone: money by
+    currency, goods by sku, parcels. A closed reference has no effect.
+    """
+
+    service: str
+    reference: str
+    closed: bool
+    document: JsonObject | None
+    undone: str | None
+    effect: dict[str, int]
+
+
+def note(
+    db: sqlite3.Connection,
+    phase: str,
+    request: Request,
+    *,
+    fault: Fault | None = None,
+    status: int | None = None,
+) -> None:
+    """Append a line to what happened."""
+    db.execute(
+        "INSERT INTO record (phase, service, action, reference, idempotency_key, fingerprint, fault, status)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            phase,
+            request.service,
+            request.verb.action or request.verb,
+            request.reference,
+            request.idempotency_key,
+            request.fingerprint,
+            fault,
+            status,
+        ),
+    )
+
+
+def read_records(db: sqlite3.Connection, after: int) -> list[Record]:
+    """Return what happened, in order, from behind the record of that `seq`."""
+    rows = db.execute(
+        "SELECT seq, phase, service, action, reference, idempotency_key, fingerprint, fault, status"
+        " FROM record WHERE seq > ? ORDER BY seq",
+        (after,),
+    )
+    names = [field.name for field in fields(Record)]
+    return [Record(**dict(zip(names, row, strict=True))) for row in rows]

@@ -1,0 +1,177 @@
+"""Group commit: batches gather by themselves, one bad entry harms no other, and nothing is written twice or lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from app.saga.errors import LogRefused, LogUnavailable
+from app.saga.events import EventType, SagaEvent
+from app.saga.log import NewSaga, Started
+from app.storage.journal import AppendEntry, BadBatch, Entry, Interrupted, Journal, Result, StartEntry
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _append(saga_id: str) -> AppendEntry:
+    event = SagaEvent(seq=2, at=AT, type=EventType.STEP_SUCCEEDED, step="payment")
+    return AppendEntry(saga_id=saga_id, epoch=1, events=(event,), change=None)
+
+
+def _start(saga_id: str) -> StartEntry:
+    event = SagaEvent(seq=1, at=AT, type=EventType.SAGA_STARTED)
+    return StartEntry(saga=NewSaga(id=saga_id, definition="one", version=1), event=event, owner="me")
+
+
+class _Writer:
+    """Notes the batches; `gate` holds each one back until it is opened."""
+
+    def __init__(self, trouble: Callable[[list[str]], None] = lambda _: None) -> None:
+        self.batches: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._trouble = trouble
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        ids = [entry.saga_id if isinstance(entry, AppendEntry) else entry.saga.id for entry in batch]
+        self.batches.append(ids)
+        await self.gate.wait()
+        self._trouble(ids)
+        return [Started() for _ in batch]
+
+
+async def _opened(writer: _Writer, *, max_batch: int = 256, max_queue: int = 100) -> Journal:
+    journal = Journal(writer, max_batch=max_batch, max_queue=max_queue)
+    await journal.open()
+    return journal
+
+
+async def _soon() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_the_next_batch_gathers_while_one_is_being_committed() -> None:
+    """No timer decides: a lone append is written at once, and company makes a batch."""
+    writer = _Writer()
+    writer.gate.clear()
+    journal = await _opened(writer)
+    first = asyncio.create_task(journal.write(_append("a")))
+    await _soon()
+    rest = [asyncio.create_task(journal.write(_append(name))) for name in "bcd"]
+    await _soon()
+    writer.gate.set()
+    await asyncio.gather(first, *rest)
+    assert writer.batches == [["a"], ["b", "c", "d"]]
+    await journal.close()
+
+
+async def test_a_batch_is_never_larger_than_its_bound() -> None:
+    """A transaction of bounded size is one that ends."""
+    writer = _Writer()
+    journal = await _opened(writer, max_batch=2)
+    await asyncio.gather(*(journal.write(_append(name)) for name in "abcde"))
+    assert max(len(batch) for batch in writer.batches) == 2
+    await journal.close()
+
+
+async def test_a_waiter_that_leaves_does_not_take_its_write_along() -> None:
+    """A request that is cancelled never cancels its saga."""
+    writer = _Writer()
+    writer.gate.clear()
+    journal = await _opened(writer)
+    waiter = asyncio.create_task(journal.write(_append("a")))
+    await _soon()
+    queued = asyncio.create_task(journal.write(_append("b")))
+    await _soon()
+    waiter.cancel()
+    queued.cancel()
+    writer.gate.set()
+    await journal.write(_append("c"))
+    assert [name for batch in writer.batches for name in batch] == ["a", "b", "c"]
+    await journal.close()
+
+
+async def test_one_bad_entry_is_refused_and_its_neighbours_are_stored() -> None:
+    """The batch is written again one by one, so that only the bad one is refused."""
+
+    def trouble(ids: list[str]) -> None:
+        if "bad" in ids:
+            raise BadBatch("no")
+
+    journal = await _opened(_Writer(trouble))
+    results = await asyncio.gather(*(journal.write(_append(name)) for name in ("a", "bad", "c")))
+    assert [type(result) for result in results] == [Started, LogRefused, Started]
+    await journal.close()
+
+
+async def test_an_interrupted_batch_is_written_again_until_it_is_stored() -> None:
+    """A connection that breaks, also in COMMIT, loses nothing: the same batch comes again."""
+    left = [1, 2]
+
+    def trouble(_ids: list[str]) -> None:
+        if left:
+            left.pop()
+            raise Interrupted("gone")
+
+    writer = _Writer(trouble)
+    journal = await _opened(writer)
+    assert isinstance(await journal.write(_append("a")), Started)
+    assert writer.batches == [["a"]] * 3
+    await journal.close()
+
+
+async def test_while_the_database_is_away_a_new_saga_is_refused_at_once() -> None:
+    """It says that nothing was stored; an append of a saga under way waits instead."""
+    away = [True]
+    writer = _Writer(lambda _: _raise_if(away))
+    journal = await _opened(writer)
+    waiting = asyncio.create_task(journal.write(_append("a")))
+    while not writer.batches:
+        await asyncio.sleep(0)
+    await _soon()
+    with pytest.raises(LogUnavailable) as refused:
+        await journal.write(_start("b"))
+    assert refused.value.stored is False
+    assert not waiting.done()
+    away.clear()
+    assert isinstance(await waiting, Started)
+    await journal.close()
+
+
+def _raise_if(away: list[bool]) -> None:
+    if away:
+        raise Interrupted("away")
+
+
+async def test_a_full_queue_refuses_a_new_saga_and_never_an_append() -> None:
+    """What is under way goes ahead of what is new."""
+    writer = _Writer()
+    writer.gate.clear()
+    journal = await _opened(writer, max_queue=1)
+    first = asyncio.create_task(journal.write(_start("a")))
+    await _soon()
+    second = asyncio.create_task(journal.write(_append("b")))
+    await _soon()
+    with pytest.raises(LogUnavailable, match="Too much waits"):
+        await journal.write(_start("c"))
+    third = asyncio.create_task(journal.write(_append("d")))
+    await _soon()
+    writer.gate.set()
+    await asyncio.gather(first, second, third)
+    await journal.close()
+
+
+async def test_a_closed_journal_says_so() -> None:
+    """Nobody waits for ever on a process that ends."""
+    journal = await _opened(_Writer())
+    await journal.close()
+    with pytest.raises(LogUnavailable, match="closed"):
+        await journal.write(_append("a"))

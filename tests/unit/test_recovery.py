@@ -1,0 +1,168 @@
+"""The lease and the takeover: a lapse is a death, one clock for all, and one bad saga holds back no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+
+from app.recovery import Recovery
+from app.saga import MemoryLog, NewSaga, SagaDefinition, SagaOrchestrator
+from app.saga.clock import SystemClock
+from app.saga.definition import Definitions
+from app.saga.errors import LeaseLost
+from app.saga.events import EventType, SagaEvent
+from app.saga.lease import Lease
+from app.saga.runner import SagaRunner
+from app.saga.state import SagaStatus
+from app.saga.step import Context
+
+SKEW = timedelta(hours=1)
+
+
+class _Clock(SystemClock):
+    """A clock that stands until it is moved, and that may be wrong about the time of day."""
+
+    def __init__(self, *, ahead: timedelta = timedelta()) -> None:
+        super().__init__()
+        self.passed = 0.0
+        self._from = datetime(2026, 1, 1, tzinfo=UTC) + ahead
+        self._from_passed = 0.0
+
+    def now(self) -> datetime:
+        return self._from + timedelta(seconds=self.passed - self._from_passed)
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def set_right(self, now: datetime) -> None:
+        self._from, self._from_passed = now, self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+
+
+class _Step:
+    name = "payment"
+
+    async def execute(self, context: Context) -> None: ...
+
+    async def compensate(self, context: Context) -> None: ...
+
+
+@dataclass
+class _Replica:
+    log: MemoryLog
+    clock: _Clock
+    names: "count[int]" = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        definition = SagaDefinition("one").do(_Step())
+        definitions = Definitions([definition])
+        self.lease = Lease(self.clock, "first", 10.0)
+        orchestrator = SagaOrchestrator(definition, self.log, clock=self.clock, lease=self.lease)
+        self.runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
+        self.recovery = Recovery(
+            self.log,
+            self.runner,
+            definitions,
+            self.lease,
+            clock=self.clock,
+            new_owner=lambda: f"again-{next(self.names)}",
+            poll_seconds=1.0,
+            max_in_flight=10,
+        )
+
+    async def left_behind(self, saga_id: str, *, definition: str = "one", events: int = 1) -> None:
+        """Store a saga whose owner never lived; `events` above 1 makes its log one that can't be read."""
+        at = self.log_now()
+        started = SagaEvent(seq=1, at=at, type=EventType.SAGA_STARTED)
+        new = NewSaga(id=saga_id, definition=definition, version=1)
+        await self.log.start(new, started, owner="dead")
+        for seq in range(2, events + 1):
+            again = SagaEvent(seq=seq, at=at, type=EventType.SAGA_STARTED)
+            await self.log.append(saga_id, epoch=1, events=[again])
+
+    def log_now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _a_replica(*, ahead: timedelta = timedelta()) -> _Replica:
+    clock = _Clock(ahead=ahead)
+    database = _Clock()
+    database.passed = 1.0
+    return _Replica(MemoryLog(database), clock)
+
+
+async def test_a_replica_takes_over_what_nobody_runs_and_finishes_it() -> None:
+    """The same loop goes on, and the trail says that it was taken over."""
+    replica = _a_replica()
+    await replica.left_behind("a")
+    await replica.recovery.renew()
+
+    assert await replica.recovery.claim() == 1
+    running = replica.runner.get("a")
+    assert running is not None
+    await running.done
+    stored = await replica.log.load("a")
+    assert stored is not None
+    assert stored.status is SagaStatus.COMPLETED
+    assert [event.type for event in stored.events][:2] == [EventType.SAGA_STARTED, EventType.SAGA_RECOVERED]
+
+
+async def test_nothing_is_claimed_without_a_lease() -> None:
+    """Before the first renewal, and after a lapse, this process may not act."""
+    replica = _a_replica()
+    await replica.left_behind("a")
+    assert await replica.recovery.claim() == 0
+    await replica.recovery.renew()
+    replica.clock.passed += 10.0
+    assert await replica.recovery.claim() == 0
+
+
+async def test_a_lapse_is_a_death_after_which_it_comes_back_as_another_owner() -> None:
+    """What it was doing may be somebody else's by now: it asks for a new lease under a new name."""
+    replica = _a_replica()
+    await replica.recovery.renew()
+    replica.clock.passed += 10.5
+    with pytest.raises(LeaseLost):
+        replica.lease.check()
+    await replica.recovery.renew()
+    assert replica.lease.owner == "again-1"
+    assert replica.lease.held
+
+
+async def test_a_clock_that_is_an_hour_off_is_set_right_by_the_lease() -> None:
+    """Deadlines and back-offs of all replicas are on the database's clock."""
+    for ahead in (SKEW, -SKEW):
+        replica = _a_replica(ahead=ahead)
+        await replica.recovery.renew()
+        assert abs(replica.clock.now() - replica.log_now()) < timedelta(seconds=5)
+
+
+async def test_a_saga_whose_log_cannot_be_read_holds_back_no_other() -> None:
+    """The bad one is given up, to come again; its neighbour is finished."""
+    replica = _a_replica()
+    await replica.left_behind("bad", events=2)
+    await replica.left_behind("good")
+    await replica.recovery.renew()
+
+    assert await replica.recovery.claim() == 2
+    running = replica.runner.get("good")
+    assert running is not None
+    await running.done
+    assert replica.runner.get("bad") is None
+    good, bad = await replica.log.load("good"), await replica.log.load("bad")
+    assert good is not None
+    assert bad is not None
+    assert (good.status, bad.status) == (SagaStatus.COMPLETED, SagaStatus.RUNNING)
+
+
+async def test_a_saga_of_an_unknown_definition_is_left_to_who_knows_it() -> None:
+    """A newer replica's saga isn't touched by an older one."""
+    replica = _a_replica()
+    await replica.left_behind("new", definition="other")
+    await replica.recovery.renew()
+    assert await replica.recovery.claim() == 0
