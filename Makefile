@@ -31,9 +31,9 @@ test: dev ## Run every test; with ARGS, for example ARGS="tests/unit -k decide"
 	@exec $(PY) -m pytest $(ARGS)
 
 check: dev ## Check style, types, imports and dependencies
-	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff check --quiet --output-format concise .
 	@$(PY) -m ruff format --check --quiet . || { echo 'Unformatted: run $(PY) -m ruff format'; exit 1; }
-	@$(PY) -m mypy app tests
+	@$(PY) -m mypy --no-error-summary app tests
 	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 	@$(PY) -m deptry .
 	@if [ -f Dockerfile ]; then $(VENV)/bin/hadolint Dockerfile; fi

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from alembic import context
 from sqlalchemy import Connection, text
 
-from alembic import context
 from app.config import Settings
 from app.storage.engine import Database
 from app.storage.tables import SCHEMA
@@ -17,9 +17,7 @@ ONE_AT_A_TIME = 7_305_104_219_033_620_993
 
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME}
-        )
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
     context.configure(
         connection=connection,
         target_metadata=SCHEMA,
@@ -42,9 +40,4 @@ async def _run(url: str) -> None:
         await engine.dispose()
 
 
-asyncio.run(
-    _run(
-        context.config.attributes.get("url")
-        or Settings().database_url.get_secret_value()
-    )
-)
+asyncio.run(_run(context.config.attributes.get("url") or Settings().database_url.get_secret_value()))

@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
@@ -36,9 +35,11 @@ from app.services import (
     PaymentStep,
     Sandbox,
     SandboxGateway,
-    Service as Participant,
     ShippingService,
     ShippingStep,
+)
+from app.services import (
+    Service as Participant,
 )
 from app.services.sandbox import Ledger
 from app.storage import open_storage
@@ -73,9 +74,7 @@ def api_settings(settings: Settings) -> ApiSettings:
 class ServiceHealth:
     """Whether this process can take work, check by check."""
 
-    def __init__(
-        self, engine: AsyncEngine, lease: Lease, draining: asyncio.Event
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, lease: Lease, draining: asyncio.Event) -> None:
         self._engine = engine
         self._lease = lease
         self._draining = draining
@@ -116,9 +115,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     url = settings.database_url.get_secret_value()
     await _prepare_schema(url, settings)
     async with AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(
-            open_storage(url, pool_size=settings.database_pool_size)
-        )
+        storage = await stack.enter_async_context(open_storage(url, pool_size=settings.database_pool_size))
         clock = SystemClock()
         lease = Lease(clock, new_owner(), settings.lease_seconds)
         gateways = await stack.enter_async_context(open_gateways(settings))
@@ -151,9 +148,6 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             max_in_flight=settings.recovery_max_in_flight,
         )
 
-        def lease_until() -> datetime:
-            return clock.now() + timedelta(seconds=lease.seconds_left)
-
         checkout = Checkout(
             runner,
             storage.log,
@@ -161,7 +155,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             definitions,
             current=definition,
             new_id=lambda: str(uuid7()),
-            lease_until=lease_until,
+            lease_until=lambda: lease.expires_at,
         )
         draining = asyncio.Event()
         service = Service(
@@ -176,9 +170,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             yield service
         service.draining.set()
         await recovery.stop_claiming()
-        await runner.drain(
-            settings.drain_seconds if not service.closing.is_set() else 0
-        )
+        await runner.drain(settings.drain_seconds if not service.closing.is_set() else 0)
 
 
 @asynccontextmanager
@@ -219,9 +211,7 @@ async def open_gateways(settings: Settings) -> AsyncIterator[dict[Participant, G
 
 async def _prepare_schema(url: str, settings: Settings) -> None:
     database = Database(url)
-    if settings.auto_migrate == "true" or (
-        settings.auto_migrate == "auto" and not database.is_postgres
-    ):
+    if settings.auto_migrate == "true" or (settings.auto_migrate == "auto" and not database.is_postgres):
         await asyncio.to_thread(upgrade, url)
     engine = database.migration_engine()
     try:
@@ -238,23 +228,22 @@ def _told_to_stop(begin: Callable[[], None]) -> Iterator[None]:
     `should_exit` it ends with 0. A second signal goes to uvicorn as it is.
     """
     loop = asyncio.get_running_loop()
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
 
     def hear(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(begin)
-        server = getattr(before[number], "__self__", None)
+        then = before[signal.Signals(number)]
+        server = getattr(then, "__self__", None)
         if isinstance(server, uvicorn.Server) and not server.should_exit:
             server.should_exit = True
-        elif callable(before[number]):
-            before[number](number, frame)
+        elif callable(then):
+            then(number, frame)
 
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.getsignal(number)
             signal.signal(number, hear)
-    except (
-        ValueError
-    ):  # not in the main thread: a test's server, which is told otherwise
+    except ValueError:  # not in the main thread: a test's server, which is told otherwise
         before.clear()
     try:
         yield

@@ -142,9 +142,7 @@ class Checkout:
             running = self._runner.launch(new)
             await asyncio.wait({running.started}, timeout=patience)
             if not running.started.done():
-                raise LogUnavailable(
-                    "The saga log has not answered in time.", stored=None
-                )
+                raise LogUnavailable("The saga log has not answered in time.", stored=None)
             match running.started.result():
                 case Started():
                     return Placed(saga_id=new.id, replayed=False)
@@ -154,9 +152,7 @@ class Checkout:
                     return Placed(saga_id=saga_id, replayed=True)
                 case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
                     raise OrderAlreadyCheckedOut(saga_id)
-                case OrderTaken(saga_id=saga_id, status=status) if (
-                    status is not SagaStatus.COMPENSATED
-                ):
+                case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
                     raise OrderInCheckout(saga_id)
             # The order's other saga was compensated just now, so the way is free: again.
 
@@ -172,9 +168,7 @@ class Checkout:
             view = self._stored(stored)
         return view if view.saga.caller == caller else None
 
-    async def wait(
-        self, saga_id: str, *, seconds: float, caller: str = ""
-    ) -> SagaView | None:
+    async def wait(self, saga_id: str, *, seconds: float, caller: str = "") -> SagaView | None:
         """Return the saga once it rests, or as it stands after `seconds`, wherever it runs."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -195,10 +189,7 @@ class Checkout:
         self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20
     ) -> list[SagaView]:
         """Return at most `limit` sagas, newest first, with an id below `before`."""
-        return [
-            self._stored(s)
-            for s in await self._queries.list_sagas(wanted, before=before, limit=limit)
-        ]
+        return [self._stored(s) for s in await self._queries.list_sagas(wanted, before=before, limit=limit)]
 
     def plan(self) -> SagaDefinition:
         """Return the definition that a new checkout follows."""
@@ -208,7 +199,8 @@ class Checkout:
         return self._view(run.saga, run.state, tuple(run.events), self._lease_until())
 
     def _stored(self, stored: StoredSaga) -> SagaView:
-        definition = self._definitions.get(stored.saga.definition, stored.saga.version)
+        steps = [event.step for event in stored.events if event.step is not None]
+        definition = self._definitions.recalled(stored.saga.definition, stored.saga.version, steps)
         state = fold(definition, stored.events)
         return self._view(stored.saga, state, stored.events, stored.lease_expires_at)
 

@@ -54,35 +54,23 @@ class Settings(BaseSettings):
         validation_alias=_named("SHIPPING_URL"),
         description="Base URL of the shipping service; empty: the sandbox.",
     )
-    payment_token: SecretStr | None = Field(
-        None, description="Bearer token for the payment service."
-    )
-    inventory_token: SecretStr | None = Field(
-        None, description="Bearer token for the inventory service."
-    )
-    shipping_token: SecretStr | None = Field(
-        None, description="Bearer token for the shipping service."
-    )
+    payment_token: SecretStr | None = Field(None, description="Bearer token for the payment service.")
+    inventory_token: SecretStr | None = Field(None, description="Bearer token for the inventory service.")
+    shipping_token: SecretStr | None = Field(None, description="Bearer token for the shipping service.")
     max_calls_per_service: Count = Field(
         128,
         description="Calls under way at once to one service; a further one waits its turn.",
     )
-    max_answer_bytes: Count = Field(
-        1_000_000, description="The largest answer read from a service."
-    )
+    max_answer_bytes: Count = Field(1_000_000, description="The largest answer read from a service.")
 
     step_timeout_seconds: Seconds = Field(5.0, description="Per attempt of one call.")
-    step_max_attempts: Count = Field(
-        4, description="Attempts of one step going forward."
-    )
+    step_max_attempts: Count = Field(4, description="Attempts of one step going forward.")
     compensation_max_attempts: Count = Field(
         20, description="Attempts of one compensation, before needs_attention."
     )
-    retry_base_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = (
-        Field(
-            0.1,
-            description="The first ceiling of the exponential back-off with full jitter.",
-        )
+    retry_base_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        0.1,
+        description="The first ceiling of the exponential back-off with full jitter.",
     )
     retry_cap_seconds: Seconds = Field(
         30.0, description="The highest ceiling of the back-off, also for Retry-After."
@@ -102,9 +90,7 @@ class Settings(BaseSettings):
     recovery_poll_seconds: Seconds = Field(
         1.0, description="How often sagas that nobody runs are looked for."
     )
-    recovery_max_in_flight: Count = Field(
-        256, description="Recovered sagas that one process runs at once."
-    )
+    recovery_max_in_flight: Count = Field(256, description="Recovered sagas that one process runs at once.")
     max_in_flight: Count = Field(
         512,
         description="Sagas in flight in one process; above it, 503 with Retry-After.",
@@ -119,18 +105,12 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
         20.0, description="How long sagas in flight may go on after SIGTERM."
     )
-    require_idempotency_key: bool = Field(
-        False, description="Refuse a checkout without an Idempotency-Key."
-    )
+    require_idempotency_key: bool = Field(False, description="Refuse a checkout without an Idempotency-Key.")
     max_body_bytes: Count = Field(65_536, description="The largest request body.")
     max_items: Count = Field(100, description="The most items in one order.")
-    page_size: Count = Field(
-        20, description="Sagas on a page of the list, unless the caller says limit=N."
-    )
+    page_size: Count = Field(20, description="Sagas on a page of the list, unless the caller says limit=N.")
     max_page_size: Count = Field(100, description="The most sagas on a page.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="What is logged."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 
     sandbox_failure_rate: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0,
@@ -181,15 +161,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         if self.retry_cap_seconds < self.retry_base_seconds:
-            raise ValueError(
-                "CHECKOUT_RETRY_CAP_SECONDS must be at least CHECKOUT_RETRY_BASE_SECONDS."
-            )
+            raise ValueError("CHECKOUT_RETRY_CAP_SECONDS must be at least CHECKOUT_RETRY_BASE_SECONDS.")
         if self.max_wait_seconds < self.wait_seconds:
-            raise ValueError(
-                "CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS."
-            )
+            raise ValueError("CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS.")
         if self.max_page_size < self.page_size:
-            raise ValueError(
-                "CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE."
-            )
+            raise ValueError("CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE.")
         return self

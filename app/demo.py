@@ -97,10 +97,7 @@ async def main() -> int:
     run = uuid7().hex[-6:]
     to_see = ""
     async with open_service(settings) as service:
-        checkouts = [
-            checkout(service.checkout, an_order(n, run))
-            for n in range(1, CHECKOUTS + 1)
-        ]
+        checkouts = [checkout(service.checkout, an_order(n, run)) for n in range(1, CHECKOUTS + 1)]
         for one in asyncio.as_completed(checkouts):
             view = await one
             console.print(line(view), soft_wrap=True)

@@ -81,7 +81,7 @@ class Recovery:
             await self._be_reborn()
             return
         self._clock.set_right(now)
-        self._lease.renewed(asked_at)
+        self._lease.renewed(asked_at, expires_at=now + timedelta(seconds=self._lease.seconds))
 
     async def claim(self) -> int:
         """Take over once what is due, as far as there is room; return how many sagas."""
@@ -107,9 +107,7 @@ class Recovery:
             await self._log.abandon(stored.saga.id, epoch=stored.epoch, until=until)
 
     async def _be_reborn(self) -> None:
-        _logger.warning(
-            "the lease has lapsed: dropping what was under way, to take it over anew"
-        )
+        _logger.warning("the lease has lapsed: dropping what was under way, to take it over anew")
         self._lease.lost()
         await self._runner.drop()
         self._lease.reborn(self._new_owner())

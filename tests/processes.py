@@ -18,6 +18,13 @@ import httpx2 as httpx
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 60.0
 SERVICES = ("payment", "inventory", "shipping")
+ADDRESS = {
+    "name": "Ada L.",
+    "line1": "1 Main St",
+    "city": "Paris",
+    "postal_code": "75001",
+    "country": "FR",
+}
 _OURS = (
     "CHECKOUT_",
     "SANDBOX_",
@@ -55,9 +62,7 @@ def running(
     command: Sequence[str], *, port: int, env: Mapping[str, str], log: Path, ready: str
 ) -> Iterator[Running]:
     """Run a server until the block ends; enter it once `ready` answers 200."""
-    clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(_OURS)
-    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -87,21 +92,14 @@ def _wait_until_ready(server: Running, ready: str) -> None:
         if server.process.poll() is not None:
             break
         with contextlib.suppress(httpx.HTTPError):
-            if (
-                httpx.get(server.url + ready, timeout=2.0, trust_env=False).status_code
-                == 200
-            ):
+            if httpx.get(server.url + ready, timeout=2.0, trust_env=False).status_code == 200:
                 return
         time.sleep(0.05)  # another process's start can only be asked about
-    raise AssertionError(
-        f"{server.process.args!r} did not become ready:\n{server.log.read_text()[-4000:]}"
-    )
+    raise AssertionError(f"{server.process.args!r} did not become ready:\n{server.log.read_text()[-4000:]}")
 
 
 @contextlib.contextmanager
-def a_checkout(
-    env: Mapping[str, str], log: Path, *, port: int | None = None
-) -> Iterator[Running]:
+def a_checkout(env: Mapping[str, str], log: Path, *, port: int | None = None) -> Iterator[Running]:
     """Run the checkout service."""
     port = port or free_port()
     command = [
@@ -119,9 +117,7 @@ def a_checkout(
 
 
 @contextlib.contextmanager
-def the_services(
-    directory: Path, env: Mapping[str, str] | None = None
-) -> Iterator[dict[str, Running]]:
+def the_services(directory: Path, env: Mapping[str, str] | None = None) -> Iterator[dict[str, Running]]:
     """Run the sandbox's three services, each with its own books; give them by name."""
     with contextlib.ExitStack() as stack:
         servers = {}
@@ -161,12 +157,6 @@ def an_order(order_id: str, **members: object) -> dict[str, object]:
         "currency": "EUR",
         "items": [{"sku": "TSHIRT-M", "quantity": 2, "unit_price": 1999}],
         "payment_method": "tok_visa",
-        "shipping_address": {
-            "name": "Ada L.",
-            "line1": "1 Main St",
-            "city": "Paris",
-            "postal_code": "75001",
-            "country": "FR",
-        },
+        "shipping_address": ADDRESS,
         **members,
     }

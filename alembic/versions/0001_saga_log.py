@@ -5,9 +5,8 @@ Revises:
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -18,9 +17,7 @@ SAGA_ID = sa.String(36).with_variant(postgresql.UUID(as_uuid=False), "postgresql
 INSTANT = sa.String(27).with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 
 
-def _partial(
-    name: str, columns: list[str], where: str, *, unique: bool = False
-) -> None:
+def _partial(name: str, columns: list[str], where: str, *, unique: bool = False) -> None:
     op.create_index(
         name,
         "saga",
@@ -72,12 +69,8 @@ def upgrade() -> None:
         "idempotency_key IS NOT NULL",
         unique=True,
     )
-    _partial(
-        "uq_saga_order", ["caller", "order_id"], "status <> 'compensated'", unique=True
-    )
-    _partial(
-        "ix_saga_order_compensated", ["caller", "order_id"], "status = 'compensated'"
-    )
+    _partial("uq_saga_order", ["caller", "order_id"], "status <> 'compensated'", unique=True)
+    _partial("ix_saga_order_compensated", ["caller", "order_id"], "status = 'compensated'")
     op.create_index("ix_saga_customer", "saga", ["caller", "customer_id", "id"])
     _partial("ix_saga_due", ["next_action_at"], "status IN ('running', 'compensating')")
     _partial("ix_saga_needs_attention", ["id"], "status = 'needs_attention'")

@@ -102,15 +102,9 @@ def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> De
     step = state.undoing
     if step is None:
         failed = any(s.status is StepStatus.COMPENSATION_FAILED for s in state.steps)
-        return Record(
-            event=_attend(state, now)
-            if failed
-            else _event(state, now, EventType.SAGA_COMPENSATED)
-        )
+        return Record(event=_attend(state, now) if failed else _event(state, now, EventType.SAGA_COMPENSATED))
     attempts, retry_at = (
-        (step.compensation.attempts, step.compensation.retry_at)
-        if step.compensation
-        else (0, None)
+        (step.compensation.attempts, step.compensation.retry_at) if step.compensation else (0, None)
     )
     if retry_at is not None and now < retry_at:
         return Wait(until=retry_at)
@@ -148,12 +142,8 @@ def after_execute(
     if isinstance(answer, StepRejected) or attempt >= action.step.policy.attempts:
         maybe = unknown or state.step(name).maybe
         given_up = EventType.STEP_UNKNOWN if maybe else EventType.STEP_FAILED
-        return _event(
-            state, now, given_up, step=name, attempt=attempt, error=error, **timed
-        )
-    pause = action.step.policy.pause(
-        attempt, jitter=jitter, retry_after=answer.retry_after
-    )
+        return _event(state, now, given_up, step=name, attempt=attempt, error=error, **timed)
+    pause = action.step.policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
     return _event(
         state,
         now,
@@ -226,9 +216,7 @@ _POISONED: dict[str, JSON] = {
 }
 
 
-def _attend(
-    state: SagaState, now: datetime, error: dict[str, JSON] | None = None
-) -> SagaEvent:
+def _attend(state: SagaState, now: datetime, error: dict[str, JSON] | None = None) -> SagaEvent:
     extra: dict[str, JSON] = {"error": error} if error else {}
     return _event(state, now, EventType.SAGA_NEEDS_ATTENTION, **extra)
 
@@ -243,9 +231,7 @@ def _event(
     **data: JSON,
 ) -> SagaEvent:
     at = max(now, state.updated_at) if state.updated_at else now
-    return SagaEvent(
-        seq=state.seq + 1, at=at, type=event, step=step, attempt=attempt, data=data
-    )
+    return SagaEvent(seq=state.seq + 1, at=at, type=event, step=step, attempt=attempt, data=data)
 
 
 def _error(error: StepError) -> dict[str, JSON]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from app.saga.errors import DefinitionError, DefinitionUnknown
 from app.saga.retry import RetryPolicy
-from app.saga.step import SagaStep, StepKind
+from app.saga.step import Context, SagaStep, StepKind
 
 PATIENT = RetryPolicy(attempts=20)
 """What a compensation, or a step after the pivot, gets unless told otherwise."""
@@ -51,9 +51,7 @@ class SagaDefinition:
         compensation: RetryPolicy | None = None,
     ) -> SagaDefinition:
         """Add a step that can be undone."""
-        return self._with(
-            step, StepKind.COMPENSATABLE, policy or RetryPolicy(), compensation
-        )
+        return self._with(step, StepKind.COMPENSATABLE, policy or RetryPolicy(), compensation)
 
     def pivot(
         self,
@@ -65,9 +63,7 @@ class SagaDefinition:
         """Add the step after whose success there is no way back. Its compensation closes an unknown outcome."""
         return self._with(step, StepKind.PIVOT, policy or RetryPolicy(), compensation)
 
-    def then(
-        self, step: SagaStep, *, policy: RetryPolicy | None = None
-    ) -> SagaDefinition:
+    def then(self, step: SagaStep, *, policy: RetryPolicy | None = None) -> SagaDefinition:
         """Add a step after the pivot, tried patiently until it succeeds."""
         return self._with(step, StepKind.RETRIABLE, policy or PATIENT, None)
 
@@ -78,9 +74,7 @@ class SagaDefinition:
         policy: RetryPolicy,
         compensation: RetryPolicy | None,
     ) -> SagaDefinition:
-        added = StepDefinition(
-            step=step, kind=kind, policy=policy, compensation=compensation or PATIENT
-        )
+        added = StepDefinition(step=step, kind=kind, policy=policy, compensation=compensation or PATIENT)
         return replace(self, steps=(*self.steps, added))
 
     def __iter__(self) -> Iterator[StepDefinition]:
@@ -91,15 +85,11 @@ class SagaDefinition:
         if not self.name or self.version < 1:
             raise DefinitionError("Give the saga a name and a version from 1.")
         if not self.steps:
-            raise DefinitionError(
-                f"Saga {self.name!r} has no steps: add one with .do(step)."
-            )
+            raise DefinitionError(f"Saga {self.name!r} has no steps: add one with .do(step).")
         names = [step.name for step in self.steps]
         for name in names:
             if names.count(name) > 1:
-                raise DefinitionError(
-                    f"Saga {self.name!r} has two steps named {name!r}: rename one."
-                )
+                raise DefinitionError(f"Saga {self.name!r} has two steps named {name!r}: rename one.")
         order = list(StepKind)
         kinds = [order.index(step.kind) for step in self.steps]
         if kinds != sorted(kinds) or kinds.count(order.index(StepKind.PIVOT)) > 1:
@@ -112,21 +102,27 @@ class SagaDefinition:
             )
         for step in self.steps:
             for policy in (step.policy, step.compensation):
-                if (
-                    policy.timeout <= 0
-                    or policy.attempts < 1
-                    or policy.base < 0
-                    or policy.cap < policy.base
-                ):
+                if policy.timeout <= 0 or policy.attempts < 1 or policy.base < 0 or policy.cap < policy.base:
                     raise DefinitionError(
                         f"Saga {self.name!r}, step {step.name!r}: a time-out above 0, at least one attempt "
                         "and 0 <= base <= cap are needed."
                     )
         if self.deadline <= 0:
-            raise DefinitionError(
-                f"Saga {self.name!r}: the deadline must be above 0 seconds."
-            )
+            raise DefinitionError(f"Saga {self.name!r}: the deadline must be above 0 seconds.")
         return self
+
+
+class _Forgotten:
+    """A step that this process no longer has, or doesn't have yet: it can be shown, not run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def execute(self, _context: Context) -> None:
+        raise DefinitionUnknown
+
+    async def compensate(self, _context: Context) -> None:
+        raise DefinitionUnknown
 
 
 class Definitions:
@@ -148,9 +144,14 @@ class Definitions:
         try:
             return self._known[name, version]
         except KeyError:
-            raise DefinitionUnknown(
-                f"No definition of saga {name!r} version {version} here."
-            ) from None
+            raise DefinitionUnknown(f"No definition of saga {name!r} version {version} here.") from None
+
+    def recalled(self, name: str, version: int, steps: Iterable[str]) -> SagaDefinition:
+        """Return a definition to show a saga with: where it is unknown here, one of the steps that its log names."""
+        known = self._known.get((name, version))
+        return known or SagaDefinition(
+            name, version, steps=tuple(StepDefinition(step=_Forgotten(step)) for step in dict.fromkeys(steps))
+        )
 
     def keys(self) -> list[tuple[str, int]]:
         """Return the names and versions, for a claim of what this process can run."""

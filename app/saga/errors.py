@@ -106,9 +106,7 @@ class SagaFenced(LogError):
 class LogUnavailable(LogError):
     """The saga log can't store anything now: come back later."""
 
-    def __init__(
-        self, message: str | None = None, *, stored: bool | None = False
-    ) -> None:
+    def __init__(self, message: str | None = None, *, stored: bool | None = False) -> None:
         """`stored` is False when certainly nothing was, None when nobody can tell."""
         super().__init__(message)
         self.stored = stored

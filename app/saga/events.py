@@ -17,20 +17,14 @@ class EventType(StrEnum):
     STEP_SUCCEEDED = "step_succeeded"  # and the next step may have begun
     STEP_RETRIED = "step_retried"  # no definite answer; it will be sent again
     STEP_FAILED = "step_failed"  # given up, certainly without effect
-    STEP_UNKNOWN = (
-        "step_unknown"  # given up, may have had an effect: to be compensated too
-    )
+    STEP_UNKNOWN = "step_unknown"  # given up, may have had an effect: to be compensated too
     STEP_COMPENSATED = "step_compensated"  # undone, acknowledged by the service
-    COMPENSATION_RETRIED = (
-        "compensation_retried"  # not acknowledged; it will be sent again
-    )
+    COMPENSATION_RETRIED = "compensation_retried"  # not acknowledged; it will be sent again
     COMPENSATION_FAILED = "compensation_failed"  # can't be undone; a person must act
     SAGA_RECOVERED = "saga_recovered"  # its owner was gone; another took it over
     SAGA_COMPLETED = "saga_completed"  # every step succeeded
     SAGA_COMPENSATED = "saga_compensated"  # everything done was undone
-    SAGA_NEEDS_ATTENTION = (
-        "saga_needs_attention"  # all that could run did; the rest needs a person
-    )
+    SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs a person
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

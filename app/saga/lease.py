@@ -9,6 +9,8 @@ A lapse is a death: the process drops what it was doing and comes back as a new 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from app.saga.clock import Clock
 from app.saga.errors import LeaseLost
 
@@ -22,16 +24,12 @@ class Lease:
         self._clock = clock
         self._until = float("-inf")
         self._granted = False
+        self.expires_at: datetime | None = None
 
     @property
     def lapsed(self) -> bool:
         """Whether it was held once and isn't any more."""
         return self._granted and not self.held
-
-    @property
-    def seconds_left(self) -> float:
-        """How long it holds unless it is renewed; 0 where it doesn't."""
-        return max(0.0, self._until - self._clock.monotonic())
 
     @property
     def held(self) -> bool:
@@ -43,8 +41,12 @@ class Lease:
         if not self.held:
             raise LeaseLost
 
-    def renewed(self, asked_at: float) -> None:
-        """Note that a request for it, sent at `asked_at` on the monotonic clock, was granted."""
+    def renewed(self, asked_at: float, *, expires_at: datetime | None = None) -> None:
+        """Note that a request for it, sent at `asked_at` on the monotonic clock, was granted.
+
+        `expires_at` is its end on the log's clock, for people to look at.
+        """
+        self.expires_at = expires_at
         self._granted = True
         self._until = max(self._until, asked_at + self.seconds)
 

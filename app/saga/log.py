@@ -116,14 +116,10 @@ def check_start(saga: NewSaga, event: SagaEvent) -> None:
 
 def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
     """Raise `LogRefused` for an append that no log takes."""
-    if not events or [e.seq for e in events] != list(
-        range(events[0].seq, events[0].seq + len(events))
-    ):
+    if not events or [e.seq for e in events] != list(range(events[0].seq, events[0].seq + len(events))):
         raise LogRefused("Give at least one event, with consecutive seq.")
     if len(events) > 1 and change is None:
-        raise LogRefused(
-            "Several events are one append only together with a change of the saga."
-        )
+        raise LogRefused("Several events are one append only together with a change of the saga.")
     for event in events:
         encode(event.data)
 
@@ -137,9 +133,7 @@ def encode(value: Mapping[str, JSON]) -> str:
 
 
 def _storable(text: str) -> bool:
-    return "\0" not in text and not any(
-        "\ud800" <= character <= "\udfff" for character in text
-    )
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def recovered(seq: int, last_at: datetime, now: datetime) -> SagaEvent:
@@ -154,9 +148,7 @@ LOST = "lost"
 class SagaLog(Protocol):
     """What the core asks of storage. Every method may raise `LogUnavailable`."""
 
-    async def start(
-        self, saga: NewSaga, event: SagaEvent, *, owner: str
-    ) -> StartResult:
+    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         """Store a saga with its first event, owned by `owner` under epoch 1, or say whose it is already.
 
         Raise `LogRefused` for what can never be stored.

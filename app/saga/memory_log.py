@@ -47,9 +47,7 @@ class MemoryLog:
         self._rows: dict[str, _Row] = {}
         self._leases: dict[str, datetime] = {}
 
-    async def start(
-        self, saga: NewSaga, event: SagaEvent, *, owner: str
-    ) -> StartResult:
+    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event)
         if saga.id in self._rows:
             return Started()
@@ -71,9 +69,7 @@ class MemoryLog:
                 and row.status is not SagaStatus.COMPENSATED
             ):
                 return OrderTaken(saga_id=known.id, status=row.status)
-        self._rows[saga.id] = _Row(
-            saga=saga, owner=owner, next_action_at=event.at, events=[(1, event)]
-        )
+        self._rows[saga.id] = _Row(saga=saga, owner=owner, next_action_at=event.at, events=[(1, event)])
         return Started()
 
     async def append(

@@ -16,7 +16,6 @@ import contextlib
 import json
 import random
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 
 from app.saga.clock import Clock, SystemClock
 from app.saga.decide import (
@@ -108,9 +107,7 @@ class SagaOrchestrator:
                 case Rest():
                     return
                 case Wait(until=until):
-                    await self._clock.sleep(
-                        max(0.0, (until - self._clock.now()).total_seconds())
-                    )
+                    await self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
                 case Record(event=event):
                     await self._append(run, event)
                 case Execute() | Compensate() as action:
@@ -133,9 +130,7 @@ class SagaOrchestrator:
                 duration_ms=duration_ms,
                 jitter=self._jitter,
             )
-        return after_compensate(
-            action, state, answer, now=now, duration_ms=duration_ms, jitter=self._jitter
-        )
+        return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=self._jitter)
 
     async def _append(self, run: SagaRun, event: SagaEvent) -> None:
         """Make an event durable, together with all that follows from it without asking anybody."""
@@ -144,9 +139,7 @@ class SagaOrchestrator:
         while isinstance(following := decide(run.definition, state, now), Record):
             state = apply(state, following.event)
             events.append(following.event)
-        park = isinstance(following, Wait) and following.until - now > timedelta(
-            seconds=self._park_after
-        )
+        park = isinstance(following, Wait) and (following.until - now).total_seconds() > self._park_after
         change = None
         if park or state.status is not run.state.status:
             due = following.until if isinstance(following, Wait) else now
@@ -156,9 +149,7 @@ class SagaOrchestrator:
                 finished_at=state.finished_at,
                 park=park,
             )
-        await self._log.append(
-            run.saga.id, epoch=run.epoch, events=events, change=change
-        )
+        await self._log.append(run.saga.id, epoch=run.epoch, events=events, change=change)
         run.parked = park
         self._note(run, state, events)
 
@@ -170,9 +161,7 @@ class SagaOrchestrator:
                     observer(run.saga.id, event)
 
 
-async def _ask(
-    action: Execute | Compensate, context: Context
-) -> dict[str, JSON] | StepError:
+async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON] | StepError:
     """Ask the step and return its answer; anything unforeseen is an unknown outcome."""
     step = action.step
     policy = step.policy if isinstance(action, Execute) else step.compensation
@@ -190,13 +179,9 @@ async def _ask(
             kind=FailureKind.TIMEOUT,
         )
     except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
-        return StepOutcomeUnknown(
-            f"The step raised {type(error).__name__}.", code="unforeseen"
-        )
+        return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
     return answer
 
 
 def _of(steps: Iterable[SagaStep]) -> SagaDefinition:
-    return SagaDefinition(
-        name="saga", steps=tuple(StepDefinition(step=step) for step in steps)
-    )
+    return SagaDefinition(name="saga", steps=tuple(StepDefinition(step=step) for step in steps))

@@ -25,7 +25,5 @@ class SagaFilter:
 class SagaQueries(Protocol):
     """Reading many sagas; the log itself reads one."""
 
-    async def list_sagas(
-        self, wanted: SagaFilter, *, before: str | None, limit: int
-    ) -> list[StoredSaga]:
+    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
         """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`."""

@@ -25,9 +25,7 @@ class RetryPolicy:
     base: float = 0.1
     cap: float = 30.0
 
-    def pause(
-        self, attempt: int, *, jitter: Jitter, retry_after: float | None = None
-    ) -> float:
+    def pause(self, attempt: int, *, jitter: Jitter, retry_after: float | None = None) -> float:
         """Return the seconds to wait after `attempt` (from 1) went wrong.
 
         A service's own `retry_after` is honoured as the least pause, clamped to `cap`, so that

@@ -17,9 +17,7 @@ class SagaRun:
     `parked` says that it has been given back to the log until it is due again.
     """
 
-    def __init__(
-        self, saga: NewSaga, definition: SagaDefinition, *, epoch: int = 1
-    ) -> None:
+    def __init__(self, saga: NewSaga, definition: SagaDefinition, *, epoch: int = 1) -> None:
         self.saga = saga
         self.definition = definition
         self.epoch = epoch
@@ -48,11 +46,7 @@ class SagaRun:
 
     def results(self) -> dict[str, JSON]:
         """Return each succeeded step's result under the step's name."""
-        return {
-            step.name: dict(step.result)
-            for step in self.state.steps
-            if step.result is not None
-        }
+        return {step.name: dict(step.result) for step in self.state.steps if step.result is not None}
 
     def context(self) -> Context:
         """Return the steps' shared context, made anew: what a step writes into it isn't kept."""

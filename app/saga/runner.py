@@ -82,9 +82,7 @@ class SagaRunner:
 
     def launch(self, saga: NewSaga) -> RunningSaga:
         """Start a new saga in a task of its own. Raise `DefinitionUnknown` for one that can't be run here."""
-        running = RunningSaga(
-            SagaRun(saga, self._definitions.get(saga.definition, saga.version))
-        )
+        running = RunningSaga(SagaRun(saga, self._definitions.get(saga.definition, saga.version)))
         self._spawn(running, new=True)
         return running
 
@@ -139,9 +137,7 @@ class SagaRunner:
                 del self._running[run.saga.id]
             if not running.started.done():
                 running.started.set_exception(
-                    LogUnavailable(
-                        "The process stopped before the log had answered.", stored=None
-                    )
+                    LogUnavailable("The process stopped before the log had answered.", stored=None)
                 )
             if not running.done.done():
                 running.done.set_result(None)
@@ -151,6 +147,4 @@ class SagaRunner:
         try:
             await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
         except LogError:
-            _logger.exception(
-                "saga %s could not be given up; a restart frees it", run.saga.id
-            )
+            _logger.exception("saga %s could not be given up; a restart frees it", run.saga.id)

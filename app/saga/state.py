@@ -42,9 +42,7 @@ EDGES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
     SagaStatus.RUNNING: frozenset(
         {SagaStatus.COMPENSATING, SagaStatus.COMPLETED, SagaStatus.NEEDS_ATTENTION}
     ),
-    SagaStatus.COMPENSATING: frozenset(
-        {SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}
-    ),
+    SagaStatus.COMPENSATING: frozenset({SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}),
     SagaStatus.COMPLETED: frozenset(),
     SagaStatus.COMPENSATED: frozenset(),
     SagaStatus.NEEDS_ATTENTION: frozenset(),
@@ -153,10 +151,7 @@ class SagaState:
     @property
     def past_pivot(self) -> bool:
         """Whether there is no way back any more."""
-        return any(
-            s.kind is StepKind.PIVOT and s.status is StepStatus.SUCCEEDED
-            for s in self.steps
-        )
+        return any(s.kind is StepKind.PIVOT and s.status is StepStatus.SUCCEEDED for s in self.steps)
 
     @property
     def next_action_at(self) -> datetime | None:
@@ -188,9 +183,7 @@ def fold(definition: SagaDefinition, events: Iterable[SagaEvent]) -> SagaState:
 
 def initial(definition: SagaDefinition) -> SagaState:
     """Return the state before the first event."""
-    return SagaState(
-        steps=tuple(StepState(name=step.name, kind=step.kind) for step in definition)
-    )
+    return SagaState(steps=tuple(StepState(name=step.name, kind=step.kind) for step in definition))
 
 
 def apply(state: SagaState, event: SagaEvent) -> SagaState:
@@ -198,9 +191,7 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
     if event.seq != state.seq + 1:
         raise IllegalEvent(f"Event {event.seq} can't follow event {state.seq}.")
     if state.status in AT_REST:
-        raise IllegalEvent(
-            f"{event.type} can't follow once the saga is {state.status}."
-        )
+        raise IllegalEvent(f"{event.type} can't follow once the saga is {state.status}.")
     state = replace(state, seq=event.seq, updated_at=event.at)
     if event.type is not EventType.SAGA_RECOVERED and state.recoveries:
         state = replace(state, recoveries=0)
@@ -208,9 +199,7 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
 
 
 def _put(state: SagaState, step: StepState) -> SagaState:
-    return replace(
-        state, steps=tuple(step if s.name == step.name else s for s in state.steps)
-    )
+    return replace(state, steps=tuple(step if s.name == step.name else s for s in state.steps))
 
 
 def _named(state: SagaState, event: SagaEvent) -> StepState:
@@ -228,11 +217,7 @@ def _go(state: SagaState, to: SagaStatus) -> SagaState:
 def _begin_current(state: SagaState, at: datetime) -> SagaState:
     """The success of one step implies that the next may have begun, so that both are one durable point."""
     step = state.current
-    return (
-        state
-        if step is None
-        else _put(state, replace(step, status=StepStatus.RUNNING, started_at=at))
-    )
+    return state if step is None else _put(state, replace(step, status=StepStatus.RUNNING, started_at=at))
 
 
 def _begin_undoing(state: SagaState) -> SagaState:
@@ -240,9 +225,7 @@ def _begin_undoing(state: SagaState) -> SagaState:
     if step is None:
         return state
     compensation = step.compensation or CompensationState()
-    return _put(
-        state, replace(step, status=StepStatus.COMPENSATING, compensation=compensation)
-    )
+    return _put(state, replace(step, status=StepStatus.COMPENSATING, compensation=compensation))
 
 
 def _when(event: SagaEvent) -> datetime | None:
@@ -273,9 +256,7 @@ def _step_succeeded(state: SagaState, event: SagaEvent) -> SagaState:
 def _running(state: SagaState, event: SagaEvent) -> StepState:
     step = _named(state, event)
     if state.status is not SagaStatus.RUNNING or step.status is not StepStatus.RUNNING:
-        raise IllegalEvent(
-            f"{event.type} for step {step.name!r}, whose turn it is not."
-        )
+        raise IllegalEvent(f"{event.type} for step {step.name!r}, whose turn it is not.")
     return step
 
 
@@ -323,9 +304,7 @@ def _step_given_up(state: SagaState, event: SagaEvent) -> SagaState:
 def _undoing(state: SagaState, event: SagaEvent) -> tuple[StepState, CompensationState]:
     step = _named(state, event)
     if state.status is not SagaStatus.COMPENSATING or step != state.undoing:
-        raise IllegalEvent(
-            f"{event.type} for step {step.name!r}, whose turn it is not."
-        )
+        raise IllegalEvent(f"{event.type} for step {step.name!r}, whose turn it is not.")
     return step, step.compensation or CompensationState()
 
 
@@ -369,14 +348,12 @@ def _compensation_failed(state: SagaState, event: SagaEvent) -> SagaState:
     return _begin_undoing(
         _put(
             state,
-            replace(
-                step, status=StepStatus.COMPENSATION_FAILED, compensation=compensation
-            ),
+            replace(step, status=StepStatus.COMPENSATION_FAILED, compensation=compensation),
         )
     )
 
 
-def _saga_recovered(state: SagaState, event: SagaEvent) -> SagaState:
+def _saga_recovered(state: SagaState, _event: SagaEvent) -> SagaState:
     """Whatever was on its way when the owner died may have arrived."""
     state = replace(state, recoveries=state.recoveries + 1)
     if state.status is SagaStatus.RUNNING and (step := state.current):
@@ -391,9 +368,7 @@ def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
     if to is SagaStatus.COMPENSATED and any(
         state.step(name).status is not StepStatus.COMPENSATED for name in state.effects
     ):
-        raise IllegalEvent(
-            "A saga is compensated only when every effect has been undone."
-        )
+        raise IllegalEvent("A saga is compensated only when every effect has been undone.")
     failure = state.failure
     if failure is None and (error := event.data.get("error")):
         failure = Failure(
@@ -402,9 +377,7 @@ def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
             message=error["message"],
             kind=FailureKind(error["kind"]),
         )
-    return replace(
-        _go(state, to), failure=failure, finished_at=event.at if to in FINAL else None
-    )
+    return replace(_go(state, to), failure=failure, finished_at=event.at if to in FINAL else None)
 
 
 _FINISH: Mapping[EventType, SagaStatus] = {

@@ -19,6 +19,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 import httpx2 as httpx
@@ -120,6 +121,8 @@ class HttpGateway:
                     await response.aclose()
         except Exception as error:
             raise _translated(error, way) from error
+        finally:
+            await way.aclose()
         return read(response.status_code, response.headers, content, now=self._now())
 
     def _headers_of(self, call: Call, body: JsonObject | None) -> Mapping[str, str]:
@@ -143,17 +146,33 @@ class HttpGateway:
         return bytes(content)
 
 
+class _Line(Protocol):
+    async def aclose(self) -> None: ...
+
+
 class _Way:
     """How far a request has come."""
 
     def __init__(self) -> None:
         self.sent = False
         self.answered = False
+        self._line: _Line | None = None
 
-    async def note(self, event: str, _info: Mapping[str, object]) -> None:
-        """Hear from the transport what it is about to do."""
-        if event.endswith("send_request_headers.started"):
+    async def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hear from the transport what it is about to do, and what it has done."""
+        if event == "connection.connect_tcp.complete":
+            self._line = info["return_value"]
+        elif event.endswith("send_request_headers.started"):
             self.sent = True
+
+    async def aclose(self) -> None:
+        """Close a connection that never got as far as a request.
+
+        The transport forgets one whose TLS handshake was cancelled, as by our deadline, and would
+        leave it open until the garbage is collected.
+        """
+        if self._line is not None and not self.sent:
+            await self._line.aclose()
 
 
 def _translated(error: Exception, way: _Way) -> StepError:

@@ -27,8 +27,10 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage]:
-    """Open a migrated database; raise `LogUnavailable` where it can't be reached, `DatabaseUrlError`
-    for a URL of neither kind, `UnsafeDatabase` where its commits don't last.
+    """Open a migrated database.
+
+    Raise `LogUnavailable` where it can't be reached, `DatabaseUrlError` for a URL of neither kind,
+    `UnsafeDatabase` where its commits don't last.
     """
     database = Database(url)
     engine, lease_engine = (

@@ -130,9 +130,7 @@ def _pragmas(cursor: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(
-        "SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous"
-    )
+    cursor.execute("SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous")
     mode, synchronous = cursor.fetchone()
     cursor.close()
     if mode != "wal" or synchronous < 2:

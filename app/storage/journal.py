@@ -30,6 +30,7 @@ _logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,9 +84,7 @@ class BatchWriter(Protocol):
 class Journal:
     """The one writer. `max_batch` bounds a transaction, `max_queue` what may wait for its turn."""
 
-    def __init__(
-        self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000
-    ) -> None:
+    def __init__(self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000) -> None:
         self._writer = writer
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -123,8 +122,8 @@ class Journal:
     async def close(self) -> None:
         """Write what is queued if the database is there, then disconnect; the rest gets `LogUnavailable`."""
         if self._task is not None:
-            while self._queue and not self._interrupted and not self._task.done():
-                await asyncio.sleep(0.01)
+            if self._queue and not self._interrupted:
+                await asyncio.wait({future for _, future in self._queue}, timeout=CLOSE_SECONDS)
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -138,17 +137,12 @@ class Journal:
             if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [
-                self._queue.popleft()
-                for _ in range(min(len(self._queue), self._max_batch))
-            ]
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             try:
                 await self._store(batch)
             except BaseException:
                 for _, future in batch:
-                    _fail(
-                        future, LogUnavailable("The journal was closed.", stored=None)
-                    )
+                    _fail(future, LogUnavailable("The journal was closed.", stored=None))
                 raise
 
     async def _store(self, batch: list[tuple[Entry, asyncio.Future[Result]]]) -> None:
@@ -160,7 +154,7 @@ class Journal:
                 for one in batch:
                     await self._store([one])
                 return
-            _logger.error("an entry can't be stored: %s", error)
+            _logger.warning("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
         again = []
         for pair, result in zip(batch, results, strict=True):

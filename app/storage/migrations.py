@@ -7,12 +7,11 @@ import concurrent.futures
 from collections.abc import Callable
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from alembic import command
 
 _SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
@@ -47,9 +46,7 @@ def head() -> str | None:
 async def current(engine: AsyncEngine) -> str | None:
     """Return the revision that the database is at, or None where it has no schema."""
     async with engine.connect() as connection:
-        return await connection.run_sync(
-            lambda sync: MigrationContext.configure(sync).get_current_revision()
-        )
+        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
 
 async def require_current(engine: AsyncEngine) -> None:

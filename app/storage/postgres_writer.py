@@ -77,10 +77,10 @@ SELECT l.saga_id::text, l.seq, l.epoch
 FROM unnest($1::uuid[], $2::int[]) AS e(saga_id, seq) JOIN saga_log l USING (saga_id, seq)
 """
 
-_BY_KEY = (
-    "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
+_BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
+_BY_ORDER = (
+    "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
 )
-_BY_ORDER = "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
 
 _BAD_CLASSES = ("22", "23")
 """SQLSTATE classes (data exception, integrity violation) that blame the batch; all others blame the moment."""
@@ -146,7 +146,7 @@ class PostgresWriter:
             self._connection = connection
             # The plan must stay with the indexes, also when made while the tables were small.
             await connection.execute(
-                "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             )
             self._statement = await connection.prepare(_WRITE)
         return self._connection
@@ -185,9 +185,7 @@ class PostgresWriter:
         for entry in entries:
             key = (_id(entry), _seq(entry))
             if isinstance(entry, AppendEntry):
-                found[key] = (
-                    Started() if epochs.get(key) == entry.epoch else SagaFenced()
-                )
+                found[key] = Started() if epochs.get(key) == entry.epoch else SagaFenced()
             elif key in epochs:
                 found[key] = Started()
             else:
@@ -195,9 +193,7 @@ class PostgresWriter:
         return found
 
     @staticmethod
-    async def _first_there(
-        connection: asyncpg.Connection, entry: StartEntry
-    ) -> Result | None:
+    async def _first_there(connection: asyncpg.Connection, entry: StartEntry) -> Result | None:
         saga = entry.saga
         if saga.idempotency_key is not None:
             row = await connection.fetchrow(
@@ -206,20 +202,14 @@ class PostgresWriter:
             if row is not None:
                 return KeyTaken(saga_id=row[0], fingerprint=row[1])
         if saga.order_id is not None:
-            row = await connection.fetchrow(
-                _BY_ORDER, saga.caller, saga.order_id, timeout=STATEMENT_SECONDS
-            )
+            row = await connection.fetchrow(_BY_ORDER, saga.caller, saga.order_id, timeout=STATEMENT_SECONDS)
             if row is not None:
                 return OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
         return None
 
 
 def _columns(width: int, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
-    return (
-        [list(column) for column in zip(*rows, strict=True)]
-        if rows
-        else [[] for _ in range(width)]
-    )
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 def _id(entry: Entry) -> str:

@@ -16,22 +16,13 @@ class SqlQueries:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def list_sagas(
-        self, wanted: SagaFilter, *, before: str | None, limit: int
-    ) -> list[StoredSaga]:
-        query = (
-            select_sagas()
-            .where(saga.c.caller == wanted.caller)
-            .order_by(saga.c.id.desc())
-            .limit(limit)
-        )
+    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
+        query = select_sagas().where(saga.c.caller == wanted.caller).order_by(saga.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(saga.c.id < before)
         if wanted.status is not None:
             query = query.where(saga.c.status == wanted.status.value)
-        if (
-            wanted.order_id is not None
-        ):  # in two halves, as each has its own partial index
+        if wanted.order_id is not None:  # in two halves, as each has its own partial index
             here = saga.c.order_id == wanted.order_id
             query = query.where(
                 or_(

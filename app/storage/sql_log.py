@@ -50,21 +50,15 @@ FORGET_REPLICAS_AFTER = timedelta(days=1)
 class SqlLog:
     """`SagaLog` over PostgreSQL or SQLite. `lease_engine` is apart, so that no load starves the lease."""
 
-    def __init__(
-        self, engine: AsyncEngine, lease_engine: AsyncEngine, journal: Journal
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, lease_engine: AsyncEngine, journal: Journal) -> None:
         self._engine = engine
         self._lease_engine = lease_engine
         self._journal = journal
         self._postgres = engine.dialect.name == "postgresql"
 
-    async def start(
-        self, saga: NewSaga, event: SagaEvent, *, owner: str
-    ) -> StartResult:
+    async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event)
-        result = await self._journal.write(
-            StartEntry(saga=saga, event=event, owner=owner)
-        )
+        result = await self._journal.write(StartEntry(saga=saga, event=event, owner=owner))
         if isinstance(result, SagaFenced | LogRefused):
             raise result
         return result
@@ -79,18 +73,14 @@ class SqlLog:
     ) -> None:
         check_append(events, change)
         result = await self._journal.write(
-            AppendEntry(
-                saga_id=saga_id, epoch=epoch, events=tuple(events), change=change
-            )
+            AppendEntry(saga_id=saga_id, epoch=epoch, events=tuple(events), change=change)
         )
         if isinstance(result, SagaFenced | LogRefused):
             raise result
 
     async def load(self, saga_id: str) -> StoredSaga | None:
         async with self.reading() as connection:
-            stored = await read_sagas(
-                connection, select_sagas().where(saga.c.id == saga_id)
-            )
+            stored = await read_sagas(connection, select_sagas().where(saga.c.id == saga_id))
         return stored[0] if stored else None
 
     async def claim(
@@ -105,16 +95,12 @@ class SqlLog:
                 return []
             ids = [row.id for row in due]
             await connection.execute(
-                update(saga)
-                .where(saga.c.id.in_(ids))
-                .values(owner=owner, epoch=saga.c.epoch + 1)
+                update(saga).where(saga.c.id.in_(ids)).values(owner=owner, epoch=saga.c.epoch + 1)
             )
             dead = [row.id for row in due if row.owner is not None]
             if dead:
                 await self._mark_recovered(connection, dead, now)
-            stored = await read_sagas(
-                connection, select_sagas().where(saga.c.id.in_(ids))
-            )
+            stored = await read_sagas(connection, select_sagas().where(saga.c.id.in_(ids)))
         by_id = {one.saga.id: one for one in stored}
         return [by_id[saga_id] for saga_id in ids]
 
@@ -164,16 +150,12 @@ class SqlLog:
                 )
             )
 
-    def _due(
-        self, now: datetime, definitions: Sequence[tuple[str, int]], limit: int
-    ) -> Select[Any]:
+    def _due(self, now: datetime, definitions: Sequence[tuple[str, int]], limit: int) -> Select[Any]:
         alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
         return (
             select(saga.c.id, saga.c.owner)
             .where(
-                text(
-                    "saga.status IN ('running', 'compensating')"
-                ),  # to the letter, for the partial index
+                text("saga.status IN ('running', 'compensating')"),  # to the letter, for the partial index
                 saga.c.next_action_at <= now,
                 or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive)),
                 tuple_(saga.c.definition, saga.c.version).in_(list(definitions)),
@@ -184,9 +166,7 @@ class SqlLog:
         )
 
     @staticmethod
-    async def _mark_recovered(
-        connection: AsyncConnection, ids: Sequence[str], now: datetime
-    ) -> None:
+    async def _mark_recovered(connection: AsyncConnection, ids: Sequence[str], now: datetime) -> None:
         """Write the takeover under the seq that the old owner would use next: so it can't any more."""
         heads = (
             await connection.execute(
@@ -219,12 +199,8 @@ class SqlLog:
     async def _now(self, connection: AsyncConnection) -> datetime:
         """Return the database's own time: the one clock that every replica shares."""
         if self._postgres:
-            now = (
-                await connection.execute(
-                    select(func.clock_timestamp(type_=DateTime(True)))
-                )
-            ).scalar_one()
-            return now  # type: ignore[no-any-return]
+            asked = select(func.clock_timestamp(type_=DateTime(timezone=True)))
+            return (await connection.execute(asked)).scalar_one()
         sql = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'")
         return datetime.fromisoformat((await connection.execute(sql)).scalar_one())
 
@@ -256,9 +232,7 @@ async def translated() -> AsyncIterator[None]:
         OSError,
         TimeoutError,
     ) as error:
-        raise LogUnavailable(
-            f"The database did not answer: {type(error).__name__}.", stored=None
-        ) from error
+        raise LogUnavailable(f"The database did not answer: {type(error).__name__}.", stored=None) from error
 
 
 def select_sagas() -> Select[Any]:
@@ -268,9 +242,7 @@ def select_sagas() -> Select[Any]:
     )
 
 
-async def read_sagas(
-    connection: AsyncConnection, query: Select[Any]
-) -> list[StoredSaga]:
+async def read_sagas(connection: AsyncConnection, query: Select[Any]) -> list[StoredSaga]:
     """Return what a query made of `select_sagas` finds, in its order, each with its log."""
     rows = (await connection.execute(query)).mappings().all()
     if not rows:

@@ -93,9 +93,7 @@ class SqliteWriter:
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [
-                _start(connection, entry)
-                if isinstance(entry, StartEntry)
-                else _append(connection, entry)
+                _start(connection, entry) if isinstance(entry, StartEntry) else _append(connection, entry)
                 for entry in batch
             ]
             connection.execute("COMMIT")
@@ -131,15 +129,11 @@ def _start(connection: sqlite3.Connection, entry: StartEntry) -> Result | None:
     if connection.execute(_EPOCH, (saga.id,)).fetchone():
         return Started()
     if saga.idempotency_key is not None:
-        row = connection.execute(
-            _BY_KEY, (saga.caller, saga.idempotency_key)
-        ).fetchone()
+        row = connection.execute(_BY_KEY, (saga.caller, saga.idempotency_key)).fetchone()
         if row is not None:
             return KeyTaken(saga_id=row[0], fingerprint=row[1])
     row = connection.execute(_BY_ORDER, (saga.caller, saga.order_id)).fetchone()
-    return (
-        None if row is None else OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
-    )
+    return None if row is None else OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
 
 
 def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:

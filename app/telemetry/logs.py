@@ -53,9 +53,7 @@ def set_up_logging(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                structlog.dev.ConsoleRenderer()
-                if readable
-                else structlog.processors.JSONRenderer(),
+                structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
             ],
         )
     )

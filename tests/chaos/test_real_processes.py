@@ -12,6 +12,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.processes import (
+    ADDRESS,
     SERVICES,
     Running,
     a_checkout,
@@ -39,11 +40,10 @@ def _client(server: Running) -> httpx.Client:
 
 def _settled(server: Running, saga_id: str, give_up: float) -> dict[str, Any]:
     """Return a saga once it is finished, asking with the API's own long poll."""
+    saga: dict[str, Any] = {}
     with _client(server) as client:
         while time.monotonic() < give_up:
-            saga: dict[str, Any] = client.get(
-                f"/sagas/{saga_id}", headers={"Prefer": "wait=5"}
-            ).json()
+            saga = client.get(f"/sagas/{saga_id}", headers={"Prefer": "wait=5"}).json()
             if saga["status"] in {"completed", "compensated", "needs_attention"}:
                 return saga
     raise AssertionError(f"saga {saga_id} did not finish: {saga}")
@@ -65,14 +65,10 @@ def _balance(sagas: list[dict[str, Any]], standing: dict[str, Counter[str]]) -> 
     for name in SERVICES:
         assert standing[name] == wanted, f"the books of {name} differ from the sagas"
     for saga in sagas:
-        assert [event["seq"] for event in saga["trail"]] == list(
-            range(1, len(saga["trail"]) + 1)
-        )
+        assert [event["seq"] for event in saga["trail"]] == list(range(1, len(saga["trail"]) + 1))
 
 
-def test_200_orders_over_http_on_two_replicas_leave_balanced_books(
-    postgres_url: str, tmp_path: Path
-) -> None:
+def test_200_orders_over_http_on_two_replicas_leave_balanced_books(postgres_url: str, tmp_path: Path) -> None:
     """Three in ten calls fail, and one replica is killed halfway: no charge is lost, none doubled."""
     faults = {
         "SANDBOX_FAILURE_RATE": "0.3",
@@ -96,9 +92,7 @@ def test_200_orders_over_http_on_two_replicas_leave_balanced_books(
                 for server in (first, second) if number % 2 else (second, first):
                     try:
                         with _client(server) as client:
-                            answer = client.post(
-                                "/checkout", json=order, headers=headers
-                            )
+                            answer = client.post("/checkout", json=order, headers=headers)
                     except httpx.TransportError:
                         continue  # the killed one: the same key at the other
                     if answer.status_code == 503:
@@ -114,28 +108,18 @@ def test_200_orders_over_http_on_two_replicas_leave_balanced_books(
                 list(pool.map(place, range(ORDERS // 2, ORDERS)))
             give_up = time.monotonic() + SETTLED_SECONDS
             with ThreadPoolExecutor(16) as pool:
-                sagas = list(
-                    pool.map(
-                        lambda saga_id: _settled(second, saga_id, give_up), accepted
-                    )
-                )
+                sagas = list(pool.map(lambda saga_id: _settled(second, saga_id, give_up), accepted))
 
         assert len(set(accepted)) == ORDERS
         statuses = Counter(saga["status"] for saga in sagas)
         assert set(statuses) == {"completed", "compensated"}, (
             "a run without failures, or with lost ones, proves nothing"
         )
-        assert any(
-            event["event"] == "saga_recovered"
-            for saga in sagas
-            for event in saga["trail"]
-        )
+        assert any(event["event"] == "saga_recovered" for saga in sagas for event in saga["trail"])
         _balance(sagas, _standing(services))
 
 
-def test_killed_in_mid_flight_and_restarted_all_sagas_finish(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, tmp_path: Path) -> None:
     """What was accepted before `kill -9` is finished by the next process, forward or backward."""
     with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "0.3"}) as services:
         env = {"DATABASE_URL": database_url, **urls_of(services), **QUICK}
@@ -148,18 +132,11 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(
             for number in range(20):
                 order = an_order(f"ord-{number}")
                 if number % 4 == 3:
-                    order["shipping_address"] = {
-                        **order["shipping_address"],
-                        "country": "XX",
-                    }  # type: ignore[dict-item]
-                answer = client.post(
-                    "/checkout", json=order, headers={"Prefer": "respond-async"}
-                )
+                    order = an_order(f"ord-{number}", shipping_address=ADDRESS | {"country": "XX"})
+                answer = client.post("/checkout", json=order, headers={"Prefer": "respond-async"})
                 assert answer.status_code == 202, answer.text
                 accepted.append(answer.json()["id"])
-            under_way = Counter(
-                client.get(f"/sagas/{saga_id}").json()["status"] for saga_id in accepted
-            )
+            under_way = Counter(client.get(f"/sagas/{saga_id}").json()["status"] for saga_id in accepted)
             doomed.kill()
         assert under_way["running"] + under_way["compensating"] >= 10, (
             "it was killed too late to prove anything"
@@ -175,9 +152,7 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(
         _balance(sagas, _standing(services))
 
 
-def test_a_service_that_is_told_to_stop_answers_and_hands_over(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_a_service_that_is_told_to_stop_answers_and_hands_over(database_url: str, tmp_path: Path) -> None:
     """SIGTERM: every open request gets an answer, the process ends with 0, the next one takes over at once."""
     with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "1"}) as services:
         env = {
@@ -193,9 +168,7 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(
             _client(stopping) as client,
             ThreadPoolExecutor(1) as pool,
         ):
-            asked = pool.submit(
-                lambda: client.post("/checkout", json=an_order("ord-1"))
-            )
+            asked = pool.submit(lambda: client.post("/checkout", json=an_order("ord-1")))
             with _client(stopping) as other:
                 while not other.get("/sagas").json()["data"]:
                     pass
@@ -204,9 +177,7 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(
             assert stopping.process.wait(timeout=30) == 0
         assert answer.status_code == 202
         with a_checkout(env, tmp_path / "after.log") as server:
-            saga = _settled(
-                server, answer.json()["id"], time.monotonic() + SETTLED_SECONDS
-            )
+            saga = _settled(server, answer.json()["id"], time.monotonic() + SETTLED_SECONDS)
         assert saga["status"] == "completed"
         assert "saga_recovered" in {event["event"] for event in saga["trail"]}
 
@@ -215,9 +186,7 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(
     "setting",
     ["DATABASE_URL=mysql://x/y", "CHECKOUT_LEASE_SECONDS=-1", "PAYMENT_URL=payment:80"],
 )
-def test_a_setting_that_is_wrong_stops_the_start_with_a_sentence(
-    setting: str, tmp_path: Path
-) -> None:
+def test_a_setting_that_is_wrong_stops_the_start_with_a_sentence(setting: str, tmp_path: Path) -> None:
     """Nothing begins half configured."""
     name, _, value = setting.partition("=")
     log = tmp_path / "log"
@@ -227,8 +196,4 @@ def test_a_setting_that_is_wrong_stops_the_start_with_a_sentence(
     ):
         pytest.fail("it started")
     said = log.read_text()
-    assert (
-        name in said
-        or name.lower().removeprefix("checkout_") in said.lower()
-        or "DATABASE_URL" in said
-    )
+    assert name in said or name.lower().removeprefix("checkout_") in said.lower() or "DATABASE_URL" in said

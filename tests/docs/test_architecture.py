@@ -26,11 +26,7 @@ def _drawing(kind: str) -> list[str]:
 
 def test_the_state_diagram_shows_the_edges_that_the_code_allows() -> None:
     """Every legal way from one status to another is drawn, and no other."""
-    legal = {
-        f"{source} --> {target}"
-        for source, targets in EDGES.items()
-        for target in targets
-    }
+    legal = {f"{source} --> {target}" for source, targets in EDGES.items() for target in targets}
     ends = {f"[*] --> {SagaStatus.RUNNING}"} | {f"{status} --> [*]" for status in FINAL}
     assert set(_drawing("stateDiagram-v2")) == legal | ends
 
@@ -41,13 +37,13 @@ class _Step:
         self._seen = seen
         self._fails = fails
 
-    async def execute(self, context: Context) -> dict[str, JSON]:
+    async def execute(self, _context: Context) -> dict[str, JSON]:
         self._seen.append(f"orchestrator->>{self.name}: execute")
         if self._fails:
             raise StepRejected("no", code="address_unserviceable")
         return {}
 
-    async def compensate(self, context: Context) -> None:
+    async def compensate(self, _context: Context) -> None:
         self._seen.append(f"orchestrator->>{self.name}: compensate")
 
 
@@ -65,9 +61,7 @@ class _Log(MemoryLog):
         change: RowChange | None = None,
     ) -> None:
         await super().append(saga_id, epoch=epoch, events=events, change=change)
-        self._seen.append(
-            "orchestrator->>log: " + ", ".join(event.type for event in events)
-        )
+        self._seen.append("orchestrator->>log: " + ", ".join(event.type for event in events))
 
 
 async def test_the_sequence_is_what_a_compensated_checkout_does() -> None:

@@ -35,10 +35,7 @@ def _described(connection: Connection) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for table in sorted(set(inspector.get_table_names()) - {"alembic_version"}):
         described[table] = {
-            "columns": [
-                (c["name"], str(c["type"]), c["nullable"])
-                for c in inspector.get_columns(table)
-            ],
+            "columns": [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
             "key": inspector.get_pk_constraint(table)["constrained_columns"],
             "checks": sorted(
                 (str(c["name"]), " ".join(str(c["sqltext"]).split()))
@@ -49,9 +46,7 @@ def _described(connection: Connection) -> dict[str, Any]:
         sql = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
     else:
         sql = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    described["indexes"] = sorted(
-        " ".join(row[0].split()) for row in connection.execute(text(sql))
-    )
+    described["indexes"] = sorted(" ".join(row[0].split()) for row in connection.execute(text(sql)))
     return described
 
 
@@ -97,9 +92,7 @@ async def test_the_service_refuses_a_schema_that_is_behind(
 ) -> None:
     """It says which revision it found, which it needs, and what to run."""
     settings = Settings(database_url=SecretStr(empty_postgres_url))
-    with pytest.raises(
-        SchemaBehind, match="at nothing, this service needs 0001: run `make migrate`"
-    ):
+    with pytest.raises(SchemaBehind, match=r"at nothing, this service needs 0001: run `make migrate`"):
         async with open_service(settings):
             pytest.fail("it started")
 
@@ -108,9 +101,7 @@ async def test_an_embedded_database_is_migrated_by_the_service(
     empty_sqlite_url: str,
 ) -> None:
     """`make run` needs no other command before it."""
-    settings = Settings(
-        database_url=SecretStr(empty_sqlite_url), sandbox_database=":memory:"
-    )
+    settings = Settings(database_url=SecretStr(empty_sqlite_url), sandbox_database=":memory:")
     async with open_service(settings) as service:
         assert set((await service.health.checks()).values()) == {None}
 
@@ -118,7 +109,5 @@ async def test_an_embedded_database_is_migrated_by_the_service(
 @pytest.mark.parametrize("url", ["mysql://host/db", "checkout.db", "sqlite://", ""])
 def test_a_url_of_another_kind_is_refused_in_a_sentence(url: str) -> None:
     """The sentence says what to write instead."""
-    with pytest.raises(
-        DatabaseUrlError, match="write sqlite:///./file.db or postgresql://"
-    ):
+    with pytest.raises(DatabaseUrlError, match=r"write sqlite:///./file.db or postgresql://"):
         Database(url)

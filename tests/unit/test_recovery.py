@@ -56,7 +56,7 @@ class _Step:
 class _Replica:
     log: MemoryLog
     clock: _Clock
-    names: "count[int]" = field(default_factory=lambda: count(1))
+    names: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         definition = SagaDefinition("one").do(_Step())

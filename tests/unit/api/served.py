@@ -118,7 +118,7 @@ class Served:
         """Return a runner and a checkout that share nothing but the log."""
         definitions = Definitions([self.definition])
         orchestrator = SagaOrchestrator(
-            self.definition, self.log, clock=self.clock, jitter=the_most, park_after=3600.0
+            self.definition, self.log, clock=self.clock, jitter=the_most
         )
         runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
         checkout = Checkout(

@@ -8,6 +8,7 @@ after anything that leaves the process or becomes durable.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -41,12 +42,15 @@ from app.saga.errors import LeaseLost
 from app.saga.lease import Lease
 from app.saga.log import RowChange, StartResult
 from app.saga.run import SagaRun
-from app.saga.state import initial
+from app.saga.state import apply, initial
 from app.saga.step import JSON
-from tests.builders import VirtualClock, a_saga
+from tests.builders import VirtualClock, a_saga, told
 
 NAMES = ("payment", "inventory", "shipping")
 ALMOST_FOR_EVER = 1e9
+EVERYTHING = "WALK_EVERYTHING" in os.environ
+"""Walk the whole product (130,000 lives, minutes) instead of its faces: the way back in full for a short
+way there, and the way there in full for a short way back; neither looks at how the other went."""
 
 
 class Way(StrEnum):
@@ -109,6 +113,7 @@ class World:
 
     fate: Fate
     crashes: frozenset[int] = frozenset()
+    poison: str | None = None
     stands_still_at: int | None = None
     forward: Sequence[Way] = FORWARD
     back: Sequence[Way] = BACK
@@ -152,6 +157,8 @@ class Participant:
         self._world.sends.append(("execute", self.name))
         self.bodies.append(dict(context))
         self.answers.append(None)
+        if self.name == self._world.poison:
+            raise Crash
         await self._world.boundary()
         way = self._world.fate.pick(self._world.forward)
         if self.closed and way is Way.OK:
@@ -297,9 +304,10 @@ _AT_REST = {SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTEN
 
 
 def prefixes(definition: SagaDefinition, events: Sequence[SagaEvent]) -> Iterator[SagaState]:
-    yield initial(definition)
-    for length in range(1, len(events) + 1):
-        yield fold(definition, events[:length])
+    state = initial(definition)
+    yield state
+    for event in events:
+        yield (state := apply(state, event))
 
 
 def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
@@ -312,26 +320,29 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
     states = list(prefixes(life.definition, events))
     state = states[-1]
     poisoned = any(one.recoveries >= POISON_AFTER for one in states)
-    context = f"{[f'{e.type} {e.step or str()}' for e in events]} {world.fate.asked} {world.crashes}"
+
+    def how() -> str:
+        return f"{told(events)} {world.fate.asked} {world.crashes}"
 
     # The trail and the way through it.
-    assert [event.seq for event in events] == list(range(1, len(events) + 1)), context
-    assert [event.at for event in events] == sorted(event.at for event in events), context
-    assert stored.status is state.status in _AT_REST, context
+    assert [event.seq for event in events] == list(range(1, len(events) + 1)), how()
+    assert [event.at for event in events] == sorted(event.at for event in events), how()
+    assert stored.status is state.status in _AT_REST, how()
     edges = {(a.status.value, b.status.value) for a, b in zip(states, states[1:], strict=False)}
-    assert edges <= LEGAL_EDGES, context
-    assert (state.finished_at is None) == (state.status is SagaStatus.NEEDS_ATTENTION), context
-    assert sum(event.type is EventType.SAGA_STARTED for event in events) == 1, context
+    assert edges <= LEGAL_EDGES, how()
+    assert (state.finished_at is None) == (state.status is SagaStatus.NEEDS_ATTENTION), how()
+    assert sum(event.type is EventType.SAGA_STARTED for event in events) == 1, how()
 
     # What was sent: always the same body, compensations one after the other in strict reverse.
     for participant in participants.values():
-        assert all(body == participant.bodies[0] for body in participant.bodies), context
+        assert all(body == participant.bodies[0] for body in participant.bodies), how()
     undoing = [name for action, name in world.sends if action == "compensate"]
     order = [name for n, name in enumerate(undoing) if n == 0 or undoing[n - 1] != name]
-    reverse = list(reversed(state.effects))
-    assert order == (reverse[: len(order)] if poisoned else reverse), context
+    back = state.failure is not None and not state.past_pivot
+    reverse = list(reversed(state.effects)) if back else []
+    assert order == (reverse[: len(order)] if poisoned else reverse), how()
     concluded = [e.step for e in events if e.type in {EventType.STEP_COMPENSATED, EventType.COMPENSATION_FAILED}]
-    assert concluded == (reverse[: len(concluded)] if poisoned else reverse), context
+    assert concluded == (reverse[: len(concluded)] if poisoned else reverse), how()
 
     # Who may have had an effect, as their answers and the crashes tell, not as the state does.
     crashed_in_turn = {
@@ -344,27 +355,27 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
         heard_no = all(way in DEFINITE_NO for way in participant.answers)
         step = state.step(name)
         if heard_no and name not in crashed_in_turn:
-            assert not participant.undone, f"{name} was undone without an effect: {context}"
+            assert not participant.undone, f"{name} was undone without an effect: {how()}"
         elif name in succeeded or not heard_no:
             if state.status is SagaStatus.COMPENSATED:
-                assert step.status is StepStatus.COMPENSATED, f"{name} was not undone: {context}"
-                assert participant.undone[-1] is Way.OK or None in participant.undone, context
+                assert step.status is StepStatus.COMPENSATED, f"{name} was not undone: {how()}"
+                assert participant.undone[-1] is Way.OK or None in participant.undone, how()
 
     # What stands in the end, also after everything late has landed.
     world.land()
     standing = {name for name, participant in participants.items() if participant.stands}
     match state.status:
         case SagaStatus.COMPLETED:
-            assert succeeded == set(NAMES), context
-            assert standing == set(NAMES), context
+            assert succeeded == set(NAMES), how()
+            assert standing == set(NAMES), how()
         case SagaStatus.COMPENSATED:
-            assert standing == set(), context
+            assert standing == set(), how()
         case _ if life.pivot and state.past_pivot:
-            assert not undoing, f"something was undone past the pivot: {context}"
+            assert not undoing, f"something was undone past the pivot: {how()}"
         case _ if not poisoned:
             gave_up = {s.name for s in state.steps if s.status is StepStatus.COMPENSATION_FAILED}
-            assert gave_up, f"needs attention without a reason: {context}"
-            assert standing <= gave_up, f"something stands that nobody is told of: {context}"
+            assert gave_up, f"needs attention without a reason: {how()}"
+            assert standing <= gave_up, f"something stands that nobody is told of: {how()}"
     return state.status
 
 
@@ -373,7 +384,13 @@ def no_pause(attempts: int) -> RetryPolicy:
 
 
 async def walk(
-    *, attempts: int, forward: Sequence[Way], back: Sequence[Way], crash: bool, pivot: str | None = None
+    *,
+    attempts: int,
+    patience: int,
+    forward: Sequence[Way],
+    back: Sequence[Way],
+    crash: bool = False,
+    pivot: str | None = None,
 ) -> tuple[int, dict[str, int]]:
     """Go every way there is; with `crash`, each once more for a death at each of its boundaries."""
     lives, ends = 0, {"completed": 0, "compensated": 0, "needs_attention": 0, "None": 0}
@@ -385,7 +402,7 @@ async def walk(
         plan: list[int] | None = []
         while plan is not None:
             world = World(Fate(plan), crashes=crashes, forward=forward, back=back)
-            life = Life(world, policy=no_pause(attempts), compensation=no_pause(attempts), pivot=pivot)
+            life = Life(world, policy=no_pause(attempts), compensation=no_pause(patience), pivot=pivot)
             ends[str(judge(life, await life.live()))] += 1
             lives += 1
             most = max(most, world.boundaries)
@@ -398,18 +415,27 @@ async def walk(
     return lives, ends
 
 
-@pytest.mark.parametrize("pivot", [None, "inventory", "shipping"])
+@pytest.mark.parametrize("pivot", ["inventory", "shipping", *([None] if EVERYTHING else [])])
 async def test_every_answer_with_a_crash_at_every_moment_ends_well(pivot: str | None) -> None:
     """Every sequence of answers, each outcome nobody knows in all its truths, a death at each boundary."""
-    lives, ends = await walk(attempts=1, forward=FORWARD, back=BACK, crash=True, pivot=pivot)
-    assert lives > 3_000
+    back = BACK if EVERYTHING else (Way.OK, Way.REJECTED)
+    lives, ends = await walk(attempts=1, patience=1, forward=FORWARD, back=back, crash=True, pivot=pivot)
+    assert lives > 1_000
     assert all(ends.values()), f"a way to end was never taken: {ends}"
 
 
 async def test_every_answer_to_every_retry_ends_well() -> None:
-    """Every sequence of the four answers where each action and each compensation is sent up to twice."""
-    lives, ends = await walk(attempts=2, forward=FORWARD_HEARD, back=BACK_HEARD, crash=False)
-    assert lives > 10_000
+    """Every sequence of the four answers where each action is sent up to twice."""
+    patience, back = (2, BACK_HEARD) if EVERYTHING else (1, (Way.OK, Way.UNKNOWN_LOST))
+    lives, ends = await walk(attempts=2, patience=patience, forward=FORWARD_HEARD, back=back)
+    assert lives >= 500
+    assert min(ends["completed"], ends["compensated"], ends["needs_attention"]) > 0
+
+
+async def test_every_answer_to_every_retry_of_a_compensation_ends_well() -> None:
+    """Every sequence of the four answers where each compensation is sent up to twice."""
+    lives, ends = await walk(attempts=1, patience=2, forward=FORWARD_HEARD, back=BACK_HEARD)
+    assert lives > 1_000
     assert min(ends["completed"], ends["compensated"], ends["needs_attention"]) > 0
 
 
@@ -418,7 +444,7 @@ async def test_two_crashes_in_one_saga_end_well() -> None:
     ways = [[0], [0, 0, 1], [0, 0, 5, 0], [0, 5, 1], [3, 0, 4, 2], [0, 4, 0, 0, 1]]
     for plan in ways:
         for first in range(1, 24):
-            for second in range(first + 1, first + 24):
+            for second in range(first + 1, first + 16, 1 if EVERYTHING else 3):
                 world = World(Fate(plan), crashes=frozenset({first, second}))
                 life = Life(world, policy=no_pause(2), compensation=no_pause(3))
                 judge(life, await life.live())
@@ -460,13 +486,13 @@ def test_whatever_happens_the_saga_ends_well(
 
 def test_a_saga_that_always_kills_its_process_is_parked_for_a_person() -> None:
     """Five takeovers, then no more: the poison harms nobody else."""
-    world = World(Fate(), crashes=frozenset(range(3, 60)))
+    world = World(Fate(), poison="inventory")
     life = Life(world, policy=no_pause(1), compensation=no_pause(1))
     stored = asyncio.run(life.live())
     assert judge(life, stored) is SagaStatus.NEEDS_ATTENTION
     assert stored is not None
     assert [event.type for event in stored.events].count(EventType.SAGA_RECOVERED) == POISON_AFTER
-    assert len(world.sends) == POISON_AFTER
+    assert world.sends.count(("execute", "inventory")) == POISON_AFTER
 
 
 STANDSTILLS = [[], [1], [0, 1], [0, 0, 1], [0, 3], [0, 5, 2], [0, 0, 4], [0, 0, 1, 2, 0, 1]]
