@@ -386,3 +386,171 @@ async def test_only_its_owner_abandons_a_saga(log: SagaLog) -> None:
     saga = await begun(log)
     await log.abandon(saga.id, epoch=7, until=now)
     assert await claimed(log) == []
+
+
+# ── at the edges ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_of_two_owners_in_one_batch_only_the_newer_is_stored(log: SagaLog) -> None:
+    """A process that lost its saga and claimed it again writes both through one journal."""
+    saga = await begun(log)
+    await claimed(log)
+    old, new = succeeded(3, result={"by": "old"}), succeeded(3, result={"by": "new"})
+    results = await asyncio.gather(
+        log.append(saga.id, epoch=1, events=[old]),
+        log.append(saga.id, epoch=2, events=[new]),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [SagaFenced, type(None)]
+    assert (await loaded(log, saga)).events[2:] == (new,)
+
+
+async def test_an_append_that_was_stored_before_a_takeover_is_still_a_success(log: SagaLog) -> None:
+    """Its answer was lost, it is sent again, and it did happen."""
+    saga = await begun(log)
+    await log.append(saga.id, epoch=1, events=[succeeded(2)])
+    await claimed(log)
+    before = await loaded(log, saga)
+    await log.append(saga.id, epoch=1, events=[succeeded(2)])
+    assert await loaded(log, saga) == before
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_an_append_and_a_takeover_at_once_leave_one_gap_free_trail(log: SagaLog, several: bool) -> None:
+    """Whichever comes first, the other sees it: stored before the takeover, or fenced by it."""
+    for _ in range(10):
+        saga = await begun(log, owner="dead")
+        events = [succeeded(2), ended(3)] if several else [succeeded(2)]
+        appended, taken = await asyncio.gather(
+            log.append(saga.id, epoch=1, events=events, change=COMPLETED if several else None),
+            claimed(log),
+            return_exceptions=True,
+        )
+        stored = await loaded(log, saga)
+        assert [event.seq for event in stored.events] == list(range(1, len(stored.events) + 1))
+        assert (EventType.STEP_SUCCEEDED in types(stored)) == (appended is None)
+        assert appended is None or isinstance(appended, SagaFenced)
+        assert not isinstance(taken, BaseException)
+        assert [one.saga.id for one in taken] == ([saga.id] if stored.epoch == 2 else [])
+        await log.abandon(saga.id, epoch=stored.epoch, until=datetime(2999, 1, 1, tzinfo=UTC))
+
+
+async def test_of_several_events_none_is_stored_where_one_can_not_be(log: SagaLog) -> None:
+    """All or none, and the status stays with them."""
+    saga = await begun(log)
+    with pytest.raises(LogRefused):
+        await log.append(
+            saga.id, epoch=1, events=[succeeded(2), succeeded(3, result=float("inf"))], change=COMPLETED
+        )
+    stored = await loaded(log, saga)
+    assert (stored.status, stored.events) == (SagaStatus.RUNNING, (started(),))
+
+
+IMPOSSIBLE = [
+    pytest.param(RowChange(status=SagaStatus.COMPLETED, next_action_at=None), id="completed without a time"),
+    pytest.param(RowChange(status=SagaStatus.COMPENSATING, next_action_at=None), id="unfinished, never due"),
+    pytest.param(
+        RowChange(status=SagaStatus.NEEDS_ATTENTION, next_action_at=None, finished_at=AT), id="attended, finished"
+    ),
+]
+
+
+@pytest.mark.parametrize("impossible", IMPOSSIBLE)
+async def test_a_change_that_contradicts_itself_is_refused(log: SagaLog, impossible: RowChange) -> None:
+    """A final status has its time, an unfinished saga is due at some time: in every log, not in two of three."""
+    saga = await begun(log)
+    with pytest.raises(LogRefused):
+        await log.append(saga.id, epoch=1, events=[succeeded(2)], change=impossible)
+    stored = await loaded(log, saga)
+    assert (stored.status, stored.events) == (SagaStatus.RUNNING, (started(),))
+
+
+async def test_what_only_the_database_refuses_leaves_its_neighbours_alone(log: SagaLog) -> None:
+    """It passes every check before the batch, and fails in it; whatever shares the batch is stored."""
+    sagas = [await begun(log) for _ in range(5)]
+    bad = RowChange(status=SagaStatus.COMPLETED, next_action_at=None)
+    results = await asyncio.gather(
+        *(
+            log.append(s.id, epoch=1, events=[succeeded(2)], change=bad if n == 2 else None)
+            for n, s in enumerate(sagas)
+        ),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None)] * 2 + [LogRefused] + [type(None)] * 2
+    assert [len((await loaded(log, saga)).events) for saga in sagas] == [2, 2, 1, 2, 2]
+
+
+@pytest.mark.parametrize("text", ["nul\0", "lone \ud800"])
+async def test_no_other_text_that_no_database_holds_is_taken(log: SagaLog, text: str) -> None:
+    """A fingerprint, a definition's name and a step's name are columns too."""
+    for members in ({"fingerprint": text}, {"definition": text}):
+        with pytest.raises(LogRefused):
+            await log.start(a_saga(**members), started(), owner="me")
+    saga = await begun(log)
+    with pytest.raises(LogRefused):
+        await log.append(
+            saga.id, epoch=1, events=[SagaEvent(seq=2, at=AT, type=EventType.STEP_SUCCEEDED, step=text)]
+        )
+
+
+async def test_what_is_stored_is_a_copy(log: SagaLog) -> None:
+    """Neither who gave it nor who read it can rewrite the trail afterwards."""
+    given = {"items": ["shirt"]}
+    saga = await begun(log, input=given)
+    event = succeeded(2, result={"lines": [1]})
+    await log.append(saga.id, epoch=1, events=[event])
+    given["items"].append("junk")
+    event.data["result"]["lines"].append(2)
+    read = await loaded(log, saga)
+    read.saga.input["items"].append("more junk")
+    stored = await loaded(log, saga)
+    assert stored.saga.input == {"items": ["shirt"]}
+    assert stored.events[1].data == {"result": {"lines": [1]}}
+
+
+async def test_a_saga_in_living_hands_is_not_claimed_again(log: SagaLog) -> None:
+    """Who took it over has it, while the lease of the new owner holds."""
+    await log.renew("other", seconds=60)
+    await begun(log, owner="dead")
+    assert len(await claimed(log)) == 1
+    assert await claimed(log, owner="third") == []
+
+
+async def test_each_takeover_adds_an_epoch_and_a_line(log: SagaLog) -> None:
+    """So that takeovers without progress can be counted."""
+    saga = await begun(log, owner="dead")
+    for epoch in (2, 3, 4):
+        (taken,) = await claimed(log, owner="dead too")
+        assert taken.epoch == epoch
+    assert types(await loaded(log, saga)) == [EventType.SAGA_STARTED, *[EventType.SAGA_RECOVERED] * 3]
+
+
+async def test_a_takeover_is_never_dated_before_what_it_follows(log: SagaLog) -> None:
+    """The dead owner's clock may have been ahead."""
+    saga = await begun(log, owner="dead")
+    ahead = datetime(2999, 1, 1, tzinfo=UTC)
+    await log.append(
+        saga.id, epoch=1, events=[SagaEvent(seq=2, at=ahead, type=EventType.STEP_SUCCEEDED, step="a", attempt=1)]
+    )
+    (taken,) = await claimed(log)
+    assert taken.events[-1].at == ahead
+
+
+async def test_who_was_robbed_of_a_saga_can_not_abandon_it(log: SagaLog) -> None:
+    """Its new owner goes on in peace."""
+    await log.renew("other", seconds=60)
+    saga = await begun(log, owner="dead")
+    (taken,) = await claimed(log)
+    await log.abandon(saga.id, epoch=1, until=AT)
+    assert await claimed(log, owner="third") == []
+    assert await loaded(log, saga) == taken
+
+
+async def test_a_saga_at_rest_is_not_abandoned(log: SagaLog) -> None:
+    """Nothing brings it back."""
+    saga = await begun(log)
+    await log.append(saga.id, epoch=1, events=[succeeded(2), ended(3)], change=COMPLETED)
+    before = await loaded(log, saga)
+    await log.abandon(saga.id, epoch=1, until=AT)
+    assert await claimed(log) == []
+    assert await loaded(log, saga) == before
