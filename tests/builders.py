@@ -122,12 +122,16 @@ class ScriptedStep:
         return await _given(self._compensations.popleft() if self._compensations else None, context)
 
 
-async def _given(answer: Answer, context: Context) -> Any:
+async def _given(answer: Answer, context: Context) -> Mapping[str, JSON] | None:
     if isinstance(answer, BaseException):
         raise answer
     if isinstance(answer, Hang):
-        return await asyncio.Event().wait()
-    return await answer(context) if callable(answer) else answer
+        await asyncio.Event().wait()  # for ever
+        return None
+    if callable(answer):
+        answered: Mapping[str, JSON] | None = await answer(context)
+        return answered
+    return answer
 
 
 def a_step(
@@ -144,7 +148,12 @@ def a_step(
 def three_steps(journal: Journal | None = None, **answers: Iterable[Answer]) -> list[ScriptedStep]:
     """Return payment, inventory and shipping; `shipping=[…]` scripts one, `undo_shipping=[…]` its compensation."""
     return [
-        a_step(name, answers=answers.get(name, ()), compensations=answers.get(f"undo_{name}", ()), journal=journal)
+        a_step(
+            name,
+            answers=answers.get(name, ()),
+            compensations=answers.get(f"undo_{name}", ()),
+            journal=journal,
+        )
         for name in ("payment", "inventory", "shipping")
     ]
 

@@ -107,8 +107,13 @@ class Database:
             },
             **options,
         )
-        if await connection.fetchval("SHOW synchronous_commit") == "off":
-            await connection.close()
+        try:
+            commit = await connection.fetchval("SHOW synchronous_commit")
+        except BaseException:
+            connection.terminate()
+            raise
+        if commit == "off":
+            connection.terminate()
             raise UnsafeDatabase(
                 "PostgreSQL has synchronous_commit off: set it to on, as money depends on it."
             )

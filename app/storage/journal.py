@@ -170,7 +170,9 @@ class Journal:
         while True:
             try:
                 results = await self._writer.write(entries)
-            except Interrupted as error:
+            except BadBatch:
+                raise
+            except Exception as error:  # noqa: BLE001 (the one writer must never die; writing again is always safe)
                 if not self._interrupted:
                     _logger.warning(
                         "the database is away, writing again until it is back: %s",

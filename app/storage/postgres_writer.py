@@ -8,7 +8,6 @@ its own event under the very seq, on which the primary key lets nobody else in.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -126,12 +125,11 @@ class PostgresWriter:
                 raise BadBatch(type(error).__name__) from error
             self._break()
             raise Interrupted(f"{type(error).__name__}: {error}") from error
-        except (
-            asyncpg.InterfaceError,
-            OSError,
-            TimeoutError,
-            asyncio.IncompleteReadError,
-        ) as error:
+        except UnsafeDatabase:
+            self._break()
+            raise
+        except Exception as error:
+            # Whatever else a cut connection makes the driver raise (its own InternalClientError among it).
             self._break()
             raise Interrupted(f"{type(error).__name__}: {error}") from error
 

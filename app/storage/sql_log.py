@@ -229,6 +229,7 @@ async def translated() -> AsyncIterator[None]:
         SQLAlchemyError,
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         OSError,
         TimeoutError,
     ) as error:

@@ -450,7 +450,8 @@ IMPOSSIBLE = [
     pytest.param(RowChange(status=SagaStatus.COMPLETED, next_action_at=None), id="completed without a time"),
     pytest.param(RowChange(status=SagaStatus.COMPENSATING, next_action_at=None), id="unfinished, never due"),
     pytest.param(
-        RowChange(status=SagaStatus.NEEDS_ATTENTION, next_action_at=None, finished_at=AT), id="attended, finished"
+        RowChange(status=SagaStatus.NEEDS_ATTENTION, next_action_at=None, finished_at=AT),
+        id="attended, finished",
     ),
 ]
 
@@ -530,7 +531,9 @@ async def test_a_takeover_is_never_dated_before_what_it_follows(log: SagaLog) ->
     saga = await begun(log, owner="dead")
     ahead = datetime(2999, 1, 1, tzinfo=UTC)
     await log.append(
-        saga.id, epoch=1, events=[SagaEvent(seq=2, at=ahead, type=EventType.STEP_SUCCEEDED, step="a", attempt=1)]
+        saga.id,
+        epoch=1,
+        events=[SagaEvent(seq=2, at=ahead, type=EventType.STEP_SUCCEEDED, step="a", attempt=1)],
     )
     (taken,) = await claimed(log)
     assert taken.events[-1].at == ahead

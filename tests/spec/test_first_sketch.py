@@ -41,7 +41,13 @@ def a_context(**changes: JSON) -> Context:
 
 
 def an_address(country: str = "FR") -> dict[str, JSON]:
-    return {"name": "Ada L.", "line1": "1 Main St", "city": "Paris", "postal_code": "75001", "country": country}
+    return {
+        "name": "Ada L.",
+        "line1": "1 Main St",
+        "city": "Paris",
+        "postal_code": "75001",
+        "country": country,
+    }
 
 
 class Watched:
@@ -74,7 +80,9 @@ async def test_the_sketch_runs_as_it_was_written() -> None:
 async def test_steps_run_in_order() -> None:
     """Payment, inventory, shipping."""
     said: list[str] = []
-    orchestrator = SagaOrchestrator([Watched(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())])
+    orchestrator = SagaOrchestrator(
+        [Watched(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())]
+    )
     await orchestrator.execute(a_context(), saga_id=an_id())
     assert said == ["execute payment", "execute inventory", "execute shipping"]
 
@@ -104,7 +112,9 @@ async def test_steps_run_in_order() -> None:
 async def test_the_executed_steps_are_compensated_in_reverse(changes: Context, expected: list[str]) -> None:
     """Where a step fails, what was done before it is undone; the failed step itself did nothing."""
     said: list[str] = []
-    orchestrator = SagaOrchestrator([Watched(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())])
+    orchestrator = SagaOrchestrator(
+        [Watched(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())]
+    )
     state = await orchestrator.execute(a_context(**changes), saga_id=an_id())
     assert said == expected
     assert state.status is SagaStatus.COMPENSATED
@@ -157,6 +167,6 @@ async def standing_by_saga(sandbox: Sandbox) -> dict[str, set[str]]:
     """Return which services hold something for each saga, asked of the services' own books."""
     standing: dict[str, set[str]] = {}
     for one in await sandbox.ledger.standing():
-        if one.stands:
+        if any(one.effect.values()):
             standing.setdefault(one.reference, set()).add(one.service)
     return standing

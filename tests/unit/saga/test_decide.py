@@ -221,7 +221,12 @@ class TestPoison:
 @pytest.mark.parametrize(
     "trail",
     [
-        [succeeded("payment"), succeeded("inventory"), succeeded("shipping"), finished(EventType.SAGA_COMPLETED)],
+        [
+            succeeded("payment"),
+            succeeded("inventory"),
+            succeeded("shipping"),
+            finished(EventType.SAGA_COMPLETED),
+        ],
         [failed("payment"), finished(EventType.SAGA_COMPENSATED)],
         [finished(EventType.SAGA_NEEDS_ATTENTION)],
     ],
@@ -267,8 +272,12 @@ class TestAnswersToAnAction:
 
     def test_the_pause_that_a_service_asks_for_is_kept(self) -> None:
         """`Retry-After`, as the least pause, clamped to the policy's cap."""
-        assert answered(StepUnavailable(retry_after=4)).data["next_action_at"] == "2026-01-01T12:00:11.000000Z"
-        assert answered(StepUnavailable(retry_after=600)).data["next_action_at"] == "2026-01-01T12:00:15.000000Z"
+        assert (
+            answered(StepUnavailable(retry_after=4)).data["next_action_at"] == "2026-01-01T12:00:11.000000Z"
+        )
+        assert (
+            answered(StepUnavailable(retry_after=600)).data["next_action_at"] == "2026-01-01T12:00:15.000000Z"
+        )
 
     def test_the_last_attempt_unavailable_failed_for_certain(self) -> None:
         """Only unavailable answers: nothing to undo."""

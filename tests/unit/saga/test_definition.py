@@ -62,7 +62,10 @@ def test_going_back_and_going_on_after_the_pivot_are_patient_by_default() -> Non
             SagaDefinition("checkout").do(PAYMENT).then(INVENTORY),
             "Saga 'checkout' has a step to retry but no pivot before it: mark the pivot.",
         ),
-        (SagaDefinition("checkout", deadline=0).do(PAYMENT), "Saga 'checkout': the deadline must be above 0 seconds."),
+        (
+            SagaDefinition("checkout", deadline=0).do(PAYMENT),
+            "Saga 'checkout': the deadline must be above 0 seconds.",
+        ),
     ],
 )
 def test_a_definition_that_can_not_be_run_says_what_to_do(saga: SagaDefinition, message: str) -> None:

@@ -27,7 +27,7 @@ from app.saga import (
 )
 from app.saga.errors import LeaseLost, LogError
 from app.saga.lease import Lease
-from app.saga.log import KeyTaken, RowChange, Started
+from app.saga.log import KeyTaken, Started
 from app.saga.run import SagaRun
 from app.saga.state import fold
 from app.saga.step import JSON
@@ -427,9 +427,7 @@ class TestLogAway:
         """The error reaches the caller, and the run still stands where the log does."""
 
         class Full(NotedLog):
-            async def append(
-                self, saga_id: str, *, epoch: int, events: Sequence[SagaEvent], change: RowChange | None = None
-            ) -> None:
+            async def append(self, *_: Any, **__: Any) -> None:
                 raise LogUnavailable
 
         stage.log = Full(stage.clock, stage.journal)

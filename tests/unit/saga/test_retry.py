@@ -21,7 +21,9 @@ def all_of_it() -> float:
     return 1.0
 
 
-@pytest.mark.parametrize(("attempt", "ceiling"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 10.0)])
+@pytest.mark.parametrize(
+    ("attempt", "ceiling"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 10.0)]
+)
 def test_the_ceiling_doubles_until_the_cap(attempt: int, ceiling: float) -> None:
     """Exponential back-off."""
     assert POLICY.pause(attempt, jitter=all_of_it) == ceiling

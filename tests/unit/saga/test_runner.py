@@ -78,7 +78,9 @@ class Gate:
 class ToldLog(NotedLog):
     """A log that fails at its appends, or at its start, with what a test says."""
 
-    def __init__(self, clock: VirtualClock, *, start: Exception | None = None, append: Exception | None = None):
+    def __init__(
+        self, clock: VirtualClock, *, start: Exception | None = None, append: Exception | None = None
+    ) -> None:
         super().__init__(clock, [])
         self._start_fails, self.append_fails = start, append
         self.abandon_fails: Exception | None = None
@@ -229,7 +231,9 @@ class TestResuming:
     @staticmethod
     async def _stored(house: House) -> Any:
         saga = a_saga(version=9)
-        await house.log.start(saga, SagaEvent(seq=1, at=house.clock.now(), type=EventType.SAGA_STARTED), owner="a")
+        await house.log.start(
+            saga, SagaEvent(seq=1, at=house.clock.now(), type=EventType.SAGA_STARTED), owner="a"
+        )
         return await house.log.load(saga.id)
 
 
@@ -340,7 +344,7 @@ class TestStopping:
         """Nobody can tell whether it was stored, and the answer says so."""
 
         class Slow(NotedLog):
-            async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
+            async def start(self, *_: Any, **__: Any) -> StartResult:
                 await asyncio.Event().wait()
                 raise AssertionError
 

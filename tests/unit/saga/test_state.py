@@ -79,7 +79,9 @@ LEGAL_EDGES = {
 
 def followed_by(state: SagaState, event: SagaEvent) -> SagaState:
     """Return the state after an event that comes next in `seq`."""
-    return apply(state, an_event(event.type, event.step, seq=state.seq + 1, attempt=event.attempt, data=event.data))
+    return apply(
+        state, an_event(event.type, event.step, seq=state.seq + 1, attempt=event.attempt, data=event.data)
+    )
 
 
 def statuses(state: SagaState) -> list[StepStatus]:
@@ -88,10 +90,11 @@ def statuses(state: SagaState) -> list[StepStatus]:
 
 def test_the_edges_are_the_five_that_the_drawing_shows() -> None:
     """From running back, to the end or to a person; from compensating undone or to a person; nothing else."""
-    assert {(a.value, b.value) for a, ends in EDGES.items() for b in ends} == LEGAL_EDGES
+    edges = {(a.value, b.value) for a, ends in EDGES.items() for b in ends}
+    assert edges == LEGAL_EDGES
     assert set(EDGES) == set(SagaStatus)
     assert {status for status, ends in EDGES.items() if not ends} == AT_REST
-    assert AT_REST - FINAL == {SagaStatus.NEEDS_ATTENTION}
+    assert {SagaStatus.NEEDS_ATTENTION} == AT_REST - FINAL
 
 
 def test_a_started_saga_has_its_first_step_running() -> None:
@@ -115,7 +118,11 @@ def test_a_completed_saga_has_every_step_succeeded_and_a_time() -> None:
     state = a_state(*COMPLETED)
     assert state.status is SagaStatus.COMPLETED
     assert set(statuses(state)) == {StepStatus.SUCCEEDED}
-    assert (state.finished_at, state.failure, state.effects) == (NOON, None, ("payment", "inventory", "shipping"))
+    assert (state.finished_at, state.failure, state.effects) == (
+        NOON,
+        None,
+        ("payment", "inventory", "shipping"),
+    )
 
 
 def test_a_failed_step_turns_the_saga_back_to_the_last_effect() -> None:
@@ -137,7 +144,9 @@ def test_an_unknown_step_is_an_effect_to_be_undone_first() -> None:
 
 def test_effects_are_undone_one_after_the_other_in_reverse() -> None:
     """Compensation runs in the reverse of the order in which the effects became known."""
-    state = a_state(succeeded("payment"), succeeded("inventory"), failed("shipping"), compensated("inventory"))
+    state = a_state(
+        succeeded("payment"), succeeded("inventory"), failed("shipping"), compensated("inventory")
+    )
     assert statuses(state) == [StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.FAILED]
     assert state.undoing == state.step("payment")
 
@@ -163,12 +172,16 @@ def test_a_saga_that_needs_attention_is_not_finished() -> None:
 
 def test_a_failed_compensation_gives_way_to_the_next() -> None:
     """One compensation that fails never holds back another."""
-    state = a_state(succeeded("payment"), succeeded("inventory"), failed("shipping"), compensation_failed("inventory"))
+    state = a_state(
+        succeeded("payment"), succeeded("inventory"), failed("shipping"), compensation_failed("inventory")
+    )
     assert statuses(state) == [StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED, StepStatus.FAILED]
 
 
 @pytest.mark.parametrize("given_up", [failed, unknown])
-def test_a_step_given_up_after_the_pivot_does_not_turn_the_saga_back(given_up: Callable[[str], SagaEvent]) -> None:
+def test_a_step_given_up_after_the_pivot_does_not_turn_the_saga_back(
+    given_up: Callable[[str], SagaEvent],
+) -> None:
     """After the pivot there is only forward: running → needs_attention, and no effect is undone."""
     definition = a_definition(pivot="inventory")
     state = a_state(succeeded("payment"), succeeded("inventory"), given_up("shipping"), definition=definition)
@@ -213,12 +226,22 @@ def test_a_trail_begins_with_saga_started(event: SagaEvent) -> None:
         pytest.param((succeeded("payment"),), succeeded("payment"), id="a success twice"),
         pytest.param((), succeeded("refund"), id="a step that the saga has not"),
         pytest.param((), an_event(EventType.STEP_SUCCEEDED), id="a success without a step"),
-        pytest.param((succeeded("payment"),), compensated("payment"), id="a compensation while going forward"),
-        pytest.param((succeeded("payment"),), compensation_failed("payment"), id="a failed one while going forward"),
-        pytest.param((succeeded("payment"), failed("inventory")), succeeded("inventory"), id="a success going back"),
-        pytest.param((succeeded("payment"), failed("inventory")), retried("inventory"), id="a retry going back"),
+        pytest.param(
+            (succeeded("payment"),), compensated("payment"), id="a compensation while going forward"
+        ),
+        pytest.param(
+            (succeeded("payment"),), compensation_failed("payment"), id="a failed one while going forward"
+        ),
+        pytest.param(
+            (succeeded("payment"), failed("inventory")), succeeded("inventory"), id="a success going back"
+        ),
+        pytest.param(
+            (succeeded("payment"), failed("inventory")), retried("inventory"), id="a retry going back"
+        ),
         pytest.param((succeeded("payment"), failed("inventory")), failed("inventory"), id="a failure twice"),
-        pytest.param((succeeded("payment"), failed("inventory")), compensated("inventory"), id="undoing no effect"),
+        pytest.param(
+            (succeeded("payment"), failed("inventory")), compensated("inventory"), id="undoing no effect"
+        ),
         pytest.param(
             (succeeded("payment"), succeeded("inventory"), failed("shipping")),
             compensated("payment"),
@@ -232,7 +255,9 @@ def test_a_trail_begins_with_saga_started(event: SagaEvent) -> None:
         pytest.param((succeeded("payment"),), finished(EventType.SAGA_COMPLETED), id="completed too early"),
         pytest.param((), finished(EventType.SAGA_COMPENSATED), id="compensated while going forward"),
         pytest.param(
-            (succeeded("payment"), failed("inventory")), finished(EventType.SAGA_COMPENSATED), id="compensated too early"
+            (succeeded("payment"), failed("inventory")),
+            finished(EventType.SAGA_COMPENSATED),
+            id="compensated too early",
         ),
         pytest.param(
             (succeeded("payment"), failed("inventory"), compensation_failed("payment")),
@@ -240,7 +265,9 @@ def test_a_trail_begins_with_saga_started(event: SagaEvent) -> None:
             id="compensated with an effect left",
         ),
         pytest.param(
-            (succeeded("payment"), failed("inventory")), finished(EventType.SAGA_COMPLETED), id="completed going back"
+            (succeeded("payment"), failed("inventory")),
+            finished(EventType.SAGA_COMPLETED),
+            id="completed going back",
         ),
     ],
 )
@@ -287,13 +314,19 @@ def test_a_success_clears_the_error_and_the_pause() -> None:
 def test_a_retried_compensation_keeps_its_own_count_and_pause() -> None:
     """The compensation's budget is its own."""
     later = NOON + timedelta(seconds=3)
-    state = a_state(succeeded("payment", 4), failed("inventory"), compensation_retried("payment", 2, at=later))
+    state = a_state(
+        succeeded("payment", 4), failed("inventory"), compensation_retried("payment", 2, at=later)
+    )
     step = state.step("payment")
     assert step.compensation is not None
     assert (step.attempts, step.compensation.attempts, state.next_action_at) == (4, 2, later)
     step = followed_by(state, compensated("payment", 3)).step("payment")
     assert step.compensation is not None
-    assert (step.compensation.attempts, step.compensation.error, step.compensation.retry_at) == (3, None, None)
+    assert (step.compensation.attempts, step.compensation.error, step.compensation.retry_at) == (
+        3,
+        None,
+        None,
+    )
     assert step.compensation.finished_at == NOON
 
 

@@ -174,3 +174,16 @@ async def test_a_closed_journal_says_so() -> None:
     await journal.close()
     with pytest.raises(LogUnavailable, match="closed"):
         await journal.write(_append("a"))
+
+
+async def test_whatever_the_driver_raises_the_journal_lives_on() -> None:
+    """A journal that died would leave every saga of the process waiting for ever."""
+    left = [KeyError("a driver's own bug")]
+
+    def trouble(_ids: list[str]) -> None:
+        if left:
+            raise left.pop()
+
+    journal = await _opened(_Writer(trouble))
+    assert isinstance(await journal.write(_append("a")), Started)
+    await journal.close()
