@@ -117,9 +117,7 @@ class Served:
     def another_replica(self) -> tuple[SagaRunner, Checkout]:
         """Return a runner and a checkout that share nothing but the log."""
         definitions = Definitions([self.definition])
-        orchestrator = SagaOrchestrator(
-            self.definition, self.log, clock=self.clock, jitter=the_most
-        )
+        orchestrator = SagaOrchestrator(self.definition, self.log, clock=self.clock, jitter=the_most)
         runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
         checkout = Checkout(
             runner,
