@@ -78,8 +78,8 @@ class Recovery:
         try:
             now = await self._log.renew(self._lease.owner, seconds=self._lease.seconds)
         except LeaseLost:
-            await self._be_reborn()
-            return
+            self._lease.lost()
+            return  # and come back at the next renewal
         self._clock.set_right(now)
         self._lease.renewed(asked_at, expires_at=now + timedelta(seconds=self._lease.seconds))
 
@@ -88,9 +88,10 @@ class Recovery:
         room = min(CLAIM_AT_ONCE, self._max_in_flight - self._runner.resumed_in_flight)
         if room < 1 or not self._lease.held:
             return 0
-        claimed = await self._log.claim(
-            owner=self._lease.owner, definitions=self._definitions.keys(), limit=room
-        )
+        owner = self._lease.owner
+        claimed = await self._log.claim(owner=owner, definitions=self._definitions.keys(), limit=room)
+        if owner != self._lease.owner:
+            return 0  # the lease was lost meanwhile: these belong to who is dead, and are claimed anew
         for stored in claimed:
             await self._resume(stored)
         if claimed:
@@ -110,6 +111,8 @@ class Recovery:
         _logger.warning("the lease has lapsed: dropping what was under way, to take it over anew")
         self._lease.lost()
         await self._runner.drop()
+        with contextlib.suppress(LogError):  # what it owned is free at once; if not now, when the lease ends
+            await self._log.release(self._lease.owner)
         self._lease.reborn(self._new_owner())
 
     async def _keep_lease(self) -> None:
@@ -123,7 +126,8 @@ class Recovery:
                 continue
             except Exception:
                 _logger.exception("renewing the lease broke down")
-            await asyncio.sleep(pause)
+            if not self._lease.lapsed:
+                await asyncio.sleep(pause)
 
     async def _keep_claiming(self) -> None:
         while True:

@@ -88,6 +88,10 @@ class SagaDefinition:
             raise DefinitionError(f"Saga {self.name!r} has no steps: add one with .do(step).")
         names = [step.name for step in self.steps]
         for name in names:
+            if name in {"", "saga_id"}:
+                raise DefinitionError(
+                    f"Saga {self.name!r} has a step named {name!r}: give it a name that the context has room for."
+                )
             if names.count(name) > 1:
                 raise DefinitionError(f"Saga {self.name!r} has two steps named {name!r}: rename one.")
         order = list(StepKind)

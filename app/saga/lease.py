@@ -22,40 +22,44 @@ class Lease:
         self.owner = owner
         self.seconds = seconds
         self._clock = clock
-        self._until = float("-inf")
-        self._granted = False
+        self._until: float | None = None
+        self._lost = False
         self.expires_at: datetime | None = None
 
     @property
-    def lapsed(self) -> bool:
-        """Whether it was held once and isn't any more."""
-        return self._granted and not self.held
+    def held(self) -> bool:
+        """Whether this process may act."""
+        return not self._lost and self._until is not None and self._clock.monotonic() < self._until
 
     @property
-    def held(self) -> bool:
-        """Whether the lease has not lapsed yet."""
-        return self._clock.monotonic() < self._until
+    def lapsed(self) -> bool:
+        """Whether it was held once and isn't any more, so that only a new owner can go on."""
+        return self._lost or (self._until is not None and not self.held)
 
     def check(self) -> None:
-        """Raise `LeaseLost` where it has lapsed. Asked right before every call to the outside."""
+        """Raise `LeaseLost` where it isn't held. Asked right before every call to the outside.
+
+        Who was told so has dropped its saga: so from then on the lease is lost, even if a renewal
+        that was under way comes back with a yes. Otherwise a living owner would own what nobody runs.
+        """
         if not self.held:
+            self.lost()
             raise LeaseLost
 
     def renewed(self, asked_at: float, *, expires_at: datetime | None = None) -> None:
         """Note that a request for it, sent at `asked_at` on the monotonic clock, was granted.
 
-        `expires_at` is its end on the log's clock, for people to look at.
+        `expires_at` is its end on the log's clock, for people to look at. A lost lease stays lost.
         """
         self.expires_at = expires_at
-        self._granted = True
-        self._until = max(self._until, asked_at + self.seconds)
+        self._until = max(self._until or asked_at, asked_at + self.seconds)
 
     def lost(self) -> None:
         """End it here, for this owner for good."""
-        self._until = float("-inf")
+        self._lost = True
 
     def reborn(self, owner: str) -> None:
         """Come back as a new owner, which has to ask for a lease of its own."""
         self.owner = owner
-        self._until = float("-inf")
-        self._granted = False
+        self._until = None
+        self._lost = False

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from app.saga.errors import LogRefused
 from app.saga.events import EventType, SagaEvent
-from app.saga.state import SagaStatus
+from app.saga.state import AT_REST, FINAL, SagaStatus
 from app.saga.step import JSON
 
 
@@ -98,16 +98,17 @@ class RowChange:
 
 def check_start(saga: NewSaga, event: SagaEvent) -> None:
     """Raise `LogRefused` for a start that no log takes."""
-    texts = (
+    for text in (
         saga.caller,
+        saga.definition,
         saga.idempotency_key,
+        saga.fingerprint,
         saga.order_id,
         saga.customer_id,
         saga.request_id,
-    )
-    for text in texts:
-        if text is not None and not _storable(text):
-            raise LogRefused("A text with NUL or a lone surrogate can't be stored.")
+        event.step,
+    ):
+        _check_text(text)
     if event.seq != 1:
         raise LogRefused("A saga's first event has seq 1.")
     encode(saga.input)
@@ -120,7 +121,12 @@ def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
         raise LogRefused("Give at least one event, with consecutive seq.")
     if len(events) > 1 and change is None:
         raise LogRefused("Several events are one append only together with a change of the saga.")
+    if change is not None and (change.status in FINAL) is not (change.finished_at is not None):
+        raise LogRefused("A saga has a time of its end exactly when its status is final.")
+    if change is not None and (change.status in AT_REST) is not (change.next_action_at is None):
+        raise LogRefused("A saga has a next action exactly while it isn't at rest.")
     for event in events:
+        _check_text(event.step)
         encode(event.data)
 
 
@@ -132,8 +138,9 @@ def encode(value: Mapping[str, JSON]) -> str:
         raise LogRefused(f"Only JSON can be stored: {type(error).__name__}.") from None
 
 
-def _storable(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+def _check_text(text: str | None) -> None:
+    if text is not None and ("\0" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+        raise LogRefused("A text with NUL or a lone surrogate can't be stored.")
 
 
 def recovered(seq: int, last_at: datetime, now: datetime) -> SagaEvent:

@@ -6,6 +6,7 @@ who writes a saga of their own can test it with the core alone.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -69,7 +70,9 @@ class MemoryLog:
                 and row.status is not SagaStatus.COMPENSATED
             ):
                 return OrderTaken(saga_id=known.id, status=row.status)
-        self._rows[saga.id] = _Row(saga=saga, owner=owner, next_action_at=event.at, events=[(1, event)])
+        self._rows[saga.id] = _Row(
+            saga=copy.deepcopy(saga), owner=owner, next_action_at=event.at, events=[(1, copy.deepcopy(event))]
+        )
         return Started()
 
     async def append(
@@ -89,7 +92,7 @@ class MemoryLog:
             return
         if row.epoch != epoch or events[0].seq != len(row.events) + 1:
             raise SagaFenced
-        row.events.extend((epoch, event) for event in events)
+        row.events.extend((epoch, copy.deepcopy(event)) for event in events)
         if change:
             row.status = change.status
             row.next_action_at = change.next_action_at
@@ -144,9 +147,9 @@ class MemoryLog:
 
     def _stored(self, row: _Row) -> StoredSaga:
         return StoredSaga(
-            saga=row.saga,
+            saga=copy.deepcopy(row.saga),
             status=row.status,
             epoch=row.epoch,
-            events=tuple(event for _, event in row.events),
+            events=tuple(copy.deepcopy(event) for _, event in row.events),
             lease_expires_at=self._leases.get(row.owner) if row.owner else None,
         )

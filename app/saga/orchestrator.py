@@ -82,7 +82,7 @@ class SagaOrchestrator:
             input=dict(context),
         )
         run = SagaRun(new, self.definition)
-        if not isinstance(await self.start(run), Started):
+        if await self._log.load(saga_id) is not None or not isinstance(await self.start(run), Started):
             raise LogError(f"Saga {saga_id} has been started already.")
         await self.run(run)
         context.update(run.results())
@@ -178,6 +178,11 @@ async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON
             code="timeout",
             kind=FailureKind.TIMEOUT,
         )
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # this process stops; the log has all that others need
+        return StepOutcomeUnknown("The step was cancelled from inside.", code="unforeseen")
     except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
         return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
     return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 
 from app.saga.definition import SagaDefinition
 from app.saga.events import SagaEvent
@@ -50,4 +51,4 @@ class SagaRun:
 
     def context(self) -> Context:
         """Return the steps' shared context, made anew: what a step writes into it isn't kept."""
-        return {**self.saga.input, "saga_id": self.saga.id, **self.results()}
+        return copy.deepcopy({**self.saga.input, "saga_id": self.saga.id, **self.results()})

@@ -190,6 +190,8 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
     """Return the state after one more event; raise `IllegalEvent` where it can't follow."""
     if event.seq != state.seq + 1:
         raise IllegalEvent(f"Event {event.seq} can't follow event {state.seq}.")
+    if (event.seq == 1) is not (event.type is EventType.SAGA_STARTED):
+        raise IllegalEvent("A trail begins with saga_started, and has no other.")
     if state.status in AT_REST:
         raise IllegalEvent(f"{event.type} can't follow once the saga is {state.status}.")
     state = replace(state, seq=event.seq, updated_at=event.at)
@@ -234,8 +236,6 @@ def _when(event: SagaEvent) -> datetime | None:
 
 
 def _saga_started(state: SagaState, event: SagaEvent) -> SagaState:
-    if event.seq != 1:
-        raise IllegalEvent("A saga starts once.")
     return _begin_current(replace(state, started_at=event.at), event.at)
 
 

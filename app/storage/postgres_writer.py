@@ -28,6 +28,9 @@ from app.storage.journal import (
 )
 
 T = TypeVar("T")
+_Key = tuple[str, int, int]
+"""What tells an entry from all others: its saga, its first seq, its epoch."""
+
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 STATEMENT_SECONDS = 10.0
@@ -68,7 +71,7 @@ WHERE CASE e.kind
          AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = e.saga_id AND l.seq = e.follows)
 END
 ON CONFLICT DO NOTHING
-RETURNING saga_id::text, seq
+RETURNING saga_id::text, seq, epoch
 """
 
 _STANDING = """
@@ -159,18 +162,14 @@ class PostgresWriter:
             *_columns(10, [row for entry in batch for row in _event_rows(entry)]),
         )
         rows = await self._statement.fetch(*arguments, timeout=STATEMENT_SECONDS)
-        stored = {(saga_id, seq) for saga_id, seq in rows}
-        results: list[Result | None] = []
-        missing = [e for e in batch if (_id(e), _seq(e)) not in stored]
+        stored = {(saga_id, seq, epoch) for saga_id, seq, epoch in rows}
+        missing = [entry for entry in batch if _key(entry) not in stored]
         found = await self._look_up(connection, missing) if missing else {}
-        for entry in batch:
-            key = (_id(entry), _seq(entry))
-            results.append(Started() if key in stored else found[key])
-        return results
+        return [Started() if _key(entry) in stored else found[_key(entry)] for entry in batch]
 
     async def _look_up(
         self, connection: asyncpg.Connection, entries: list[Entry]
-    ) -> dict[tuple[str, int], Result | None]:
+    ) -> dict[_Key, Result | None]:
         """Tell of entries that were not stored now whether they stood already, or who was there first."""
         rows = await connection.fetch(
             _STANDING,
@@ -179,15 +178,15 @@ class PostgresWriter:
             timeout=STATEMENT_SECONDS,
         )
         epochs = {(saga_id, seq): epoch for saga_id, seq, epoch in rows}
-        found: dict[tuple[str, int], Result | None] = {}
+        found: dict[_Key, Result | None] = {}
         for entry in entries:
-            key = (_id(entry), _seq(entry))
+            epoch = epochs.get((_id(entry), _seq(entry)))
             if isinstance(entry, AppendEntry):
-                found[key] = Started() if epochs.get(key) == entry.epoch else SagaFenced()
-            elif key in epochs:
-                found[key] = Started()
+                found[_key(entry)] = Started() if epoch == entry.epoch else SagaFenced()
+            elif epoch is not None:
+                found[_key(entry)] = Started()
             else:
-                found[key] = await self._first_there(connection, entry)
+                found[_key(entry)] = await self._first_there(connection, entry)
         return found
 
     @staticmethod
@@ -208,6 +207,10 @@ class PostgresWriter:
 
 def _columns(width: int, rows: list[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _key(entry: Entry) -> _Key:
+    return _id(entry), _seq(entry), 1 if isinstance(entry, StartEntry) else entry.epoch
 
 
 def _id(entry: Entry) -> str:

@@ -166,3 +166,29 @@ async def test_a_saga_of_an_unknown_definition_is_left_to_who_knows_it() -> None
     await replica.left_behind("new", definition="other")
     await replica.recovery.renew()
     assert await replica.recovery.claim() == 0
+
+
+async def test_a_lapse_that_only_a_saga_noticed_frees_what_it_dropped() -> None:
+    """A renewal that was under way says yes: still, nobody runs that saga, so its owner must be dead."""
+    replica = _a_replica()
+    await replica.recovery.renew()
+    at = replica.log_now()
+    await replica.log.start(
+        NewSaga(id="a", definition="one", version=1),
+        SagaEvent(seq=1, at=at, type=EventType.SAGA_STARTED),
+        owner=replica.lease.owner,
+    )
+    replica.clock.passed += 10.5
+    with pytest.raises(LeaseLost):
+        replica.lease.check()  # the saga's loop drops it here
+    replica.lease.renewed(replica.clock.monotonic())  # and then the answer comes
+    assert await replica.recovery.claim() == 0
+
+    await replica.recovery.renew()
+    assert await replica.recovery.claim() == 1
+    running = replica.runner.get("a")
+    assert running is not None
+    await running.done
+    stored = await replica.log.load("a")
+    assert stored is not None
+    assert stored.status is SagaStatus.COMPLETED

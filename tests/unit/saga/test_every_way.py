@@ -337,7 +337,10 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
         assert all(body == participant.bodies[0] for body in participant.bodies), how()
     undoing = [name for action, name in world.sends if action == "compensate"]
     order = [name for n, name in enumerate(undoing) if n == 0 or undoing[n - 1] != name]
-    back = state.failure is not None and not state.past_pivot
+    succeeded = {e.step for e in events if e.type is EventType.STEP_SUCCEEDED}
+    past_pivot = life.pivot in succeeded  # by the trail: the state forgets it when the pivot is undone
+    assert not (past_pivot and state.status is SagaStatus.COMPENSATED), how()
+    back = state.failure is not None and not past_pivot
     reverse = list(reversed(state.effects)) if back else []
     assert order == (reverse[: len(order)] if poisoned else reverse), how()
     concluded = [
@@ -351,7 +354,6 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
         for before, event in zip(states, events, strict=False)
         if event.type is EventType.SAGA_RECOVERED and before.status is SagaStatus.RUNNING and before.current
     }
-    succeeded = {e.step for e in events if e.type is EventType.STEP_SUCCEEDED}
     for name, participant in participants.items():
         heard_no = all(way in DEFINITE_NO for way in participant.answers)
         step = state.step(name)
@@ -370,7 +372,7 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
             assert standing == set(NAMES), how()
         case SagaStatus.COMPENSATED:
             assert standing == set(), how()
-        case _ if life.pivot and state.past_pivot:
+        case _ if past_pivot:
             assert not undoing, f"something was undone past the pivot: {how()}"
         case _ if not poisoned:
             gave_up = {s.name for s in state.steps if s.status is StepStatus.COMPENSATION_FAILED}
@@ -581,6 +583,13 @@ class TestTheJudge:
         life, stored = await self.lived([])
         body = life.world.participants["payment"].bodies[0]
         life.world.participants["payment"].bodies.append({**body, "attempt": 2})
+        with pytest.raises(AssertionError):
+            judge(life, stored)
+
+    async def test_it_catches_going_back_past_the_pivot(self) -> None:
+        """The trail itself is checked, also where its state would have forgotten the pivot."""
+        life, stored = await self.lived([0, 0, 1])
+        life.pivot = "inventory"
         with pytest.raises(AssertionError):
             judge(life, stored)
 
