@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from app.saga.step import JSON
 from app.services.answer import Answer
@@ -67,6 +68,8 @@ def sandbox_app(
             answer = await sandbox.handle(request, simulate=http.headers.get("x-simulate"))
         except Refusal as refusal:
             return _response(refusal.answer)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it, and nothing was done
         except SimulationError as error:
             return _response(problem(400, "bad_simulation", str(error)))
         if answer is None:
