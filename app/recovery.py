@@ -89,7 +89,12 @@ class Recovery:
         if room < 1 or not self._lease.held:
             return 0
         owner = self._lease.owner
-        claimed = await self._log.claim(owner=owner, definitions=self._definitions.keys(), limit=room)
+        try:
+            claimed = await self._log.claim(owner=owner, definitions=self._definitions.keys(), limit=room)
+        except LogUnavailable as error:
+            if error.stored is None:  # they may be ours without our knowing: only a new owner sets that right
+                self._lease.lost()
+            raise
         if owner != self._lease.owner:
             return 0  # the lease was lost meanwhile: these belong to who is dead, and are claimed anew
         for stored in claimed:

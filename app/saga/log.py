@@ -184,7 +184,8 @@ class SagaLog(Protocol):
     ) -> list[StoredSaga]:
         """Take over at most `limit` unfinished sagas that are due and have no living owner, oldest first.
 
-        Each gets a new epoch; one whose owner died also gets a `saga_recovered` event, in the same
+        `LogUnavailable` with `stored` None says that they may have been taken over all the same. Each
+        gets a new epoch; one whose owner died also gets a `saga_recovered` event, in the same
         transaction.
         """
 

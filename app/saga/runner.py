@@ -143,8 +143,13 @@ class SagaRunner:
                 running.done.set_result(None)
 
     async def _abandon(self, run: SagaRun) -> None:
-        until = self._clock.now() + timedelta(seconds=AFTER_CRASH_SECONDS)
-        try:
-            await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
-        except LogError:
-            _logger.exception("saga %s could not be given up; a restart frees it", run.saga.id)
+        """Give the saga up until that is stored: a living owner must not own what nobody runs."""
+        while True:
+            until = self._clock.now() + timedelta(seconds=AFTER_CRASH_SECONDS)
+            try:
+                await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
+            except LogUnavailable:
+                _logger.warning("saga %s could not be given up yet", run.saga.id)
+                await self._clock.sleep(AFTER_CRASH_SECONDS)
+            else:
+                return

@@ -140,10 +140,12 @@ class Journal:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             try:
                 await self._store(batch)
-            except BaseException:
+            except BaseException as error:
                 for _, future in batch:
-                    _fail(future, LogUnavailable("The journal was closed.", stored=None))
-                raise
+                    _fail(future, LogUnavailable("The journal stopped in the middle of this.", stored=None))
+                if not isinstance(error, Exception):
+                    raise
+                _logger.exception("a batch broke down; its sagas are given up and taken over anew")
 
     async def _store(self, batch: list[tuple[Entry, asyncio.Future[Result]]]) -> None:
         """Write a batch until every entry of it has its result."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -214,14 +214,19 @@ class SqlLog:
 
     @asynccontextmanager
     async def _writing(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        async with translated(), engine.connect() as connection:
-            await connection.execution_options(writes=True)
-            async with connection.begin():
+        """A transaction to write in; what goes wrong is `stored` False before its COMMIT, None from there on."""
+        async with AsyncExitStack() as stack:
+            async with translated(stored=False):
+                connection = await stack.enter_async_context(engine.connect())
+                await connection.execution_options(writes=True)
+                await connection.begin()
                 yield connection
+            async with translated(stored=None):
+                await connection.commit()
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+async def translated(*, stored: bool | None = False) -> AsyncIterator[None]:
     """The one seam where what a database driver raises becomes `LogUnavailable`."""
     try:
         yield
@@ -233,7 +238,9 @@ async def translated() -> AsyncIterator[None]:
         OSError,
         TimeoutError,
     ) as error:
-        raise LogUnavailable(f"The database did not answer: {type(error).__name__}.", stored=None) from error
+        raise LogUnavailable(
+            f"The database did not answer: {type(error).__name__}.", stored=stored
+        ) from error
 
 
 def select_sagas() -> Select[Any]:

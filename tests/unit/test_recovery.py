@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -12,9 +13,10 @@ from app.recovery import Recovery
 from app.saga import MemoryLog, NewSaga, SagaDefinition, SagaOrchestrator
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
-from app.saga.errors import LeaseLost
+from app.saga.errors import LeaseLost, LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.lease import Lease
+from app.saga.log import StoredSaga
 from app.saga.runner import SagaRunner
 from app.saga.state import SagaStatus
 from app.saga.step import Context
@@ -192,3 +194,30 @@ async def test_a_lapse_that_only_a_saga_noticed_frees_what_it_dropped() -> None:
     stored = await replica.log.load("a")
     assert stored is not None
     assert stored.status is SagaStatus.COMPLETED
+
+
+async def test_a_claim_whose_answer_was_lost_leaves_no_saga_without_a_runner() -> None:
+    """The claim was stored, the answer broke off: its owner must die, or nobody would ever run those sagas."""
+
+    class Broken(MemoryLog):
+        broken = True
+
+        async def claim(
+            self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+        ) -> list[StoredSaga]:
+            claimed = await super().claim(owner=owner, definitions=definitions, limit=limit)
+            if self.broken:
+                self.broken = False
+                raise LogUnavailable("cut", stored=None)
+            return claimed
+
+    database = _Clock()
+    database.passed = 1.0
+    replica = _Replica(Broken(database), _Clock())
+    await replica.left_behind("a")
+    await replica.recovery.renew()
+    with pytest.raises(LogUnavailable):
+        await replica.recovery.claim()
+
+    await replica.recovery.renew()
+    assert await replica.recovery.claim() == 1
