@@ -157,6 +157,9 @@ async def test_a_ledger_that_is_dropped_leaves_nothing_open() -> None:
     await ledger.handle(a_request())
     database = ledger._db
     gone = weakref.ref(ledger)
+    # One more task for its thread, so that the thread has let go of the ledger: else it might be the
+    # thread that drops it last, and closes the connection while it is looked at here.
+    await asyncio.get_running_loop().run_in_executor(ledger._worker, int)
     del ledger
     gc.collect()
     assert gone() is None
