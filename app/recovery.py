@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
-from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaError
+from app.saga.errors import LeaseLost, LogError, LogUnavailable
 from app.saga.lease import Lease
 from app.saga.log import SagaLog, StoredSaga
 from app.saga.runner import SagaRunner
@@ -107,10 +107,13 @@ class Recovery:
         """One saga whose log can't be read mustn't hold back the others; it comes again, till it is poison."""
         try:
             self._runner.resume(stored)
-        except SagaError:
+        except Exception:
             _logger.exception("saga %s can't be gone on with", stored.saga.id)
             until = self._clock.now() + timedelta(seconds=self._lease.seconds)
-            await self._log.abandon(stored.saga.id, epoch=stored.epoch, until=until)
+            try:
+                await self._log.abandon(stored.saga.id, epoch=stored.epoch, until=until)
+            except LogError:
+                self._lease.lost()  # or a living owner would own what nobody runs
 
     async def _be_reborn(self) -> None:
         _logger.warning("the lease has lapsed: dropping what was under way, to take it over anew")

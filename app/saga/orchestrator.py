@@ -29,7 +29,7 @@ from app.saga.decide import (
     decide,
 )
 from app.saga.definition import SagaDefinition, StepDefinition
-from app.saga.errors import FailureKind, LogError, StepError, StepOutcomeUnknown
+from app.saga.errors import FailureKind, LogError, LogUnavailable, StepError, StepOutcomeUnknown
 from app.saga.events import EventType, Observer, SagaEvent
 from app.saga.lease import Lease
 from app.saga.log import NewSaga, RowChange, SagaLog, Started, StartResult
@@ -90,6 +90,8 @@ class SagaOrchestrator:
 
     async def start(self, run: SagaRun) -> StartResult:
         """Make a new saga durable, before anything is sent; return what the log says to it."""
+        if self._lease and not self._lease.held:
+            raise LogUnavailable("The lease has lapsed.", stored=False)
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
         owner = self._lease.owner if self._lease else "local"
         result = await self._log.start(run.saga, event, owner=owner)

@@ -122,8 +122,12 @@ class SagaRunner:
                 if not isinstance(result, Started):
                     return
             await self._orchestrator.run(run)
-        except (SagaFenced, LeaseLost):
+        except LeaseLost:
             _logger.warning("saga %s is not ours any more", run.saga.id)
+        except SagaFenced:
+            # Another's by now; or, after a failover that lost commits, still ours and not to be gone on with.
+            _logger.warning("saga %s is not ours any more", run.saga.id)
+            await self._abandon(run)
         except LogError as error:
             if running.started.done():
                 await self._abandon(run)

@@ -306,9 +306,24 @@ class TestBreakingDown:
     async def test_a_lapsed_lease_stops_the_saga_without_a_word(self, house: House) -> None:
         """A lapse is a death: others come."""
         lease = Lease(house.clock, "a", seconds=10)
-        running = house.runner(lease=lease).launch(a_saga())
+        lease.renewed(house.clock.monotonic())
+        gate = Gate()
+        running = house.runner(lease=lease, payment=[gate]).launch(a_saga())
+        await gate.reached.wait()
+        lease.lost()
+        gate.open.set()
         await through(running)
-        assert house.journal == ["log saga_started"]
+        assert "inventory.execute" not in " ".join(house.journal)
+        assert not running.at_rest
+
+    async def test_without_a_lease_no_saga_is_started(self, house: House) -> None:
+        """It would be stored for an owner who may not run it, and its first send would end the next lease."""
+        running = house.runner(lease=Lease(house.clock, "a", seconds=10)).launch(a_saga())
+        await through(running)
+        with pytest.raises(LogUnavailable) as refused:
+            running.started.result()
+        assert refused.value.stored is False
+        assert house.journal == []
 
 
 class TestStopping:
