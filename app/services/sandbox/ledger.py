@@ -146,6 +146,9 @@ def _opened(database: str) -> sqlite3.Connection:
     # A killed process loses nothing so; the power may, and the sandbox is no bank.
     db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(SCHEMA)
+    columns = {name for _, name, *_ in db.execute("PRAGMA table_info(record)")}
+    if "at" not in columns:  # books of before, which are kept
+        db.execute("ALTER TABLE record ADD COLUMN at INTEGER NOT NULL DEFAULT 0")
     return db
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import dataclass, fields
 
 from app.services.gateway import JsonObject
@@ -12,9 +13,14 @@ from app.services.sandbox.request import Request
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One line of what happened: a request arrived, was applied, or was replied to."""
+    """One line of what happened: a request arrived, was applied, or was replied to.
+
+    `at` counts nanoseconds of the machine's monotonic clock, so that the books of services that run
+    side by side can be put into one order.
+    """
 
     seq: int
+    at: int
     phase: str
     service: str
     action: str
@@ -51,9 +57,10 @@ def note(
 ) -> None:
     """Append a line to what happened."""
     db.execute(
-        "INSERT INTO record (phase, service, action, reference, idempotency_key, fingerprint, fault, status)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO record (at, phase, service, action, reference, idempotency_key, fingerprint, fault, status)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            time.monotonic_ns(),
             phase,
             request.service,
             request.verb.action or request.verb,
@@ -69,7 +76,7 @@ def note(
 def read_records(db: sqlite3.Connection, after: int) -> list[Record]:
     """Return what happened, in order, from behind the record of that `seq`."""
     rows = db.execute(
-        "SELECT seq, phase, service, action, reference, idempotency_key, fingerprint, fault, status"
+        "SELECT seq, at, phase, service, action, reference, idempotency_key, fingerprint, fault, status"
         " FROM record WHERE seq > ? ORDER BY seq",
         (after,),
     )

@@ -45,6 +45,7 @@ CREATE INDEX IF NOT EXISTS parcel_entry_reference ON parcel_entry (reference);
 
 CREATE TABLE IF NOT EXISTS record (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    at              INTEGER NOT NULL, -- nanoseconds of the machine's monotonic clock
     phase           TEXT NOT NULL CHECK (phase IN ('arrived', 'applied', 'replied')),
     service         TEXT NOT NULL,
     action          TEXT NOT NULL, -- as in X-Simulate, or get

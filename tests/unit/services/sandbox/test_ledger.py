@@ -142,6 +142,21 @@ async def test_records_are_read_from_behind_a_number() -> None:
     assert await ledger.records(after=2) == records[2:]
 
 
+async def test_books_of_before_records_had_a_time_are_kept(tmp_path: Path) -> None:
+    """A sandbox.db that an older version left goes on."""
+    path = str(tmp_path / "books.db")
+    ledger = Ledger(path)
+    await ledger.handle(a_request())
+    await ledger.aclose()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE record DROP COLUMN at")
+    ledger = Ledger(path)
+    await ledger.handle(a_request(reference="s"))
+    records = await ledger.records()
+    await ledger.aclose()
+    assert [(record.reference, record.at > 0) for record in records[::3]] == [("r", False), ("s", True)]
+
+
 async def test_processes_share_one_file(tmp_path: Path) -> None:
     path = str(tmp_path / "shared.db")
     ledgers = [Ledger(path), Ledger(path)]
