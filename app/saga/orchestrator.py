@@ -93,8 +93,8 @@ class SagaOrchestrator:
         if self._lease and not self._lease.held:
             raise LogUnavailable("The lease has lapsed.", stored=False)
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
-        owner = self._lease.owner if self._lease else "local"
-        result = await self._log.start(run.saga, event, owner=owner)
+        run.owner = self._lease.owner if self._lease else None
+        result = await self._log.start(run.saga, event, owner=run.owner or "local")
         if isinstance(result, Started):
             self._note(run, apply(run.state, event), [event])
         return result
@@ -118,7 +118,7 @@ class SagaOrchestrator:
     async def _carry_out(self, run: SagaRun, action: Execute | Compensate) -> SagaEvent:
         """Send one action and return the event that its answer makes."""
         if self._lease:
-            self._lease.check()
+            self._lease.check(run.owner)
         began = self._clock.monotonic()
         answer = await _ask(action, run.context())
         duration_ms = round((self._clock.monotonic() - began) * 1000, 3)
