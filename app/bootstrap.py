@@ -126,6 +126,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             policy=_policy(settings, settings.step_max_attempts),
             compensation=_policy(settings, settings.compensation_max_attempts),
             deadline=settings.deadline_seconds,
+            key_window=settings.key_window_seconds,
         )
         definitions = Definitions([definition])
         orchestrator = SagaOrchestrator(
