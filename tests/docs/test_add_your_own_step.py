@@ -96,8 +96,8 @@ async def test_the_pages_step_tells_what_stands() -> None:
     insurer = Insurer()
     names: dict[str, Any] = {}
     exec(BLOCKS[0] + BLOCKS[1], names)  # noqa: S102 (our own page)
-    step = names["InsuranceStepThatLooksUp"](insurer)
-    assert isinstance(step, LooksUp)
+    step: Any = names["InsuranceStepThatLooksUp"](insurer)
+    assert isinstance(step, LooksUp), "or it would never be asked"
     context = {"saga_id": "s", "amount": 1}
     assert await step.look_up(context) is None
     await step.execute(context)
