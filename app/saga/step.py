@@ -47,8 +47,8 @@ class SagaStep(Protocol):
 
 
 @runtime_checkable
-class LooksUp(Protocol):
-    """What a step has besides, where its service can be asked what stands.
+class LooksUp(SagaStep, Protocol):
+    """A step whose service can be asked what stands.
 
     Asked instead of sending again, once the key of the first send may be forgotten. Without it, an
     outcome that is unknown for that long is a person's to find out.
