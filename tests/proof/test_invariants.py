@@ -244,14 +244,29 @@ def another_saga(evidence: Evidence, **members: Any) -> Document:
 
 
 def another_of_the_key(evidence: Evidence) -> ApiAnswer:
-    first = next(answer for answer in evidence.answers if answer.idempotency_key == "key-fine")
-    return replace(first, document=another_saga(evidence))
+    """Answer one order's key with another order's saga."""
+    asked, other = (
+        next(answer for answer in evidence.answers if answer.idempotency_key == key)
+        for key in ("key-fine", "key-many")
+    )
+    return replace(asked, document=other.document, order=other.order)
 
 
-def begins_at_shipping(evidence: Evidence) -> Evidence:
-    """Send a shipment once the payment was given back."""
-    line = added("sold-out", "arrived shipping execute")
-    return line(evidence)
+def repeated_after(hours: float, action: str = "execute") -> Change:
+    """Ask for a payment once more when so much time has passed, of services that know a key for 24 hours."""
+
+    def changed(evidence: Evidence) -> Evidence:
+        saga_id = first_of(evidence, "fine")
+        asked = next(
+            line
+            for line in evidence.lines
+            if line.reference == saga_id and is_of(line, "arrived payment execute")
+        )
+        assert asked.at is not None
+        again = replace(asked, action=action, at=asked.at + round(hours * 3600 * 1e9))
+        return replace(evidence, lines=[*evidence.lines, again], key_window=24 * 3600.0)
+
+    return changed
 
 
 WRONG: list[tuple[str, str, Change]] = [
@@ -300,7 +315,7 @@ WRONG: list[tuple[str, str, Change]] = [
         "done elsewhere",
         moved("unknown", "applied payment execute", behind="arrived shipping compensate"),
     ),
-    ("closed_after_compensation", "begun elsewhere", begins_at_shipping),
+    ("closed_after_compensation", "begun elsewhere", added("sold-out", "arrived shipping execute")),
     (
         "reverse_order",
         "in the order of completion, as the trail tells",
@@ -348,10 +363,16 @@ WRONG: list[tuple[str, str, Change]] = [
         "one key for do and undo",
         of_lines("unknown", lambda lines: [replace(line, idempotency_key="same") for line in lines]),
     ),
+    ("within_the_key_window", "sent again after a day", repeated_after(24.1)),
     (
         "edges",
         "a status that the trail doesn't tell",
         shown("fine", sets("status", "running"), last_only=True),
+    ),
+    (
+        "edges",
+        "another end than the trail's",
+        shown("fine", lambda d: d.update(status="needs_attention") if d["status"] == "completed" else None),
     ),
     ("edges", "a word of going forward while going back", shown("far", event_is(5, event="step_succeeded"))),
     (
@@ -500,6 +521,8 @@ RIGHT: list[tuple[str, Change]] = [
     ("a saga is parked as it is", a_poisoned_saga),
     ("orders were not kept", without_orders),
     ("a stranger's saga is still to be shown", lambda e: replace(a_strangers_money(e), settled=False)),
+    ("a request is sent again within the key's window", repeated_after(23.9)),
+    ("a look-up comes after the key's window", repeated_after(24.1, "get")),
     (
         "a service is looked up under the key of what it was asked",
         added("fine", "arrived payment get", idempotency_key="as execute"),
