@@ -121,7 +121,19 @@ class SagaRunner:
         self._running[running.run.saga.id] = running
         task = asyncio.create_task(self._live(running, new=new))
         self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(lambda task: self._ended(task, running))
+
+    def _ended(self, task: asyncio.Task[None], running: RunningSaga) -> None:
+        """Let go of a saga; also where its task was cancelled before it began, so that no `finally` could."""
+        self._tasks.pop(task)
+        if self._running.get(running.run.saga.id) is running:
+            del self._running[running.run.saga.id]
+        if not running.started.done():
+            running.started.set_exception(
+                LogUnavailable("The process stopped before the log had answered.", stored=None)
+            )
+        if not running.done.done():
+            running.done.set_result(None)
 
     async def _live(self, running: RunningSaga, *, new: bool) -> None:
         run = running.run
@@ -147,15 +159,6 @@ class SagaRunner:
         except Exception:
             _logger.exception("the loop of saga %s broke down", run.saga.id)
             await self._abandon(run)
-        finally:
-            if self._running.get(run.saga.id) is running:
-                del self._running[run.saga.id]
-            if not running.started.done():
-                running.started.set_exception(
-                    LogUnavailable("The process stopped before the log had answered.", stored=None)
-                )
-            if not running.done.done():
-                running.done.set_result(None)
 
     async def _abandon(self, run: SagaRun) -> None:
         """Give the saga up until that is stored: a living owner must not own what nobody runs."""
