@@ -122,6 +122,7 @@ class Replica:
                 await self.gate.heard.wait()
             self._up.set_result(None)
             await self._closing.wait()
+            recovery.leave()
             await recovery.stop_claiming()
             await self._runner.drain(LEASE_SECONDS)
             await recovery.end()
@@ -141,6 +142,7 @@ class Replica:
             policy=scenario.policy,
             compensation=scenario.compensation,
             deadline=scenario.deadline,
+            key_window=scenario.key_window,
         )
         definitions = Definitions([definition])
         orchestrator = SagaOrchestrator(

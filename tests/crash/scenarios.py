@@ -32,6 +32,7 @@ class Scenario:
     policy: RetryPolicy = _QUICK
     compensation: RetryPolicy = _PATIENT
     deadline: float = 300.0
+    key_window: float = 23 * 3600.0
     may_end: frozenset[SagaStatus] = frozenset()
     breaks: str | None = None
 
@@ -113,6 +114,14 @@ SCENARIOS = (
         ends=SagaStatus.COMPLETED,
         deadline=8.0,
         may_end=frozenset({SagaStatus.COMPENSATED}),
+    ),
+    Scenario(
+        name="looked up",
+        ends=SagaStatus.COMPLETED,
+        simulate="inventory.execute=timeout_after_effect:1",
+        policy=_SLOW,
+        key_window=2.0,
+        may_end=frozenset({SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}),
     ),
     Scenario(
         name="journal breaks down",
