@@ -112,5 +112,9 @@ class LogUnavailable(LogError):
         self.stored = stored
 
 
+class LogUnreadable(LogError):
+    """The saga's log has words that this version doesn't know: leave it to one that does."""
+
+
 class LogRefused(LogError):
     """The saga log can never store this entry: mend what was given."""

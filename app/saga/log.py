@@ -12,6 +12,7 @@ in the transaction that stores it.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,6 +149,32 @@ def recovered(seq: int, last_at: datetime, now: datetime) -> SagaEvent:
     return SagaEvent(seq=seq, at=max(now, last_at), type=EventType.SAGA_RECOVERED)
 
 
+def takeovers(events: Sequence[SagaEvent]) -> int:
+    """Return how often the saga was taken over since its last progress."""
+    last = itertools.takewhile(lambda event: event.type is EventType.SAGA_RECOVERED, reversed(events))
+    return sum(1 for _ in last)
+
+
+SUSPECT_AFTER = 2
+ALONE_AFTER = 3
+SUSPECTS_TOGETHER = 10
+
+
+def taken_together(due: Sequence[StoredSaga]) -> list[StoredSaga]:
+    """Return which of the sagas that are due one claim takes, in their order.
+
+    What has made no progress in several takeovers may be what takes its processes down. Such sagas
+    are left for last, then taken ten at a time and at last alone, so that a poisonous one uses up its
+    own budget of takeovers and not its neighbours'.
+    """
+    suspicion = {one.saga.id: takeovers(one.events) for one in due}
+    trusted = [one for one in due if suspicion[one.saga.id] < SUSPECT_AFTER]
+    if trusted:
+        return trusted
+    suspects = [one for one in due if suspicion[one.saga.id] < ALONE_AFTER]
+    return suspects[:SUSPECTS_TOGETHER] or list(due[:1])
+
+
 LOST = "lost"
 """The owner of a saga that was abandoned: nobody's name, so never alive."""
 
@@ -184,7 +211,7 @@ class SagaLog(Protocol):
     ) -> list[StoredSaga]:
         """Take over at most `limit` unfinished sagas that are due and have no living owner, oldest first.
 
-        `LogUnavailable` with `stored` None says that they may have been taken over all the same. Each
+        Of those, `taken_together` says which go in one claim. `LogUnavailable` with `stored` None says that they may have been taken over all the same. Each
         gets a new epoch; one whose owner died also gets a `saga_recovered` event, in the same
         transaction.
         """

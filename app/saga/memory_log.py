@@ -26,6 +26,7 @@ from app.saga.log import (
     check_append,
     check_start,
     recovered,
+    taken_together,
 )
 from app.saga.state import AT_REST, SagaStatus
 
@@ -118,6 +119,8 @@ class MemoryLog:
             ),
             key=lambda row: row.next_action_at or now,
         )[:limit]
+        taken = {one.saga.id for one in taken_together([self._stored(row) for row in due])}
+        due = [row for row in due if row.saga.id in taken]
         for row in due:
             row.epoch += 1
             if row.owner is not None:

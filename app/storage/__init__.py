@@ -15,6 +15,9 @@ from app.storage.queries import SqlQueries
 from app.storage.sql_log import SqlLog
 from app.storage.sqlite_writer import SqliteWriter
 
+LEASE_COMMAND_SECONDS = 2.0
+"""A renewal that hangs on a silent connection must leave time for another within the lease."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Storage:
@@ -35,7 +38,7 @@ async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage
     database = Database(url)
     engine, lease_engine = (
         database.engine(pool_size=pool_size),
-        database.engine(pool_size=1),
+        database.engine(pool_size=1, command_seconds=LEASE_COMMAND_SECONDS),
     )
     writer = (
         PostgresWriter(database.connect_postgres)

@@ -7,6 +7,7 @@ so here the driver begins none, and every write transaction is `BEGIN IMMEDIATE`
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -19,6 +20,17 @@ from sqlalchemy.pool import NullPool
 
 CONNECT_SECONDS = 5.0
 BUSY_SECONDS = 10.0
+COMMAND_SECONDS = 10.0
+"""After this long without an answer a connection to PostgreSQL counts as broken."""
+
+_MODEST = {
+    # Who stands still within a transaction (SIGSTOP, a paused machine) soon loses it, with its locks.
+    "idle_in_transaction_session_timeout": "5s",
+    # Below COMMAND_SECONDS, so that nobody waits on in the server whose client has given up. A
+    # statement_timeout must not do that: it would end a COMMIT's wait for a synchronous standby, and
+    # the server would call the transaction committed all the same.
+    "lock_timeout": "8s",
+}
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
@@ -53,12 +65,15 @@ class Database:
         else:
             raise DatabaseUrlError
 
-    def engine(self, *, pool_size: int = 8) -> AsyncEngine:
-        """Return a pool for reading, claiming and migrating; the journal has its own connection."""
+    def engine(self, *, pool_size: int = 8, command_seconds: float = COMMAND_SECONDS) -> AsyncEngine:
+        """Return a pool for reading and claiming; the journal has its own connection.
+
+        On PostgreSQL a command without an answer after `command_seconds` is given up.
+        """
         if self.is_postgres:
             return create_async_engine(
                 "postgresql+asyncpg://",
-                async_creator=self.connect_postgres,
+                async_creator=partial(self.connect_postgres, command_seconds=command_seconds),
                 pool_size=pool_size,
                 max_overflow=0,
                 pool_timeout=CONNECT_SECONDS,
@@ -74,11 +89,11 @@ class Database:
         return engine
 
     def migration_engine(self) -> AsyncEngine:
-        """Return an engine that keeps no connection."""
+        """Return an engine that keeps no connection, and waits for a lock or a long statement as it must."""
         if self.is_postgres:
             return create_async_engine(
                 "postgresql+asyncpg://",
-                async_creator=self.connect_postgres,
+                async_creator=partial(self.connect_postgres, patient=True),
                 poolclass=NullPool,
             )
         engine = create_async_engine(
@@ -89,10 +104,13 @@ class Database:
         _set_up_sqlite(engine.sync_engine)
         return engine
 
-    async def connect_postgres(self) -> asyncpg.Connection:
+    async def connect_postgres(
+        self, *, patient: bool = False, command_seconds: float | None = None
+    ) -> asyncpg.Connection:
         """Connect to PostgreSQL. Raise `UnsafeDatabase` where its commits don't wait for the disk.
 
-        Several hosts in the URL are tried in turn, for the one that takes writes: the primary.
+        Several hosts in the URL are tried in turn, for the one that takes writes: the primary. A
+        `patient` connection may wait for a lock, and stand idle in a transaction, for ever.
         """
         options: dict[str, Any] = {}
         if "target_session_attrs" not in dict(parse_qsl(urlsplit(self._dsn).query)):
@@ -100,15 +118,17 @@ class Database:
         connection = await asyncpg.connect(
             self._dsn,
             timeout=CONNECT_SECONDS,
+            command_timeout=command_seconds,
             server_settings={
                 "application_name": "checkout",
                 "jit": "off",
                 "timezone": "UTC",
+                **({} if patient else _MODEST),
             },
             **options,
         )
         try:
-            commit = await connection.fetchval("SHOW synchronous_commit")
+            commit = await connection.fetchval("SHOW synchronous_commit", timeout=CONNECT_SECONDS)
         except BaseException:
             connection.terminate()
             raise

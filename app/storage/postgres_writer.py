@@ -8,7 +8,8 @@ its own event under the very seq, on which the primary key lets nobody else in.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import asyncpg
 from app.saga.errors import SagaFenced
 from app.saga.log import KeyTaken, OrderTaken, Started, encode
 from app.saga.state import AT_REST, SagaStatus
-from app.storage.engine import UnsafeDatabase
+from app.storage.engine import COMMAND_SECONDS, CONNECT_SECONDS, UnsafeDatabase
 from app.storage.journal import (
     AppendEntry,
     BadBatch,
@@ -33,8 +34,8 @@ _Key = tuple[str, int, int]
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
-STATEMENT_SECONDS = 10.0
-"""After this long without an answer the connection counts as broken."""
+ANSWER_SECONDS = CONNECT_SECONDS + COMMAND_SECONDS
+"""After this long without an answer, reconnecting included, the connection counts as broken."""
 
 _WRITE = """
 WITH new AS (
@@ -79,6 +80,9 @@ SELECT l.saga_id::text, l.seq, l.epoch
 FROM unnest($1::uuid[], $2::int[]) AS e(saga_id, seq) JOIN saga_log l USING (saga_id, seq)
 """
 
+_CONFIRM = "UPDATE saga SET epoch = epoch WHERE id = $1"
+"""Any write: its commit waits for the same synchronous standby as all before it."""
+
 _BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
 _BY_ORDER = (
     "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
@@ -118,9 +122,18 @@ class PostgresWriter:
             ):
                 connection.terminate()
 
-    async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The one seam where what the driver raises, or doesn't answer, becomes `Interrupted` or `BadBatch`."""
+        task = asyncio.create_task(work())
         try:
-            return await work()
+            done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        finally:
+            if not task.done():
+                await self._hang_up(task)
+        if not done:
+            raise Interrupted(f"no answer for {ANSWER_SECONDS:g} s")
+        try:
+            return task.result()
         except (asyncpg.DataError, ValueError) as error:
             raise BadBatch(type(error).__name__) from error
         except asyncpg.PostgresError as error:
@@ -135,6 +148,18 @@ class PostgresWriter:
             # Whatever else a cut connection makes the driver raise (its own InternalClientError among it).
             self._break()
             raise Interrupted(f"{type(error).__name__}: {error}") from error
+
+    async def _hang_up(self, task: asyncio.Task[Any]) -> None:
+        """Break the connection, and only then cancel who waits on it.
+
+        The driver turns a time-out or a cancellation into a cancel request, which would end a COMMIT's
+        wait for a synchronous standby: the server then calls committed what no standby has.
+        """
+        self._break()
+        await asyncio.wait({task}, timeout=1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self._break()
 
     def _break(self) -> None:
         connection, self._connection, self._statement = self._connection, None, None
@@ -161,7 +186,7 @@ class PostgresWriter:
             *_columns(8, [row for entry in appends for row in _change_rows(entry)]),
             *_columns(10, [row for entry in batch for row in _event_rows(entry)]),
         )
-        rows = await self._statement.fetch(*arguments, timeout=STATEMENT_SECONDS)
+        rows = await self._statement.fetch(*arguments)
         stored = {(saga_id, seq, epoch) for saga_id, seq, epoch in rows}
         missing = [entry for entry in batch if _key(entry) not in stored]
         found = await self._look_up(connection, missing) if missing else {}
@@ -175,7 +200,6 @@ class PostgresWriter:
             _STANDING,
             [_id(e) for e in entries],
             [_seq(e) for e in entries],
-            timeout=STATEMENT_SECONDS,
         )
         epochs = {(saga_id, seq): epoch for saga_id, seq, epoch in rows}
         found: dict[_Key, Result | None] = {}
@@ -187,19 +211,21 @@ class PostgresWriter:
                 found[_key(entry)] = Started()
             else:
                 found[_key(entry)] = await self._first_there(connection, entry)
+        stood = [entry for entry in entries if isinstance(found[_key(entry)], Started)]
+        if stood:
+            # An earlier try stored them, and nobody heard whether its COMMIT had waited for the standby.
+            await connection.execute(_CONFIRM, _id(stood[0]))
         return found
 
     @staticmethod
     async def _first_there(connection: asyncpg.Connection, entry: StartEntry) -> Result | None:
         saga = entry.saga
         if saga.idempotency_key is not None:
-            row = await connection.fetchrow(
-                _BY_KEY, saga.caller, saga.idempotency_key, timeout=STATEMENT_SECONDS
-            )
+            row = await connection.fetchrow(_BY_KEY, saga.caller, saga.idempotency_key)
             if row is not None:
                 return KeyTaken(saga_id=row[0], fingerprint=row[1])
         if saga.order_id is not None:
-            row = await connection.fetchrow(_BY_ORDER, saga.caller, saga.order_id, timeout=STATEMENT_SECONDS)
+            row = await connection.fetchrow(_BY_ORDER, saga.caller, saga.order_id)
             if row is not None:
                 return OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
         return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,7 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.saga.errors import LeaseLost, LogRefused, LogUnavailable, SagaFenced
+from app.saga.errors import LeaseLost, LogRefused, LogUnavailable, LogUnreadable, SagaFenced
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import (
     LOST,
@@ -37,14 +40,20 @@ from app.saga.log import (
     check_append,
     check_start,
     recovered,
+    taken_together,
 )
 from app.saga.state import SagaStatus
 from app.storage.journal import AppendEntry, Journal, StartEntry
-from app.storage.tables import Instant, replica, saga, saga_log
+from app.storage.tables import replica, saga, saga_log
+
+_logger = logging.getLogger(__name__)
 
 UNFINISHED = (SagaStatus.RUNNING.value, SagaStatus.COMPENSATING.value)
 
 FORGET_REPLICAS_AFTER = timedelta(days=1)
+
+PUT_OFF = timedelta(seconds=30)
+"""How long a saga is left alone whose log this version can't read: a newer one may take it then."""
 
 
 class SqlLog:
@@ -93,16 +102,31 @@ class SqlLog:
             due = (await connection.execute(self._due(now, definitions, limit))).all()
             if not due:
                 return []
-            ids = [row.id for row in due]
+            unreadable: list[str] = []
+            query = select_sagas().where(saga.c.id.in_([row.id for row in due]))
+            read = {one.saga.id: one for one in await read_sagas(connection, query, unreadable=unreadable)}
+            if unreadable:
+                _logger.error(
+                    "put off, as this version can't read their logs: sagas %s", ", ".join(unreadable)
+                )
+                await connection.execute(
+                    update(saga).where(saga.c.id.in_(unreadable)).values(next_action_at=now + PUT_OFF)
+                )
+            taken = taken_together([read[row.id] for row in due if row.id in read])
+            if not taken:
+                return []
+            ids = [one.saga.id for one in taken]
             await connection.execute(
                 update(saga).where(saga.c.id.in_(ids)).values(owner=owner, epoch=saga.c.epoch + 1)
             )
-            dead = [row.id for row in due if row.owner is not None]
-            if dead:
-                await self._mark_recovered(connection, dead, now)
-            stored = await read_sagas(connection, select_sagas().where(saga.c.id.in_(ids)))
-        by_id = {one.saga.id: one for one in stored}
-        return [by_id[saga_id] for saga_id in ids]
+            dead = {row.id for row in due if row.owner is not None}
+            asked = select(replica.c.lease_expires_at).where(replica.c.id == owner)
+            lease = (await connection.execute(asked)).scalar_one_or_none()
+            claimed = [_claimed(one, now if one.saga.id in dead else None, lease) for one in taken]
+            marks = [_mark(one) for one in claimed if one.saga.id in dead]
+            if marks:
+                await connection.execute(insert(saga_log), marks)
+        return claimed
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         async with self._writing(self._engine) as connection:
@@ -165,37 +189,6 @@ class SqlLog:
             .with_for_update(skip_locked=True)
         )
 
-    @staticmethod
-    async def _mark_recovered(connection: AsyncConnection, ids: Sequence[str], now: datetime) -> None:
-        """Write the takeover under the seq that the old owner would use next: so it can't any more."""
-        heads = (
-            await connection.execute(
-                select(
-                    saga_log.c.saga_id,
-                    func.max(saga_log.c.seq).label("seq"),
-                    func.max(saga_log.c.at, type_=Instant).label("at"),
-                    saga.c.epoch,
-                )
-                .join(saga, saga.c.id == saga_log.c.saga_id)
-                .where(saga_log.c.saga_id.in_(ids))
-                .group_by(saga_log.c.saga_id, saga.c.epoch)
-            )
-        ).all()
-        rows = []
-        for head in heads:
-            event = recovered(head.seq + 1, head.at, now)
-            rows.append(
-                {
-                    "saga_id": head.saga_id,
-                    "seq": event.seq,
-                    "epoch": head.epoch,
-                    "at": event.at,
-                    "event": event.type.value,
-                    "data": {},
-                }
-            )
-        await connection.execute(insert(saga_log), rows)
-
     async def _now(self, connection: AsyncConnection) -> datetime:
         """Return the database's own time: the one clock that every replica shares."""
         if self._postgres:
@@ -218,11 +211,25 @@ class SqlLog:
         async with AsyncExitStack() as stack:
             async with translated(stored=False):
                 connection = await stack.enter_async_context(engine.connect())
-                await connection.execution_options(writes=True)
-                await connection.begin()
-                yield connection
-            async with translated(stored=None):
-                await connection.commit()
+            try:
+                async with translated(stored=False):
+                    await connection.execution_options(writes=True)
+                    await connection.begin()
+                    yield connection
+                await _commit(connection)
+            except (LogUnavailable, asyncio.CancelledError):
+                await connection.invalidate()  # a ROLLBACK would wait on the same silence
+                raise
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    """Commit; whatever goes wrong in it, the transaction may stand."""
+    try:
+        await connection.commit()
+    except Exception as error:
+        raise LogUnavailable(
+            f"The database did not answer a COMMIT: {type(error).__name__}.", stored=None
+        ) from error
 
 
 @asynccontextmanager
@@ -250,20 +257,55 @@ def select_sagas() -> Select[Any]:
     )
 
 
-async def read_sagas(connection: AsyncConnection, query: Select[Any]) -> list[StoredSaga]:
-    """Return what a query made of `select_sagas` finds, in its order, each with its log."""
+def _claimed(stored: StoredSaga, died: datetime | None, lease: datetime | None) -> StoredSaga:
+    """Return a saga under its new owner's epoch; `died` is when its old owner was found dead, if it was."""
+    events = stored.events
+    if died is not None:
+        events = (*events, recovered(events[-1].seq + 1, events[-1].at, died))
+    return replace(stored, epoch=stored.epoch + 1, events=events, lease_expires_at=lease)
+
+
+def _mark(claimed: StoredSaga) -> dict[str, Any]:
+    """Return the takeover's row, under the seq that the old owner would use next: so it can't any more."""
+    event = claimed.events[-1]
+    return {
+        "saga_id": claimed.saga.id,
+        "seq": event.seq,
+        "epoch": claimed.epoch,
+        "at": event.at,
+        "event": event.type.value,
+        "data": {},
+    }
+
+
+async def read_sagas(
+    connection: AsyncConnection, query: Select[Any], *, unreadable: list[str] | None = None
+) -> list[StoredSaga]:
+    """Return what a query made of `select_sagas` finds, in its order, each with its log.
+
+    A saga whose log has words that this version doesn't know is left out, and its id put into
+    `unreadable`; without that, raise `LogUnreadable`.
+    """
     rows = (await connection.execute(query)).mappings().all()
     if not rows:
         return []
-    logs: dict[str, list[SagaEvent]] = {row["id"]: [] for row in rows}
+    logs: dict[str, list[RowMapping]] = {row["id"]: [] for row in rows}
     events = await connection.execute(
         select(saga_log)
         .where(saga_log.c.saga_id.in_(list(logs)))
         .order_by(saga_log.c.saga_id, saga_log.c.seq)
     )
     for event in events.mappings():
-        logs[event["saga_id"]].append(_event(event))
-    return [_stored(row, logs[row["id"]]) for row in rows]
+        logs[event["saga_id"]].append(event)
+    found = []
+    for row in rows:
+        try:
+            found.append(_stored(row, [_event(event) for event in logs[row["id"]]]))
+        except ValueError as error:
+            if unreadable is None:
+                raise LogUnreadable(f"Saga {row['id']}: {error}.") from error
+            unreadable.append(row["id"])
+    return found
 
 
 def _event(row: RowMapping) -> SagaEvent:

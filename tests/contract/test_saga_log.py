@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from uuid_utils import uuid7
 
-from app.saga.errors import LeaseLost, LogRefused, SagaFenced
+from app.saga.errors import LeaseLost, LogRefused, LogUnreadable, SagaFenced
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import KeyTaken, NewSaga, OrderTaken, RowChange, SagaLog, Started, StoredSaga
 from app.saga.memory_log import MemoryLog
@@ -557,3 +558,38 @@ async def test_a_saga_at_rest_is_not_abandoned(log: SagaLog) -> None:
     await log.abandon(saga.id, epoch=1, until=AT)
     assert await claimed(log) == []
     assert await loaded(log, saga) == before
+
+
+async def test_suspects_are_left_for_last_and_taken_alone_at_last(log: SagaLog) -> None:
+    """What takes its process down mustn't use up its neighbours' budget of takeovers."""
+    suspects = [await begun(log, owner="dead") for _ in range(12)]
+    assert [len(await claimed(log, owner="dead")) for _ in range(2)] == [12, 12]
+    fresh = await begun(log, owner="dead")
+    assert [one.saga.id for one in await claimed(log)] == [fresh.id]
+    await log.renew("other", seconds=60)
+    assert len(await claimed(log)) == 10, "twice without progress: ten at a time"
+    assert len(await claimed(log)) == 2
+    await log.release("other")
+    await log.append(suspects[0].id, epoch=4, events=[succeeded(5)])
+    assert [one.saga.id for one in await claimed(log, limit=1)] == [suspects[0].id], "it made progress"
+    for saga in (suspects[0], fresh):
+        stored = await loaded(log, saga)
+        events = [succeeded(len(stored.events) + 1), ended(len(stored.events) + 2)]
+        await log.append(saga.id, epoch=stored.epoch, events=events, change=COMPLETED)
+    for _ in range(3):
+        assert len(await claimed(log)) == 1, "thrice: alone"
+
+
+async def test_a_log_that_cannot_be_read_holds_back_no_other(database_url: str) -> None:
+    """A newer version's word is left to that version: it costs the saga no takeover, and the others nothing."""
+    async with open_storage(database_url) as storage:
+        log = storage.log
+        strange, plain = await begun(log, owner="dead"), await begun(log, owner="dead")
+        async with storage.engine.execution_options(writes=True).begin() as connection:
+            await connection.execute(
+                text("UPDATE saga_log SET event = 'from_the_future' WHERE saga_id = :id"), {"id": strange.id}
+            )
+        assert [one.saga.id for one in await claimed(log, owner="dead too")] == [plain.id]
+        assert [one.saga.id for one in await claimed(log)] == [plain.id]
+        with pytest.raises(LogUnreadable, match="from_the_future"):
+            await log.load(strange.id)
