@@ -15,6 +15,7 @@ from tests.chaos.plan import Kind
 from tests.chaos.storm import Aftermath
 from tests.processes import SERVICES
 from tests.proof.evidence import Violation
+from tests.proof.invariants import check
 
 SETTLE_SECONDS = 30.0
 TAKEOVER_SECONDS = 2 * LEASE_SECONDS + POLL_SECONDS
@@ -109,8 +110,8 @@ class Figures:
 
     @cached_property
     def doubled(self) -> list[str]:
-        """Orders in two sagas, effects that stand without a completed saga, money that isn't the order's amount."""
-        orders = Counter(saga["order_id"] for saga in self.sagas.values())
+        """Orders completed twice, effects that stand without a completed saga, money that isn't the order's amount."""
+        orders = Counter(saga["order_id"] for saga in self.sagas.values() if saga["status"] == "completed")
         twice = [order_id for order_id, times in orders.items() if times > 1]
         left = [
             f"{saga_id} at {service}"
@@ -151,8 +152,9 @@ class Figures:
         return [*missed, *(sentence for sentence, seen in needed.items() if not seen)]
 
     def violations(self) -> Iterator[Violation]:
-        """Give what the run broke that the checker of invariants doesn't look at."""
+        """Give what the run broke: what the checker of invariants says, and what it doesn't look at."""
         clients = self.after.clients
+        yield from check(self.after.evidence())
         for what in self.lost:
             yield Violation("nothing is lost", what, "missing")
         for what in self.doubled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.processes import ADDRESS, an_order
@@ -32,7 +32,8 @@ class Order:
     """One order of one client, and its ways: whom it asks first, how long it waits, what it does afterwards.
 
     `hangs_up` leaves the first request in the middle; `follows` reads the saga until it rests;
-    `repeats` sends the request once more after a definite answer.
+    `repeats` sends the request once more after a definite answer; of one `in_two_tabs` there is a second
+    order with the same body under another key.
     """
 
     key: str
@@ -42,12 +43,20 @@ class Order:
     hangs_up: bool
     follows: bool
     repeats: bool
+    in_two_tabs: bool
 
 
 def orders(seed: int, count: int) -> list[Order]:
-    """Return the run's orders."""
+    """Return the run's orders, and right behind each that is in two tabs the second tab."""
     rng = random.Random(f"orders {seed}")
-    return [_order(rng, number) for number in range(count)]
+    placed: list[Order] = []
+    for number in range(count):
+        order = _order(rng, number)
+        placed.append(order)
+        if order.in_two_tabs:
+            key = f"{order.key}-second-tab"
+            placed.append(replace(order, key=key, headers={**order.headers, "Idempotency-Key": key}))
+    return placed
 
 
 def _order(rng: random.Random, number: int) -> Order:
@@ -80,4 +89,5 @@ def _order(rng: random.Random, number: int) -> Order:
         hangs_up=rng.random() < 0.05,
         follows=rng.random() < 0.5,
         repeats=rng.random() < 0.1,
+        in_two_tabs=rng.random() < 0.03,
     )

@@ -16,6 +16,8 @@ from tests.chaos.plan import Fault, Kind, Plan
 STANDS_STILL_FOR = 40
 """How many requests of clients come to an end while a service or the database stands still."""
 
+LATER_SECONDS = 0.05
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Death:
@@ -77,17 +79,22 @@ class Weather:
     async def _wakes(self, victim: Member, pid: int, at: float) -> None:
         """A replica wakes when others have all that was its own; a service when its callers have lost patience."""
         if self._is_replica(victim):
-            owned = await self._mourned(pid, at)
+            while not await self._mourned(pid, at) and not self._clients.finished.is_set():
+                victim.wake()  # it had nothing in hand, and would be no zombie: a little later
+                await asyncio.sleep(LATER_SECONDS)
+                victim.stop()
+                at = time.time()
             await self._cast.given_up(pid)
-            self.zombies += bool(owned)
+            self.zombies += 1
         else:
             await self._reached(self._clients.asked, self._clients.asked.value + STANDS_STILL_FOR)
         victim.wake()
 
-    async def _mourned(self, pid: int, at: float) -> frozenset[str]:
+    async def _mourned(self, pid: int, at: float) -> bool:
+        """Note what a replica left behind, and return whether that is anything."""
         owned = await self._cast.owned_by(pid)
         self.deaths.append(Death(at=at, saga_ids=owned))
-        return owned
+        return bool(owned)
 
     async def _reached(self, count: Count, number: int) -> bool:
         """Wait for the n-th event; False where the load ends before."""
