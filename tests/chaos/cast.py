@@ -18,15 +18,14 @@ from app.storage.sql_log import UNFINISHED
 from app.storage.tables import replica, saga
 from tests.chaos.database import CrashingPostgres
 from tests.chaos.members import Member, a_port, a_replica, a_service
+from tests.chaos.plan import Plan
 from tests.processes import SERVICES
 
-LEASE_SECONDS = 3.0
 POLL_SECONDS = 0.2
-LATE_SECONDS = 1.5
+LATE_SECONDS = 1.2
 """Later than a step's time-out, so that a late effect meets the next attempt, or the compensation."""
 
 REPLICA_ENV = {
-    "CHECKOUT_LEASE_SECONDS": str(LEASE_SECONDS),
     "CHECKOUT_RECOVERY_POLL_SECONDS": str(POLL_SECONDS),
     "CHECKOUT_RETRY_BASE_SECONDS": "0.05",
     "CHECKOUT_RETRY_CAP_SECONDS": "0.5",
@@ -52,15 +51,15 @@ class Cast:
     """
 
     def __init__(
-        self, *, url: str, directory: Path, replicas: int, seed: int, postgres: CrashingPostgres | None
+        self, plan: Plan, *, url: str, directory: Path, replicas: int, postgres: CrashingPostgres | None
     ) -> None:
         ports = random.Random()
         self.services = [
-            a_service(name, SERVICE_ENV, directory, a_port(ports), seed * 10 + number)
+            a_service(name, SERVICE_ENV, directory, a_port(ports), plan.seed * 10 + number)
             for number, name in enumerate(SERVICES)
         ]
         env = {f"{one.name.upper()}_URL": one.url for one in self.services}
-        env |= {"DATABASE_URL": url, **REPLICA_ENV}
+        env |= {"DATABASE_URL": url, "CHECKOUT_LEASE_SECONDS": str(plan.lease_seconds), **REPLICA_ENV}
         self.replicas = [
             a_replica(f"replica-{number}", env, directory, a_port(ports), self._note_able)
             for number in range(replicas)

@@ -33,6 +33,7 @@ class Plan:
     seed: int
     orders: int
     clients: int
+    lease_seconds: float
     faults: Sequence[Fault]
 
     def count(self, kind: Kind) -> int:
@@ -45,6 +46,7 @@ def a_plan(
     *,
     orders: int,
     clients: int,
+    lease_seconds: float = 3.0,
     kills: int,
     stops: int,
     restarts: int,
@@ -72,4 +74,4 @@ def a_plan(
                 victims = sorted(everybody, key=lambda name: name not in replicas)
             seen.add(kind)
         faults.append(Fault(at=round(number * pace), kind=kind, victims=tuple(victims)))
-    return Plan(seed=seed, orders=orders, clients=clients, faults=faults)
+    return Plan(seed=seed, orders=orders, clients=clients, lease_seconds=lease_seconds, faults=faults)

@@ -25,6 +25,8 @@ from tests.proof.evidence import Evidence, lines_of, standing_of
 
 GIVE_UP_SECONDS = 120.0
 AT_ONCE = 16
+QUIET_SECONDS = LATE_SECONDS + 1.0
+"""After so long without a call nothing is late any more."""
 
 JsonObject = dict[str, Any]
 
@@ -66,7 +68,7 @@ async def storm(
 ) -> Aftermath:
     """Carry a plan out on real processes over the migrated database at `url`; logs and books go to `directory`."""
     began = time.monotonic()
-    cast = Cast(url=url, directory=directory, replicas=replicas, seed=plan.seed, postgres=postgres)
+    cast = Cast(plan, url=url, directory=directory, replicas=replicas, postgres=postgres)
     clients = Clients(cast.replicas, seed=plan.seed, give_up_seconds=GIVE_UP_SECONDS)
     weather = Weather(plan, cast, clients)
     async with cast.on_stage(), clients.connected():
@@ -109,9 +111,9 @@ async def _landed(cast: Cast) -> list[JsonObject]:
     while True:
         records = await _asked_of_services(cast, "/records")
         quiet = (time.monotonic_ns() - max(record["at"] for record in records)) / 1e9
-        if quiet > LATE_SECONDS * 2:
+        if quiet > QUIET_SECONDS:
             return records
-        await asyncio.sleep(LATE_SECONDS * 2 - quiet + 0.1)  # what is late in another process can't be seen
+        await asyncio.sleep(QUIET_SECONDS - quiet + 0.1)  # what is late in another process can't be seen
 
 
 async def _asked_of_services(cast: Cast, path: str) -> list[JsonObject]:

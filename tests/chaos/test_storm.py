@@ -12,6 +12,7 @@ from tests.chaos.plan import a_plan
 from tests.chaos.storm import Aftermath, storm
 from tests.processes import SERVICES
 
+LEASE_SECONDS = 1.5
 PATIENCE = 10.0
 """Both limits of time are tenfold here: a machine that is busy with other tests is no violation."""
 
@@ -27,7 +28,8 @@ async def test_two_replicas_on_postgresql_lose_and_double_nothing_in_a_storm(tmp
     plan = a_plan(
         1,
         orders=150,
-        clients=16,
+        clients=30,
+        lease_seconds=LEASE_SECONDS,
         kills=3,
         stops=1,
         restarts=1,
@@ -44,6 +46,14 @@ async def test_one_process_on_sqlite_loses_and_doubles_nothing_when_it_is_killed
 ) -> None:
     """Killed three times in mid-load and begun anew on the same file: every invariant holds."""
     plan = a_plan(
-        1, orders=100, clients=12, kills=3, stops=0, restarts=0, replicas=("replica-0",), services=()
+        1,
+        orders=100,
+        clients=25,
+        lease_seconds=LEASE_SECONDS,
+        kills=3,
+        stops=0,
+        restarts=0,
+        replicas=("replica-0",),
+        services=(),
     )
     _judge(await storm(plan, url=sqlite_url, directory=tmp_path, replicas=1))
