@@ -126,6 +126,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             policy=_policy(settings, settings.step_max_attempts),
             compensation=_policy(settings, settings.compensation_max_attempts),
             deadline=settings.deadline_seconds,
+            key_window=settings.key_window_seconds,
         )
         definitions = Definitions([definition])
         orchestrator = SagaOrchestrator(
@@ -158,19 +159,21 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             lease_until=lambda: lease.expires_at,
         )
         draining = asyncio.Event()
+        drain = Drain(draining, recovery, settings.drain_seconds)
         service = Service(
             checkout=checkout,
             health=ServiceHealth(storage.engine, lease, draining),
             in_flight=lambda: runner.in_flight,
             draining=draining,
+            closing=drain.over,
         )
         await recovery.begin()
         stack.push_async_callback(recovery.end)
-        with _told_to_stop(lambda: _begin_drain(service, settings.drain_seconds)):
+        with _told_to_stop(drain.begin):
             yield service
-        service.draining.set()
+        drain.begin()
         await recovery.stop_claiming()
-        await runner.drain(settings.drain_seconds if not service.closing.is_set() else 0)
+        await runner.drain(drain.left)
 
 
 @asynccontextmanager
@@ -252,11 +255,30 @@ def _told_to_stop(begin: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _begin_drain(service: Service, seconds: float) -> None:
-    """Take nothing new; whoever still waits when the time is over is answered with how the saga stands."""
-    if not service.draining.is_set():
-        service.draining.set()
-        asyncio.get_running_loop().call_later(seconds, service.closing.set)
+class Drain:
+    """The end of a process: one span of time for the open requests and the sagas that run here together."""
+
+    def __init__(self, begun: asyncio.Event, recovery: Recovery, seconds: float) -> None:
+        self.begun = begun
+        self.over = asyncio.Event()
+        self._recovery = recovery
+        self._seconds = seconds
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Take nothing new; whoever still waits when the time is over is answered with how the saga stands."""
+        if self.begun.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        self._until = loop.time() + self._seconds
+        self._recovery.leave()
+        self.begun.set()
+        loop.call_later(self._seconds, self.over.set)
+
+    @property
+    def left(self) -> float:
+        """How many seconds are left of it."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
 
 
 def new_owner() -> str:

@@ -30,10 +30,11 @@ def checkout_saga(
     policy: RetryPolicy | None = None,
     compensation: RetryPolicy | None = None,
     deadline: float = 300.0,
+    key_window: float = 23 * 3600.0,
 ) -> SagaDefinition:
     """Charge, reserve, then ship; undone in reverse where shipping can't be had."""
     return (
-        SagaDefinition("checkout", version=1, deadline=deadline)
+        SagaDefinition("checkout", version=1, deadline=deadline, key_window=key_window)
         .do(payment, policy=policy, compensation=compensation)
         .do(inventory, policy=policy, compensation=compensation)
         .pivot(shipping, policy=policy, compensation=compensation)

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         300.0,
         description="Of a whole saga going forward; past it, it is compensated (deadline_exceeded).",
     )
+    key_window_seconds: Seconds = Field(
+        82800.0,
+        description="Nothing is sent again under a key older than this, only looked up: services forget keys, "
+        "Stripe's after a day.",
+    )
     park_after_seconds: Seconds = Field(
         5.0,
         description="A longer pause than this is waited for in the database, not in memory.",

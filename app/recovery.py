@@ -17,13 +17,14 @@ from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
 from app.saga.errors import LeaseLost, LogError, LogUnavailable
 from app.saga.lease import Lease
-from app.saga.log import SagaLog, StoredSaga
+from app.saga.log import SagaLog, StoredSaga, takeovers
 from app.saga.runner import SagaRunner
 
 _logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 CLAIM_AT_ONCE = 100
+LONGEST_PAUSE_SECONDS = 3600.0
 
 
 class Recovery:
@@ -50,6 +51,7 @@ class Recovery:
         self._poll_seconds = poll_seconds
         self._max_in_flight = max_in_flight
         self._tasks: list[asyncio.Task[None]] = []
+        self._leaving = False
 
     async def begin(self) -> None:
         """Take the lease and begin both loops. Raise `LogUnavailable` where the database is away."""
@@ -59,16 +61,22 @@ class Recovery:
             asyncio.create_task(self._keep_claiming()),
         ]
 
+    def leave(self) -> None:
+        """Take over nothing more; a claim that is under way is still gone on with."""
+        self._leaving = True
+
     async def stop_claiming(self) -> None:
-        """Take over nothing more."""
+        """Take over nothing more, and return once no claim is under way."""
+        self.leave()
         await _cancel(self._tasks[1:])
 
     async def end(self) -> None:
         """Stop both loops and end the lease, so that others take over at once what is left."""
         await _cancel(self._tasks)
         self._lease.lost()
-        with contextlib.suppress(LogError):
-            await self._log.release(self._lease.owner)
+        with contextlib.suppress(LogError, TimeoutError):
+            async with asyncio.timeout(self._lease.seconds / RENEWALS_PER_LEASE):
+                await self._log.release(self._lease.owner)
 
     async def renew(self) -> None:
         """Renew the lease once; where it has lapsed, drop everything and come back as a new owner."""
@@ -76,7 +84,8 @@ class Recovery:
             await self._be_reborn()
         asked_at = self._clock.monotonic()
         try:
-            now = await self._log.renew(self._lease.owner, seconds=self._lease.seconds)
+            async with asyncio.timeout(self._lease.seconds / RENEWALS_PER_LEASE):
+                now = await self._log.renew(self._lease.owner, seconds=self._lease.seconds)
         except LeaseLost:
             self._lease.lost()
             return  # and come back at the next renewal
@@ -84,32 +93,36 @@ class Recovery:
         self._lease.renewed(asked_at, expires_at=now + timedelta(seconds=self._lease.seconds))
 
     async def claim(self) -> int:
-        """Take over once what is due, as far as there is room; return how many sagas."""
+        """Take over once what is due, as far as there is room; return how many sagas.
+
+        Beside a suspect nothing is taken over: should it take this process down, only itself is to blame.
+        """
         room = min(CLAIM_AT_ONCE, self._max_in_flight - self._runner.resumed_in_flight)
-        if room < 1 or not self._lease.held:
+        if room < 1 or self._leaving or not self._lease.held or self._runner.has_suspects:
             return 0
         owner = self._lease.owner
         try:
             claimed = await self._log.claim(owner=owner, definitions=self._definitions.keys(), limit=room)
         except LogUnavailable as error:
-            if error.stored is None:  # they may be ours without our knowing: only a new owner sets that right
-                self._lease.lost()
+            if error.stored is None and owner == self._lease.owner:
+                self._lease.lost()  # they may be ours without our knowing: only a new owner sets that right
             raise
-        if owner != self._lease.owner:
+        if owner != self._lease.owner or not self._lease.held:
             return 0  # the lease was lost meanwhile: these belong to who is dead, and are claimed anew
         for stored in claimed:
-            await self._resume(stored)
+            await self._resume(stored, owner)
         if claimed:
             _logger.info("took over %d sagas", len(claimed))
         return len(claimed)
 
-    async def _resume(self, stored: StoredSaga) -> None:
-        """One saga whose log can't be read mustn't hold back the others; it comes again, till it is poison."""
+    async def _resume(self, stored: StoredSaga, owner: str) -> None:
+        """One saga whose log can't be understood mustn't hold back the others; it comes again, ever more rarely."""
         try:
-            self._runner.resume(stored)
+            self._runner.resume(stored, owner=owner)
         except Exception:
             _logger.exception("saga %s can't be gone on with", stored.saga.id)
-            until = self._clock.now() + timedelta(seconds=self._lease.seconds)
+            pause = min(self._lease.seconds * 2.0 ** takeovers(stored.events), LONGEST_PAUSE_SECONDS)
+            until = self._clock.now() + timedelta(seconds=pause)
             try:
                 await self._log.abandon(stored.saga.id, epoch=stored.epoch, until=until)
             except LogError:
@@ -119,15 +132,17 @@ class Recovery:
         _logger.warning("the lease has lapsed: dropping what was under way, to take it over anew")
         self._lease.lost()
         await self._runner.drop()
-        with contextlib.suppress(LogError):  # what it owned is free at once; if not now, when the lease ends
-            await self._log.release(self._lease.owner)
+        # What it owned is free at once; if not now, when the lease ends.
+        with contextlib.suppress(LogError, TimeoutError):
+            async with asyncio.timeout(self._lease.seconds / RENEWALS_PER_LEASE):
+                await self._log.release(self._lease.owner)
         self._lease.reborn(self._new_owner())
 
     async def _keep_lease(self) -> None:
         pause = self._lease.seconds / RENEWALS_PER_LEASE
         while True:
             try:
-                await asyncio.wait_for(self.renew(), timeout=self._lease.seconds)
+                await self.renew()
             except (LogUnavailable, TimeoutError) as error:
                 _logger.warning("the lease could not be renewed: %s", error)
                 await asyncio.sleep(min(pause, 0.5))

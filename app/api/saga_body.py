@@ -71,6 +71,9 @@ class TrailBody(SparseBody):
     attempt: int | None = None
     duration_ms: float | None = None
     outcome: Annotated[str | None, Field(description="`unknown` where it may have had its effect.")] = None
+    looked_up: Annotated[
+        bool | None, Field(description="True where it was asked about, not sent again: its key was too old.")
+    ] = None
     error: ErrorBody | None = None
     next_action_at: datetime | None = None
 
@@ -166,6 +169,7 @@ def _line(event: SagaEvent) -> TrailBody:
         attempt=event.attempt,
         duration_ms=data.get("duration_ms"),
         outcome=data.get("outcome"),
+        looked_up=data.get("looked_up"),
         error=_error(data.get("error")),
         next_action_at=datetime.fromisoformat(next_action_at) if next_action_at else None,
     )

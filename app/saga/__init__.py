@@ -19,9 +19,10 @@ from app.saga.memory_log import MemoryLog
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.retry import RetryPolicy
 from app.saga.state import SagaState, SagaStatus, StepStatus, fold
-from app.saga.step import Context, SagaStep, StepKind
+from app.saga.step import Closed, Context, LooksUp, SagaStep, StepKind
 
 __all__ = [
+    "Closed",
     "Context",
     "DefinitionError",
     "Definitions",
@@ -29,6 +30,7 @@ __all__ = [
     "FailureKind",
     "LogError",
     "LogUnavailable",
+    "LooksUp",
     "MemoryLog",
     "NewSaga",
     "RetryPolicy",

@@ -3,12 +3,12 @@
 The orchestrator asks `decide`, acts, and records what `after_execute` or `after_compensate` make of
 the answer. First execution, recovery and an operator's retry all go through here.
 
-A step that is accepted now and settled later will be one more `Wait` here, woken by a signal; a key
-older than the provider's window will be one more action, a look-up instead of another send.
+A step that is accepted now and settled later will be one more `Wait` here, woken by a signal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,8 +16,8 @@ from app.saga.definition import SagaDefinition, StepDefinition
 from app.saga.errors import FailureKind, StepError, StepRejected, StepUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.retry import Jitter
-from app.saga.state import AT_REST, SagaState, SagaStatus, StepStatus
-from app.saga.step import JSON
+from app.saga.state import AT_REST, CompensationState, SagaState, SagaStatus, StepStatus
+from app.saga.step import JSON, Closed
 
 POISON_AFTER = 5
 """A saga whose owner died this often without any progress is parked for a person."""
@@ -40,6 +40,15 @@ class Compensate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LookUp:
+    """Ask what became of the step's action, or of its compensation; `attempt` goes on from its sends."""
+
+    step: StepDefinition
+    attempt: int
+    undoing: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
     """Nothing is due before that time."""
 
@@ -58,7 +67,7 @@ class Rest:
     """The saga is finished, or waits for a person."""
 
 
-Decision = Execute | Compensate | Wait | Record | Rest
+Decision = Execute | Compensate | LookUp | Wait | Record | Rest
 
 
 def decide(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
@@ -66,7 +75,7 @@ def decide(definition: SagaDefinition, state: SagaState, now: datetime) -> Decis
     if state.status in AT_REST:
         return Rest()
     if state.recoveries >= POISON_AFTER:
-        return Record(event=_attend(state, now, _POISONED))
+        return Record(event=_poisoned(state, now))
     if state.status is SagaStatus.RUNNING:
         return _forward(definition, state, now)
     return _backward(definition, state, now)
@@ -95,7 +104,10 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
         )
     if step.retry_at is not None and now < step.retry_at:
         return Wait(until=min(step.retry_at, deadline) if bounded else step.retry_at)
-    return Execute(step=_defined(definition, step.name), attempt=step.attempts + 1)
+    defined, attempt = _defined(definition, step.name), step.attempts + 1
+    if _expired(definition, step.started_at, now):
+        return LookUp(step=defined, attempt=attempt, undoing=False)
+    return Execute(step=defined, attempt=attempt)
 
 
 def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
@@ -103,12 +115,27 @@ def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> De
     if step is None:
         failed = any(s.status is StepStatus.COMPENSATION_FAILED for s in state.steps)
         return Record(event=_attend(state, now) if failed else _event(state, now, EventType.SAGA_COMPENSATED))
-    attempts, retry_at = (
-        (step.compensation.attempts, step.compensation.retry_at) if step.compensation else (0, None)
-    )
-    if retry_at is not None and now < retry_at:
-        return Wait(until=retry_at)
-    return Compensate(step=_defined(definition, step.name), attempt=attempts + 1)
+    so_far = step.compensation or CompensationState()
+    if so_far.retry_at is not None and now < so_far.retry_at:
+        return Wait(until=so_far.retry_at)
+    defined, attempt = _defined(definition, step.name), so_far.attempts + 1
+    if _expired(definition, so_far.started_at, now):
+        return LookUp(step=defined, attempt=attempt, undoing=True)
+    return Compensate(step=defined, attempt=attempt)
+
+
+def _expired(definition: SagaDefinition, first_send: datetime | None, now: datetime) -> bool:
+    """Whether a service may have forgotten the key that was first sent then."""
+    return first_send is not None and now >= first_send + timedelta(seconds=definition.key_window)
+
+
+def _poisoned(state: SagaState, now: datetime) -> SagaEvent:
+    """Park the saga; but where a compensation is the poison, only that one is given up, and the others run."""
+    step = state.undoing if state.status is SagaStatus.COMPENSATING else None
+    if step is None:
+        return _attend(state, now, _POISONED)
+    attempt = step.compensation.attempts + 1 if step.compensation else 1
+    return _event(state, now, EventType.COMPENSATION_FAILED, step=step.name, attempt=attempt, error=_POISONED)
 
 
 def after_execute(
@@ -204,6 +231,50 @@ def after_compensate(
     )
 
 
+def after_look_up(
+    action: LookUp,
+    state: SagaState,
+    answer: Mapping[str, JSON] | Closed | StepError | None,
+    *,
+    now: datetime,
+    duration_ms: float,
+    jitter: Jitter,
+) -> SagaEvent:
+    """Return the event that a look-up's answer makes.
+
+    What stands is a success, and what is closed is undone. An action of which nothing stands is given
+    up: its compensation, under a key of its own, closes it. A compensation that can't be shown to have
+    happened is a person's, as to send it again might pay the money back twice.
+    """
+    name, attempt = action.step.name, action.attempt
+    how: dict[str, JSON] = {"duration_ms": duration_ms, "looked_up": True}
+    policy = action.step.compensation if action.undoing else action.step.policy
+    if isinstance(answer, StepError):
+        given_up = isinstance(answer, StepRejected) or attempt >= policy.attempts
+        error = _error(answer)
+        pause = policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+        retry_at = _text(now + timedelta(seconds=pause))
+    else:
+        settled = isinstance(answer, Closed) if action.undoing else isinstance(answer, Mapping)
+        if settled:
+            done = EventType.STEP_COMPENSATED if action.undoing else EventType.STEP_SUCCEEDED
+            result = {} if action.undoing else answer
+            return _event(state, now, done, step=name, attempt=attempt, result=result, **how)
+        given_up, error, retry_at = True, _KEY_EXPIRED, None
+    if given_up:
+        end = EventType.COMPENSATION_FAILED if action.undoing else EventType.STEP_UNKNOWN
+        return _event(state, now, end, step=name, attempt=attempt, error=error, **how)
+    again = EventType.COMPENSATION_RETRIED if action.undoing else EventType.STEP_RETRIED
+    if not action.undoing:
+        how["outcome"] = "unknown"
+    return _event(state, now, again, step=name, attempt=attempt, error=error, next_action_at=retry_at, **how)
+
+
+_KEY_EXPIRED: dict[str, JSON] = {
+    "code": "key_expired",
+    "message": "It was sent so long ago that sending it again might do it twice, and a look-up didn't settle it.",
+    "kind": FailureKind.TIMEOUT.value,
+}
 _DEADLINE: dict[str, JSON] = {
     "code": "deadline_exceeded",
     "message": "The whole checkout took longer than its deadline.",

@@ -35,12 +35,15 @@ class SagaDefinition:
 
     A saga stores `name` and `version` and finishes on the definition that it began with: change
     the steps, their order or their kinds only together with the version. `deadline` is in seconds
-    from the saga's start; a saga that has not passed its pivot by then is compensated.
+    from the saga's start; a saga that has not passed its pivot by then is compensated. `key_window`
+    is in seconds from an action's first send: nothing is sent again after it, only looked up, as
+    services forget keys (Stripe's after 24 hours) and would do the work twice.
     """
 
     name: str
     version: int = 1
     deadline: float = 300.0
+    key_window: float = 23 * 3600.0
     steps: tuple[StepDefinition, ...] = ()
 
     def do(
@@ -111,8 +114,10 @@ class SagaDefinition:
                         f"Saga {self.name!r}, step {step.name!r}: a time-out above 0, at least one attempt "
                         "and 0 <= base <= cap are needed."
                     )
-        if self.deadline <= 0:
-            raise DefinitionError(f"Saga {self.name!r}: the deadline must be above 0 seconds.")
+        if self.deadline <= 0 or self.key_window <= 0:
+            raise DefinitionError(
+                f"Saga {self.name!r}: the deadline and the key window must be above 0 seconds."
+            )
         return self
 
 

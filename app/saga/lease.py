@@ -36,14 +36,16 @@ class Lease:
         """Whether it was held once and isn't any more, so that only a new owner can go on."""
         return self._lost or (self._until is not None and not self.held)
 
-    def check(self) -> None:
-        """Raise `LeaseLost` where it isn't held. Asked right before every call to the outside.
+    def check(self, owner: str | None = None) -> None:
+        """Raise `LeaseLost` where it isn't held, or no more by `owner`. Asked before every call to the outside.
 
         Who was told so has dropped its saga: so from then on the lease is lost, even if a renewal
         that was under way comes back with a yes. Otherwise a living owner would own what nobody runs.
         """
         if not self.held:
             self.lost()
+            raise LeaseLost
+        if owner is not None and owner != self.owner:
             raise LeaseLost
 
     def renewed(self, asked_at: float, *, expires_at: datetime | None = None) -> None:

@@ -15,17 +15,19 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from app.saga.clock import Clock, SystemClock
 from app.saga.decide import (
     Compensate,
     Execute,
+    LookUp,
     Record,
     Rest,
     Wait,
     after_compensate,
     after_execute,
+    after_look_up,
     decide,
 )
 from app.saga.definition import SagaDefinition, StepDefinition
@@ -37,7 +39,10 @@ from app.saga.memory_log import MemoryLog
 from app.saga.retry import Jitter
 from app.saga.run import SagaRun
 from app.saga.state import AT_REST, SagaState, apply
-from app.saga.step import JSON, Context, SagaStep
+from app.saga.step import JSON, Closed, Context, LooksUp, SagaStep
+
+Answer = Mapping[str, JSON] | Closed | None
+"""What a step answers."""
 
 
 class SagaOrchestrator:
@@ -93,8 +98,8 @@ class SagaOrchestrator:
         if self._lease and not self._lease.held:
             raise LogUnavailable("The lease has lapsed.", stored=False)
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
-        owner = self._lease.owner if self._lease else "local"
-        result = await self._log.start(run.saga, event, owner=owner)
+        run.owner = self._lease.owner if self._lease else None
+        result = await self._log.start(run.saga, event, owner=run.owner or "local")
         if isinstance(result, Started):
             self._note(run, apply(run.state, event), [event])
         return result
@@ -112,27 +117,24 @@ class SagaOrchestrator:
                     await self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
                 case Record(event=event):
                     await self._append(run, event)
-                case Execute() | Compensate() as action:
+                case Execute() | Compensate() | LookUp() as action:
                     await self._append(run, await self._carry_out(run, action))
 
-    async def _carry_out(self, run: SagaRun, action: Execute | Compensate) -> SagaEvent:
+    async def _carry_out(self, run: SagaRun, action: Execute | Compensate | LookUp) -> SagaEvent:
         """Send one action and return the event that its answer makes."""
         if self._lease:
-            self._lease.check()
+            self._lease.check(run.owner)
         began = self._clock.monotonic()
         answer = await _ask(action, run.context())
         duration_ms = round((self._clock.monotonic() - began) * 1000, 3)
-        now, state = self._clock.now(), run.state
+        now, state, jitter = self._clock.now(), run.state, self._jitter
+        if isinstance(action, LookUp):
+            return after_look_up(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
+        if not isinstance(answer, StepError):
+            answer = dict(answer) if isinstance(answer, Mapping) else {}
         if isinstance(action, Execute):
-            return after_execute(
-                action,
-                state,
-                answer,
-                now=now,
-                duration_ms=duration_ms,
-                jitter=self._jitter,
-            )
-        return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=self._jitter)
+            return after_execute(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
+        return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
 
     async def _append(self, run: SagaRun, event: SagaEvent) -> None:
         """Make an event durable, together with all that follows from it without asking anybody."""
@@ -163,15 +165,25 @@ class SagaOrchestrator:
                     observer(run.saga.id, event)
 
 
-async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON] | StepError:
+async def _ask(action: Execute | Compensate | LookUp, context: Context) -> Answer | StepError:
     """Ask the step and return its answer; anything unforeseen is an unknown outcome."""
-    step = action.step
-    policy = step.policy if isinstance(action, Execute) else step.compensation
-    ask = step.step.execute if isinstance(action, Execute) else step.step.compensate
+    step = action.step.step
+    ask: Callable[[Context], Awaitable[Answer]] = _cannot_look_up
+    back = isinstance(action, Compensate) or (isinstance(action, LookUp) and action.undoing)
+    policy = action.step.compensation if back else action.step.policy
+    match action:
+        case Execute():
+            ask = step.execute
+        case Compensate():
+            ask = step.compensate
+        case LookUp() if isinstance(step, LooksUp):
+            ask = step.look_up
     try:
         async with asyncio.timeout(policy.timeout):
-            answer = dict(await ask(context) or {})
-        json.dumps(answer, allow_nan=False)
+            answer = await ask(context)
+        if answer is not None and not isinstance(answer, Closed):
+            answer = dict(answer)
+            json.dumps(answer, allow_nan=False)
     except StepError as error:
         return error
     except TimeoutError:
@@ -188,6 +200,10 @@ async def _ask(action: Execute | Compensate, context: Context) -> dict[str, JSON
     except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
         return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
     return answer
+
+
+async def _cannot_look_up(_context: Context) -> Answer:
+    return None
 
 
 def _of(steps: Iterable[SagaStep]) -> SagaDefinition:

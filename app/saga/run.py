@@ -15,11 +15,15 @@ from app.saga.step import JSON, Context
 class SagaRun:
     """What this process knows of a saga that it runs: always exactly what is durable.
 
-    `parked` says that it has been given back to the log until it is due again.
+    `owner` is whom the log names as its owner, where a lease is kept. `parked` says that it has been
+    given back to the log until it is due again.
     """
 
-    def __init__(self, saga: NewSaga, definition: SagaDefinition, *, epoch: int = 1) -> None:
+    def __init__(
+        self, saga: NewSaga, definition: SagaDefinition, *, epoch: int = 1, owner: str | None = None
+    ) -> None:
         self.saga = saga
+        self.owner = owner
         self.definition = definition
         self.epoch = epoch
         self.state: SagaState = initial(definition)
@@ -28,9 +32,9 @@ class SagaRun:
         self._changed = asyncio.Event()
 
     @classmethod
-    def of(cls, stored: StoredSaga, definition: SagaDefinition) -> SagaRun:
+    def of(cls, stored: StoredSaga, definition: SagaDefinition, *, owner: str | None = None) -> SagaRun:
         """Return the run that goes on from what the log holds."""
-        run = cls(stored.saga, definition, epoch=stored.epoch)
+        run = cls(stored.saga, definition, epoch=stored.epoch, owner=owner)
         run.advance(fold(definition, stored.events), list(stored.events))
         return run
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from app.saga.clock import Clock
 from app.saga.definition import Definitions
 from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
-from app.saga.log import NewSaga, SagaLog, Started, StartResult, StoredSaga
+from app.saga.log import SUSPECT_AFTER, NewSaga, SagaLog, Started, StartResult, StoredSaga
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.run import SagaRun
 from app.saga.state import AT_REST
@@ -30,6 +30,11 @@ class RunningSaga:
         self.started: asyncio.Future[StartResult] = loop.create_future()
         self.done: asyncio.Future[None] = loop.create_future()
         self.started.add_done_callback(_retrieve)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it was taken over and has made no progress yet: it may be what takes processes down."""
+        return self.resumed and not self.done.done() and self.run.state.recoveries >= SUSPECT_AFTER
 
     @property
     def at_rest(self) -> bool:
@@ -63,7 +68,7 @@ class SagaRunner:
         self._orchestrator = orchestrator
         self._clock = clock
         self._running: dict[str, RunningSaga] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in their order, which a set doesn't keep
 
     @property
     def in_flight(self) -> int:
@@ -74,6 +79,11 @@ class SagaRunner:
     def resumed_in_flight(self) -> int:
         """How many of them were taken over."""
         return sum(1 for running in self._running.values() if running.resumed)
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether something runs here beside which nothing else should be taken over."""
+        return any(running.suspect for running in self._running.values())
 
     def get(self, saga_id: str) -> RunningSaga | None:
         """Return a saga that runs here and is durable, or None."""
@@ -86,10 +96,10 @@ class SagaRunner:
         self._spawn(running, new=True)
         return running
 
-    def resume(self, stored: StoredSaga) -> RunningSaga:
-        """Go on with a saga that this process has claimed."""
+    def resume(self, stored: StoredSaga, *, owner: str | None = None) -> RunningSaga:
+        """Go on with a saga that this process has claimed as `owner`."""
         definition = self._definitions.get(stored.saga.definition, stored.saga.version)
-        running = RunningSaga(SagaRun.of(stored, definition), resumed=True)
+        running = RunningSaga(SagaRun.of(stored, definition, owner=owner), resumed=True)
         running.started.set_result(Started())
         self._spawn(running, new=False)
         return running
@@ -110,8 +120,8 @@ class SagaRunner:
     def _spawn(self, running: RunningSaga, *, new: bool) -> None:
         self._running[running.run.saga.id] = running
         task = asyncio.create_task(self._live(running, new=new))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _live(self, running: RunningSaga, *, new: bool) -> None:
         run = running.run
@@ -129,10 +139,11 @@ class SagaRunner:
             _logger.warning("saga %s is not ours any more", run.saga.id)
             await self._abandon(run)
         except LogError as error:
-            if running.started.done():
-                await self._abandon(run)
-            else:
+            acknowledged = running.started.done()
+            if not acknowledged:
                 running.started.set_exception(error)
+            if acknowledged or (isinstance(error, LogUnavailable) and error.stored is None):
+                await self._abandon(run)  # it may stand, in the name of a living owner that doesn't run it
         except Exception:
             _logger.exception("the loop of saga %s broke down", run.saga.id)
             await self._abandon(run)

@@ -69,8 +69,9 @@ class IllegalEvent(SagaError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompensationState:
-    """How the undoing of a step stands."""
+    """How the undoing of a step stands. `started_at` is when it was first due."""
 
+    started_at: datetime | None = None
     attempts: int = 0
     error: Mapping[str, JSON] | None = None
     retry_at: datetime | None = None
@@ -226,7 +227,7 @@ def _begin_undoing(state: SagaState) -> SagaState:
     step = state.undoing
     if step is None:
         return state
-    compensation = step.compensation or CompensationState()
+    compensation = step.compensation or CompensationState(started_at=state.updated_at)
     return _put(state, replace(step, status=StepStatus.COMPENSATING, compensation=compensation))
 
 

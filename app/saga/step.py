@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +22,11 @@ class StepKind(StrEnum):
     RETRIABLE = "retriable"  # after the pivot: tried until it succeeds
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a look-up found: nothing stands, and nothing ever will, as it was undone."""
+
+
 @runtime_checkable
 class SagaStep(Protocol):
     """What the orchestrator asks of a step. Both methods may be called again with the same context.
@@ -28,6 +34,7 @@ class SagaStep(Protocol):
     `execute` and `compensate` raise `StepRejected`, `StepUnavailable` or `StepOutcomeUnknown`;
     anything else that they raise counts as an unknown outcome. They identify their work to the
     outside by the saga and the step alone, never by an attempt, so that a repeat is recognised.
+    A step that can also tell what became of its work has `look_up`, see `LooksUp`.
     """
 
     name: str
@@ -37,3 +44,15 @@ class SagaStep(Protocol):
 
     async def compensate(self, context: Context) -> Mapping[str, JSON] | None:
         """Undo it. Also succeed where nothing was done, and make a late `execute` come to nothing."""
+
+
+@runtime_checkable
+class LooksUp(SagaStep, Protocol):
+    """A step whose service can be asked what stands.
+
+    Asked instead of sending again, once the key of the first send may be forgotten. Without it, an
+    outcome that is unknown for that long is a person's to find out.
+    """
+
+    async def look_up(self, context: Context) -> Mapping[str, JSON] | Closed | None:
+        """Return what stands as `execute` would, None where nothing does yet, `Closed` where nothing will."""

@@ -1,8 +1,9 @@
 """The services that a checkout asks, and the gateways to them. Start reading at `gateway`."""
 
+from app.saga.step import Closed
 from app.services.answer import Answer
 from app.services.context import CheckoutContext, Item
-from app.services.gateway import Action, Call, Closed, Gateway, Service
+from app.services.gateway import Action, Call, Gateway, Service
 from app.services.http_gateway import HttpGateway
 from app.services.inventory import InventoryService, InventoryStep
 from app.services.payment import PaymentService, PaymentStep

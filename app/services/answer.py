@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected
-from app.services.gateway import Closed, JsonObject
+from app.saga.step import Closed
+from app.services.gateway import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.saga.errors import FailureKind, StepRejected
-from app.saga.step import JSON
+from app.saga.step import JSON, Closed
 
 JsonObject = dict[str, JSON]
 
@@ -92,11 +92,6 @@ class Call:
 
 # Beginning with a letter or digit keeps ".." from climbing in a URL's path.
 _REFERENCE = re.compile(r"[A-Za-z0-9][!-~]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The reference was closed by a `delete`: nothing stands, and nothing ever will."""
 
 
 class Gateway(Protocol):

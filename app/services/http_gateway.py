@@ -25,8 +25,9 @@ from urllib.parse import quote, urlsplit
 import httpx2 as httpx
 
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
+from app.saga.step import Closed
 from app.services.answer import Answer, done, found, unusable
-from app.services.gateway import Call, Closed, JsonObject, Service
+from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read
 from app.services.traceparent import traceparent
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.saga.step import JSON, Context
+from app.saga.step import JSON, Closed, Context
 from app.services.context import CheckoutContext, Item
-from app.services.gateway import Action, Call, Closed, Gateway, Service
+from app.services.gateway import Action, Call, Gateway, Service
 from app.services.resources import Reservation, ReservationUndone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
@@ -75,6 +75,12 @@ class InventoryStep:
             reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent
         )
         return undone.result()
+
+    async def look_up(self, context: Context) -> dict[str, JSON] | Closed | None:
+        """Return the reservation that stands as `execute` does, None where none does yet, `Closed` where none will."""
+        order = CheckoutContext(context)
+        reservation = await self._service.look_up(reference=order.saga_id, traceparent=order.traceparent)
+        return reservation.result() if isinstance(reservation, Reservation) else reservation
 
 
 def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.saga.step import JSON, Context
+from app.saga.step import JSON, Closed, Context
 from app.services.answer import unusable
 from app.services.context import CheckoutContext
-from app.services.gateway import Action, Call, Closed, Gateway, Service
+from app.services.gateway import Action, Call, Gateway, Service
 from app.services.resources import Payment, PaymentUndone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
@@ -113,6 +113,15 @@ class PaymentStep:
             reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent
         )
         return undone.result()
+
+    async def look_up(self, context: Context) -> dict[str, JSON] | Closed | None:
+        """Return the payment that stands as `execute` does, None where none does yet, `Closed` where none will."""
+        order = CheckoutContext(context)
+        payment = await self._service.look_up(reference=order.saga_id, traceparent=order.traceparent)
+        if isinstance(payment, Payment):
+            _expect(payment, order.amount, order.currency, "captured")
+            return payment.result()
+        return payment
 
 
 def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.saga.step import JSON, Context
+from app.saga.step import JSON, Closed, Context
 from app.services.context import CheckoutContext, Item
-from app.services.gateway import Action, Call, Closed, Gateway, Service
+from app.services.gateway import Action, Call, Gateway, Service
 from app.services.resources import Shipment, ShipmentUndone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
@@ -78,6 +78,12 @@ class ShippingStep:
             reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent
         )
         return undone.result()
+
+    async def look_up(self, context: Context) -> dict[str, JSON] | Closed | None:
+        """Return the shipment that stands as `execute` does, None where none does yet, `Closed` where none will."""
+        order = CheckoutContext(context)
+        shipment = await self._service.look_up(reference=order.saga_id, traceparent=order.traceparent)
+        return shipment.result() if isinstance(shipment, Shipment) else shipment
 
 
 def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:

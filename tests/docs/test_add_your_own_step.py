@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.saga import SagaStatus
+from app.saga import Closed, LooksUp, SagaStatus
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "add-your-own-step.md").read_text()
@@ -20,6 +20,7 @@ class Insurer:
     def __init__(self, trouble: Exception | None = None) -> None:
         self.trouble = trouble
         self.insured: list[str] = []
+        self.cancelled: list[str] = []
 
     async def insure(self, *, reference: str, value: int) -> str:
         if self.trouble:
@@ -30,6 +31,12 @@ class Insurer:
     async def cancel(self, *, reference: str) -> None:
         if reference in self.insured:
             self.insured.remove(reference)
+            self.cancelled.append(reference)
+
+    async def find(self, *, reference: str) -> str | None:
+        if reference in self.cancelled:
+            return "cancelled"
+        return "policy" if reference in self.insured else None
 
 
 async def _run(insurer: Insurer) -> Any:
@@ -41,7 +48,7 @@ async def _run(insurer: Insurer) -> Any:
         "shipping": ShippingStep(),
         "insurer": insurer,
     }
-    exec(BLOCKS[0] + BLOCKS[1], names)  # noqa: S102 (our own page)
+    exec(BLOCKS[0] + BLOCKS[2], names)  # noqa: S102 (our own page)
     from app.saga import RetryPolicy, SagaOrchestrator, StepDefinition  # noqa: PLC0415
 
     definition = names["definition"]
@@ -82,3 +89,18 @@ async def test_the_pages_errors_say_what_is_known(trouble: Exception, ends: list
     state = await _run(Insurer(trouble))
     assert state.status is SagaStatus.COMPENSATED
     assert list(state.effects) == ends
+
+
+async def test_the_pages_step_tells_what_stands() -> None:
+    """Nothing yet, then the policy, then that nothing ever will."""
+    insurer = Insurer()
+    names: dict[str, Any] = {}
+    exec(BLOCKS[0] + BLOCKS[1], names)  # noqa: S102 (our own page)
+    step: Any = names["InsuranceStepThatLooksUp"](insurer)
+    assert isinstance(step, LooksUp), "or it would never be asked"
+    context = {"saga_id": "s", "amount": 1}
+    assert await step.look_up(context) is None
+    await step.execute(context)
+    assert await step.look_up(context) == {"policy_id": "policy"}
+    await step.compensate(context)
+    assert await step.look_up(context) == Closed()

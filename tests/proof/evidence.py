@@ -39,7 +39,8 @@ class ApiAnswer:
 class LedgerLine:
     """One line of a service's ledger: a request arrived, was applied (changed something), or was replied to.
 
-    `action` is execute, compensate, confirm or get. `status` is the reply's.
+    `action` is execute, compensate, confirm or get. `status` is the reply's. `at` counts nanoseconds on
+    the clock of the run, from whenever.
     """
 
     phase: str
@@ -49,6 +50,7 @@ class LedgerLine:
     idempotency_key: str
     fingerprint: str
     status: int | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +70,8 @@ class Evidence:
     any order that keeps each client's own. `lines` are of all three services, in one order of time.
     `standing` was asked at the end, when every late request had landed. `deaths` counts how often a
     process died, was stopped or lost its lease: nobody is taken over more often than that.
-    `settled` says that the run waited for every saga to end.
+    `settled` says that the run waited for every saga to end, and then read each of them.
+    `key_window` is for how many seconds the services know an idempotency key; None for ever.
     """
 
     answers: Sequence[ApiAnswer]
@@ -76,6 +79,7 @@ class Evidence:
     standing: Sequence[LedgerStanding]
     deaths: int | None = None
     settled: bool = True
+    key_window: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

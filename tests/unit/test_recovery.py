@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -221,3 +222,124 @@ async def test_a_claim_whose_answer_was_lost_leaves_no_saga_without_a_runner() -
 
     await replica.recovery.renew()
     assert await replica.recovery.claim() == 1
+
+
+class _Told(MemoryLog):
+    """A log that does what a test says in the middle of a claim, and may fail to give a saga up."""
+
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__(clock)
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.abandoned: list[timedelta] = []
+        self.abandon_fails = False
+
+    async def claim(
+        self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+    ) -> list[StoredSaga]:
+        claimed = await super().claim(owner=owner, definitions=definitions, limit=limit)
+        self.meanwhile()
+        return claimed
+
+    async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
+        if self.abandon_fails:
+            raise LogUnavailable("away", stored=False)
+        self.abandoned.append(until - self._clock.now())
+        await super().abandon(saga_id, epoch=epoch, until=until)
+
+
+def _a_told_replica() -> tuple[_Replica, _Told]:
+    database = _Clock()
+    database.passed = 1.0
+    log = _Told(database)
+    return _Replica(log, _Clock()), log
+
+
+@pytest.mark.parametrize("end", ["lost", "reborn"])
+async def test_what_a_claim_brings_after_the_lease_is_gone_is_not_run(end: str) -> None:
+    """It belongs to an owner that is dead: whoever lives claims it anew."""
+    replica, log = _a_told_replica()
+    await replica.left_behind("a")
+    await replica.recovery.renew()
+    log.meanwhile = replica.lease.lost if end == "lost" else lambda: replica.lease.reborn("new")
+    assert await replica.recovery.claim() == 0
+    assert replica.runner.in_flight == 0
+
+
+async def test_a_saga_of_an_owner_that_died_sends_nothing_for_the_next_one() -> None:
+    """The same process under another name is another owner."""
+    replica, _ = _a_told_replica()
+    await replica.left_behind("a")
+    await replica.recovery.renew()
+    await replica.recovery.claim()
+    replica.lease.reborn("new")
+    await replica.recovery.renew()
+    running = replica.runner.get("a")
+    assert running is not None
+    await running.done
+    stored = await replica.log.load("a")
+    assert stored is not None
+    assert stored.status is SagaStatus.RUNNING
+
+
+async def test_who_leaves_takes_nothing_over() -> None:
+    """From the moment on at which the process is told to stop."""
+    replica, _ = _a_told_replica()
+    await replica.left_behind("a")
+    await replica.recovery.renew()
+    replica.recovery.leave()
+    assert await replica.recovery.claim() == 0
+
+
+async def test_a_saga_that_can_not_be_given_up_costs_the_lease() -> None:
+    """Or a living owner would own what nobody runs."""
+    replica, log = _a_told_replica()
+    await replica.left_behind("bad", events=2)
+    await replica.recovery.renew()
+    log.abandon_fails = True
+    await replica.recovery.claim()
+    assert replica.lease.lapsed
+
+
+async def test_a_saga_that_can_not_be_understood_comes_ever_more_rarely() -> None:
+    """Its trail mustn't grow with every poll."""
+    replica, log = _a_told_replica()
+    await replica.left_behind("bad", events=2)
+    await replica.recovery.renew()
+    for life in range(3):
+        await replica.recovery.claim()
+        replica.clock.passed += 1.0
+        log._clock.passed += 3600.0  # type: ignore[attr-defined]
+        replica.lease.reborn(f"again-{life}")
+        await replica.recovery.renew()
+    assert log.abandoned == sorted(log.abandoned)
+    assert log.abandoned[-1] > 2 * log.abandoned[0]
+
+
+async def test_beside_a_suspect_nothing_is_taken_over() -> None:
+    """A saga that was taken over again and again is watched alone: should the process die, it was that one."""
+    replica, _ = _a_told_replica()
+    await replica.left_behind("suspect")
+    for _ in range(2):
+        await replica.log.claim(owner="dead", definitions=[("one", 1)], limit=1)
+    await replica.recovery.renew()
+    assert await replica.recovery.claim() == 1
+    await replica.left_behind("neighbour")
+    assert await replica.recovery.claim() == 0
+    running = replica.runner.get("suspect")
+    assert running is not None
+    await running.done
+    assert await replica.recovery.claim() == 1
+
+
+async def test_a_renewal_that_hangs_leaves_time_for_another() -> None:
+    """A silent connection costs a third of the lease, never all of it."""
+
+    class Silent(MemoryLog):
+        async def renew(self, owner: str, *, seconds: float) -> datetime:
+            await asyncio.Event().wait()
+            return await super().renew(owner, seconds=seconds)
+
+    replica = _Replica(Silent(_Clock()), _Clock())
+    replica.lease.seconds = 0.03
+    with pytest.raises(TimeoutError):
+        await replica.recovery.renew()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app.saga.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.saga.step import Closed
 from app.services.answer import Answer, done, found
-from app.services.gateway import Call, Closed, JsonObject, Service
+from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.faults import SimulationError
 from app.services.sandbox.request import Request, Verb
 from app.services.sandbox.sandbox import Sandbox

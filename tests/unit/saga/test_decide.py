@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,15 +14,18 @@ from app.saga.decide import (
     Compensate,
     Decision,
     Execute,
+    LookUp,
     Record,
     Rest,
     Wait,
     after_compensate,
     after_execute,
+    after_look_up,
     decide,
 )
 from app.saga.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.retry import RetryPolicy
+from app.saga.step import JSON, Closed
 from tests.builders import (
     NOON,
     QUICK,
@@ -212,10 +216,97 @@ class TestPoison:
         trail = [was_recovered()] * 4 + [succeeded("payment")] + [was_recovered()] * 4
         assert sent(due(*trail)) == ("Execute", "inventory", 1)
 
-    def test_it_holds_while_going_back_too(self) -> None:
-        """A compensation can be the poison."""
-        trail = (succeeded("payment"), failed("inventory"), *[was_recovered()] * POISON_AFTER)
-        assert recorded(due(*trail)).type is EventType.SAGA_NEEDS_ATTENTION
+    def test_a_poisonous_compensation_holds_back_no_other(self) -> None:
+        """It alone is given up; whatever else was done is undone, and then a person is asked."""
+        trail = [succeeded("payment"), succeeded("inventory"), failed("shipping")]
+        trail += [was_recovered()] * POISON_AFTER
+        event = recorded(due(*trail))
+        assert (event.type, event.step) == (EventType.COMPENSATION_FAILED, "inventory")
+        assert event.data["error"]["kind"] == FailureKind.POISONED
+        given_up = [*trail, compensation_failed("inventory")]
+        assert sent(due(*given_up)) == ("Compensate", "payment", 1)
+        last = recorded(due(*given_up, compensated("payment")))
+        assert last.type is EventType.SAGA_NEEDS_ATTENTION
+
+
+WINDOW = DEFINITION.key_window
+
+
+def looked_up(
+    answer: Mapping[str, JSON] | Closed | StepError | None,
+    *trail: SagaEvent,
+    attempt: int = 1,
+    definition: SagaDefinition = DEFINITION,
+) -> SagaEvent:
+    """Return the event that a look-up's answer makes, when a key's window is over."""
+    state = a_state(*trail, definition=definition)
+    action = decide(definition, state, after(WINDOW))
+    assert isinstance(action, LookUp)
+    action = replace(action, attempt=attempt)
+    return after_look_up(action, state, answer, now=after(WINDOW), duration_ms=1.5, jitter=the_most)
+
+
+class TestKeyWindow:
+    """Past it a service may have forgotten the key, and would do the work twice."""
+
+    PATIENT = replace(DEFINITION, deadline=10 * WINDOW)
+    BACK = (succeeded("payment"), failed("inventory"))
+
+    def test_until_then_the_same_thing_is_sent_again(self) -> None:
+        """In either direction."""
+        assert isinstance(due(retried("payment"), at=WINDOW - 1, definition=self.PATIENT), Execute)
+        assert isinstance(due(*self.BACK, at=WINDOW - 1), Compensate)
+
+    def test_from_then_on_it_is_looked_up(self) -> None:
+        """The attempts go on being counted."""
+        forward = due(retried("payment"), at=WINDOW, definition=self.PATIENT)
+        assert (type(forward), getattr(forward, "attempt", 0)) == (LookUp, 2)
+        assert isinstance(due(*self.BACK, at=WINDOW), LookUp)
+
+    def test_what_stands_is_a_success(self) -> None:
+        """As if the answer had come only now."""
+        event = looked_up({"payment_id": "p"}, retried("payment"), definition=self.PATIENT)
+        assert (event.type, event.data["result"]) == (EventType.STEP_SUCCEEDED, {"payment_id": "p"})
+        assert event.data["looked_up"]
+
+    @pytest.mark.parametrize("answer", [None, Closed()])
+    def test_an_action_of_which_nothing_stands_is_given_up_as_unknown(self, answer: Closed | None) -> None:
+        """It may be on its way even now: its compensation, under a key of its own, closes it."""
+        event = looked_up(answer, retried("payment"), definition=self.PATIENT)
+        assert (event.type, event.data["error"]["code"]) == (EventType.STEP_UNKNOWN, "key_expired")
+
+    def test_what_is_closed_has_been_undone(self) -> None:
+        """The service itself says so."""
+        event = looked_up(Closed(), *self.BACK)
+        assert (event.type, event.step) == (EventType.STEP_COMPENSATED, "payment")
+
+    @pytest.mark.parametrize("answer", [None, {"payment_id": "p"}])
+    def test_a_compensation_that_can_not_be_shown_is_a_person_s(self, answer: dict[str, str] | None) -> None:
+        """To send it again might pay the money back twice."""
+        event = looked_up(answer, *self.BACK)
+        assert (event.type, event.data["error"]["code"]) == (EventType.COMPENSATION_FAILED, "key_expired")
+
+    @pytest.mark.parametrize("trail", [(retried("payment"),), BACK])
+    def test_a_look_up_without_an_answer_is_tried_again_within_the_budget(
+        self, trail: tuple[SagaEvent, ...]
+    ) -> None:
+        """Asking does no harm."""
+        forward = len(trail) == 1
+        again = EventType.STEP_RETRIED if forward else EventType.COMPENSATION_RETRIED
+        end = EventType.STEP_UNKNOWN if forward else EventType.COMPENSATION_FAILED
+        down = StepUnavailable("down")
+        assert looked_up(down, *trail, definition=self.PATIENT).type is again
+        last = self.PATIENT.steps[0]
+        attempts = (last.policy if forward else last.compensation).attempts
+        assert looked_up(down, *trail, attempt=attempts, definition=self.PATIENT).type is end
+        refused = looked_up(StepRejected("no"), *trail, definition=self.PATIENT)
+        assert refused.type is end, "a refusal to tell proves nothing about the action"
+
+    def test_a_compensation_counts_from_its_own_first_send(self) -> None:
+        """Its key is another one than the action's."""
+        late = tuple(replace(event, at=after(WINDOW)) for event in self.BACK)
+        assert isinstance(due(*late, at=WINDOW + 1), Compensate)
+        assert isinstance(due(*late, at=2 * WINDOW), LookUp)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,11 @@ def test_going_back_and_going_on_after_the_pivot_are_patient_by_default() -> Non
         ),
         (
             SagaDefinition("checkout", deadline=0).do(PAYMENT),
-            "Saga 'checkout': the deadline must be above 0 seconds.",
+            "Saga 'checkout': the deadline and the key window must be above 0 seconds.",
+        ),
+        (
+            SagaDefinition("checkout", key_window=0).do(PAYMENT),
+            "Saga 'checkout': the deadline and the key window must be above 0 seconds.",
         ),
     ],
 )

@@ -22,7 +22,7 @@ from app.saga import (
     SagaStatus,
     StepRejected,
 )
-from app.saga.errors import DefinitionUnknown, LogRefused
+from app.saga.errors import DefinitionUnknown, LogRefused, SagaFenced
 from app.saga.lease import Lease
 from app.saga.log import KeyTaken, RowChange, Started, StartResult
 from app.saga.runner import AFTER_CRASH_SECONDS, RunningSaga, SagaRunner
@@ -165,6 +165,24 @@ class TestLaunching:
         assert running.started.exception() is error
         assert runner.in_flight == 0
 
+    async def test_a_start_that_may_stand_is_given_up(self, house: House) -> None:
+        """This process lives, so nobody else would ever take over what it doesn't run."""
+
+        class Lost(ToldLog):
+            async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
+                await super().start(saga, event, owner=owner)
+                raise LogUnavailable(stored=None)
+
+        log = Lost(house.clock)
+        await log.renew("me", seconds=3600)
+        lease = Lease(house.clock, "me", 3600)
+        lease.renewed(house.clock.monotonic())
+        house = House(house.clock, log=log)
+        running = house.runner(lease=lease).launch(a_saga())
+        await through(running)
+        house.clock.advance(2 * AFTER_CRASH_SECONDS)
+        assert [stored.saga.id for stored in await house.claim()] == [running.run.saga.id]
+
     async def test_a_start_that_nobody_hears_fails_in_silence(self, house: House) -> None:
         """The request may have gone: no warning of an exception never retrieved."""
         runner = House(house.clock, log=ToldLog(house.clock, start=LogUnavailable())).runner()
@@ -269,6 +287,16 @@ class TestBreakingDown:
         house.clock.advance(AFTER_CRASH_SECONDS)
         (stored,) = await broken.claim()
         assert told(stored.events)[-1] == "saga_recovered"
+
+    async def test_a_saga_whose_log_lost_commits_is_given_up(self, house: House) -> None:
+        """After a failover it may still be ours, and not what we know of it: it is taken up anew from its log."""
+        log = ToldLog(house.clock, append=SagaFenced())
+        house = House(house.clock, log=log)
+        running = house.runner().launch(a_saga())
+        await through(running)
+        log.append_fails = None
+        house.clock.advance(2 * AFTER_CRASH_SECONDS)
+        assert [stored.saga.id for stored in await house.claim()] == [running.run.saga.id]
 
     async def test_a_saga_that_can_not_be_given_up_at_once_is_given_up_later(
         self, house: House, caplog: pytest.LogCaptureFixture
