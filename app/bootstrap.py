@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -155,7 +156,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             storage.queries,
             definitions,
             current=definition,
-            new_id=lambda: str(uuid7()),
+            new_id=lambda: new_saga_id(clock.now()),
             lease_until=lambda: lease.expires_at,
         )
         draining = asyncio.Event()
@@ -297,6 +298,11 @@ def _told_to_stop(drain: Drain) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def new_saga_id(now: datetime) -> str:
+    """Return an id that sorts behind all made earlier, at any replica: `now` is the time that they share."""
+    return str(uuid7(nanoseconds=int(now.timestamp() * 1_000_000) * 1_000))
 
 
 def new_owner() -> str:
