@@ -100,14 +100,16 @@ def _wait_until_ready(server: Running, ready: str) -> None:
 
 
 @contextlib.contextmanager
-def a_checkout(env: Mapping[str, str], log: Path, *, port: int | None = None) -> Iterator[Running]:
-    """Run the checkout service."""
+def a_checkout(
+    env: Mapping[str, str], log: Path, *, port: int | None = None, app: str = "app.main:app"
+) -> Iterator[Running]:
+    """Run the checkout service; a test may have an `app` of its own around it."""
     port = port or free_port()
     command = [
         sys.executable,
         "-m",
         "uvicorn",
-        "app.main:app",
+        app,
         "--host",
         "127.0.0.1",
         "--port",
