@@ -104,10 +104,16 @@ class SagaRunner:
         self._spawn(running, new=False)
         return running
 
+    async def idle(self, seconds: float) -> None:
+        """Return when nothing runs here, at the latest after `seconds`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._tasks and (left := until - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+
     async def drain(self, seconds: float) -> None:
         """Let what runs here finish for at most `seconds`, then stop the rest where it is."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        await self.idle(seconds)
         await self.drop()
 
     async def drop(self) -> None:
