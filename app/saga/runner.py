@@ -154,7 +154,7 @@ class SagaRunner:
             _logger.warning("saga %s is not ours any more", run.saga.id)
         except SagaFenced:
             # Another's by now; or, after a failover that lost commits, still ours and not to be gone on with.
-            _logger.warning("saga %s is not ours any more", run.saga.id)
+            _logger.warning("saga %s was fenced: its log has gone on without us", run.saga.id)
             await self._abandon(run)
         except LogError as error:
             acknowledged = running.started.done()
