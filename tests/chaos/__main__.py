@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,7 +38,8 @@ def main() -> int:
     given = parser.parse_args()
     os.environ.setdefault("TEST_POSTGRES_FSYNC", "on")
     console = Console()
-    console.print(f"seed {given.seed}")
+    directory = Path(tempfile.mkdtemp(prefix=f"checkout-chaos-{given.seed}-"))
+    console.print(f"seed {given.seed}; logs and books are in {directory} until all is well", soft_wrap=True)
     plan = a_plan(
         given.seed,
         orders=given.sagas,
@@ -48,23 +50,19 @@ def main() -> int:
         replicas=("replica-0", "replica-1"),
         services=SERVICES,
     )
-    with (
-        a_crashing_postgres() as postgres,
-        tempfile.TemporaryDirectory(prefix="checkout-chaos-") as directory,
-    ):
+    with a_crashing_postgres() as postgres:
         upgrade(postgres.url)
-        figures = Figures(
-            asyncio.run(
-                storm(plan, url=postgres.url, directory=Path(directory), replicas=2, postgres=postgres)
-            )
-        )
+        after = asyncio.run(storm(plan, url=postgres.url, directory=directory, replicas=2, postgres=postgres))
+    figures = Figures(after)
     found = list(figures.violations())
     _print(console, figures, found)
     if found:
-        console.print(f"The evidence is in {_dumped(figures, found)}")
+        _dump(directory / "evidence.json", figures, found)
+        console.print(f"Something broke; the evidence is in {directory}", soft_wrap=True)
         return 1
+    shutil.rmtree(directory)
     if reasons := figures.void():
-        console.print("VOID, this run proves nothing: " + "; ".join(reasons))
+        console.print(f"VOID, this run proves nothing: {'; '.join(reasons)}", soft_wrap=True)
         return 2
     return 0
 
@@ -79,7 +77,7 @@ def _print(console: Console, figures: Figures, found: Sequence[Violation]) -> No
         console.print(str(violation), markup=False, highlight=False)
 
 
-def _dumped(figures: Figures, found: Sequence[Violation]) -> Path:
+def _dump(path: Path, figures: Figures, found: Sequence[Violation]) -> None:
     after = figures.after
     evidence = {
         "seed": after.plan.seed,
@@ -89,13 +87,8 @@ def _dumped(figures: Figures, found: Sequence[Violation]) -> Path:
         "answers": [asdict(answer) for answer in after.clients.answers],
         "records": after.records,
         "standing": after.standing,
-        "logs": after.logs,
     }
-    with tempfile.NamedTemporaryFile(
-        "w", prefix=f"chaos-{after.plan.seed}-", suffix=".json", delete=False
-    ) as file:
-        json.dump(evidence, file)
-    return Path(file.name)
+    path.write_text(json.dumps(evidence), encoding="utf-8")
 
 
 if __name__ == "__main__":
