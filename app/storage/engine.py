@@ -25,16 +25,16 @@ HEAD_START_SECONDS = 1.0
 """How long one of several hosts may keep silent before the next one is tried as well."""
 
 BUSY_SECONDS = 10.0
-COMMAND_SECONDS = 10.0
+COMMAND_SECONDS = 5.0
 """After this long without an answer a connection to PostgreSQL counts as broken."""
 
 _MODEST = {
     # Who stands still within a transaction (SIGSTOP, a paused machine) soon loses it, with its locks.
-    "idle_in_transaction_session_timeout": "5s",
+    "idle_in_transaction_session_timeout": "3s",
     # Below COMMAND_SECONDS, so that nobody waits on in the server whose client has given up. A
     # statement_timeout must not do that: it would end a COMMIT's wait for a synchronous standby, and
     # the server would call the transaction committed all the same.
-    "lock_timeout": "8s",
+    "lock_timeout": "4s",
 }
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")

@@ -34,8 +34,8 @@ _Key = tuple[str, int, int]
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
-ANSWER_SECONDS = CONNECT_SECONDS + COMMAND_SECONDS
-"""After this long without an answer, reconnecting included, the connection counts as broken."""
+ANSWER_SECONDS = COMMAND_SECONDS
+"""After this long without an answer the connection counts as broken."""
 
 _WRITE = """
 WITH new AS (
@@ -124,14 +124,15 @@ class PostgresWriter:
 
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The one seam where what the driver raises, or doesn't answer, becomes `Interrupted` or `BadBatch`."""
+        seconds = ANSWER_SECONDS if self._connection else CONNECT_SECONDS + ANSWER_SECONDS
         task = asyncio.create_task(work())
         try:
-            done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+            done, _ = await asyncio.wait({task}, timeout=seconds)
         finally:
             if not task.done():
                 await self._hang_up(task)
         if not done:
-            raise Interrupted(f"no answer for {ANSWER_SECONDS:g} s")
+            raise Interrupted(f"no answer for {seconds:g} s")
         try:
             return task.result()
         except (asyncpg.DataError, ValueError) as error:

@@ -203,7 +203,10 @@ class Figures:
             ("takeovers", str(self.events["saga_recovered"])),
             ("  slowest", f"{max(self.takeovers, default=0.0):.1f} s of {self.takeover_limit:g} s"),
             ("leases lapsed", str(logs.count("the lease has lapsed"))),
-            ("writers turned away", f"{logs.count('is not ours any more')} (fenced, or without a lease)"),
+            (
+                "sagas let go",
+                f"{logs.count('is not ours any more')} without a lease, {logs.count('was fenced')} fenced",
+            ),
             (
                 "answers of the API",
                 f"{len(answers)}, {sum(one.status == 503 for one in answers)} of them 503",

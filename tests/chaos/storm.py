@@ -53,7 +53,7 @@ class Aftermath:
 
     def evidence(self) -> Evidence:
         """Return what the checker of invariants judges."""
-        lapses = self.logs.count("the lease has lapsed") + self.logs.count("is not ours any more")
+        lapses = sum(map(self.logs.count, ("the lease has lapsed", "is not ours any more", "was fenced")))
         return Evidence(
             answers=self.clients.answers,
             lines=lines_of(self.records),
