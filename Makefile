@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test chaos check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos check bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ test: dev ## Run every test; with ARGS, for example ARGS="tests/unit -k decide"
 
 chaos: dev ## Kill, freeze and restart real processes under 3,000 sagas, and judge what is left (5 minutes)
 	@exec $(PY) -m tests.chaos $(ARGS)
+
+crash: dev ## Crash at every boundary, in every way, and print the figures
+	@exec $(PY) -m tests.crash $(ARGS)
 
 check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet --output-format concise .

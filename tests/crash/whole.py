@@ -32,7 +32,7 @@ from tests.crash.walk import (
 from tests.postgres import Databases, a_server
 
 PARTS = ("single crashes", "double crashes", "interleavings")
-SHARES = 8
+SHARES = 2
 """Into how many shares the second stops of a scenario are cut, so that all cores end together."""
 
 
