@@ -136,8 +136,8 @@ def _replica(chance: random.Random, kind: str, replicas: int) -> Fault:
     return Fault(
         kind=kind,
         at=f"replica-{chance.randrange(replicas)}",
-        n=chance.randint(3, 45),
-        seconds=round(chance.choice((0.3, 2.0, 12.0)) * chance.random(), 3),
+        n=chance.randint(3, 40),
+        seconds=round(chance.choice((0.3, 4.0, 16.0)) * chance.random(), 3),
         moment=_moment(chance),
     )
 

@@ -101,9 +101,7 @@ class Replica:
 
     def kill(self, seconds: float) -> None:
         if self.process is not None:
-            self._world.loop.kill(self.process)
-            self._ended()
-            self._come_back(seconds)
+            self._over(self.process, seconds)
 
     def freeze(self, seconds: float) -> None:
         process = self.process
@@ -138,8 +136,9 @@ class Replica:
         """Whether it is up and running."""
         return self.service is not None and self.process is not None and not self.process.frozen
 
-    def _ended(self) -> None:
-        """The kernel's share: connections break."""
+    def _over(self, process: Process, seconds: float) -> None:
+        """The kernel's share of an end: nothing runs any more, connections break."""
+        self._world.loop.kill(process)
         if self.lease is not None:
             self._world.gone[self.lease.owner] = self._world.loop.elapsed
         self.process = self.service = self.admission = self.lease = self._stopping = None
@@ -147,8 +146,6 @@ class Replica:
         for request in broken:
             if not request.done():
                 request.set_result(None)
-
-    def _come_back(self, seconds: float) -> None:
         self._world.loop.call_later(seconds, self.boot, context=WORLD)
 
     async def _live(self, process: Process) -> None:
@@ -190,9 +187,8 @@ class Replica:
                 max_in_flight=256,
             )
             await recovery.begin()
-        except LogUnavailable:
-            self._ended()
-            self._come_back(REBOOT_SECONDS)
+        except (LogUnavailable, TimeoutError):
+            self._over(process, REBOOT_SECONDS)
             return
         checkout = Checkout(
             runner,
@@ -220,9 +216,7 @@ class Replica:
         await runner.drain(drain.left)
         await recovery.end()
         await journal.close()
-        world.loop.kill(process)
-        self._ended()
-        self._come_back(max(0.0, self._away_until - world.loop.elapsed))
+        self._over(process, max(0.0, self._away_until - world.loop.elapsed))
 
     def _gateway(self, process: Process, participant: Participant) -> ServiceGateway:
         return ServiceGateway(self._world, self._network, process, participant)

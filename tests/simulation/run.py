@@ -104,6 +104,8 @@ class _Run:
             self._watch_takeovers()
         world.note("world", "calm", "", "")
         await self._rest()
+        await self._ask_again()
+        await self._rest()
         await self._last_look()
         for replica in self._replicas:
             if replica.process is not None:
@@ -111,6 +113,7 @@ class _Run:
         await self.network.land()
 
     async def _rest(self) -> None:
+        """Return once every saga rests; each must within its time from now, as nothing goes wrong any more."""
         world, calm = self._world, self._world.loop.elapsed
         watched = False
         while unfinished := [row for row in world.database.rows.values() if row.status not in AT_REST]:
@@ -130,18 +133,23 @@ class _Run:
             await asyncio.sleep(GLANCE_SECONDS)
             self._watch_takeovers()
 
-    async def _last_look(self) -> None:
-        """Read every saga, and repeat every request that has a key, at each replica in turn."""
-        replicas = self._scenario.replicas
-        for number, saga_id in enumerate(sorted(self._world.database.rows)):
-            await self._door.get(number % replicas, saga_id, patience=LAST_PATIENCE)
+    async def _ask_again(self) -> None:
+        """Repeat every request that has a key and was answered, at some replica."""
         repeated: dict[str, None] = {}
         for number, way in enumerate(self._scenario.visits):
             if way.key is not None and way.key not in repeated and self._was_answered(way.key):
                 repeated[way.key] = None
                 await self._door.post(
-                    number % replicas, way.order, key=way.key, patience=LAST_PATIENCE, prefer="wait=1"
+                    number % self._scenario.replicas, way.order, key=way.key, patience=LAST_PATIENCE
                 )
+
+    async def _last_look(self) -> None:
+        """Read every saga, each at some replica."""
+        for number, saga_id in enumerate(sorted(self._world.database.rows)):
+            at = number % self._scenario.replicas
+            answer = await self._door.get(at, saga_id, patience=LAST_PATIENCE)
+            if answer is None or answer.status != 200:
+                self.wrong("readable", saga_id, f"At rest, but replica {at} answered {answer}.")
 
     def _was_answered(self, key: str) -> bool:
         return any(answer.idempotency_key == key for answer in self._door.answers)

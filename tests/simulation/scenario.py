@@ -66,7 +66,7 @@ def _a_visit(chance: random.Random, number: int, replicas: int) -> Visit:
     return Visit(
         order=order,
         key=f"key-{number}" if chance.random() < 0.8 else None,
-        at=round(chance.random() ** 2 * 5.0, 3),
+        at=round(chance.random() ** 2 * 3.0, 3),
         replica=chance.randrange(replicas),
         patience=chance.choice((0.5, 2.0, 8.0)),
         prefer=chance.choice((None, None, None, "respond-async", "wait=1")),

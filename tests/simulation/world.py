@@ -56,8 +56,8 @@ class World:
         return BEGIN + timedelta(seconds=self.loop.elapsed)
 
     def latency(self) -> float:
-        """Draw how long a message takes."""
-        return 0.0005 + 0.004 * self.chance.random()
+        """Draw how long a message takes: mostly a few milliseconds, at times many more."""
+        return 0.0005 + 0.2 * self.chance.random() ** 4
 
     def note(self, who: str, what: str, about: str, outcome: str) -> None:
         """Put a line into the trace."""
@@ -82,9 +82,9 @@ class World:
         return None
 
     def hit(self, fault: Fault) -> None:
-        """Strike a replica, where it isn't down already."""
+        """Strike a replica, where it isn't down already and it isn't too late for that."""
         machine = self.machines[int(fault.at.removeprefix("replica-"))]
-        if machine.process is None or machine.process.frozen:
+        if self.faults.over or machine.process is None or machine.process.frozen:
             return
         self.counts[fault.kind] += 1
         self.note(fault.at, fault.kind, f"{fault.seconds}", fault.moment)
