@@ -26,6 +26,8 @@ CHAOS_SECONDS = 20.0
 """How long faults may strike."""
 REST_SECONDS = 30.0
 """Within which every saga rests once the last fault has cleared."""
+BOOT_SECONDS = 5.0
+"""Within which every replica is up once nothing is in its way."""
 TAKEOVER_SECONDS = 2 * LEASE_SECONDS
 GLANCE_SECONDS = 0.25
 LAST_PATIENCE = 10.0
@@ -99,9 +101,12 @@ class _Run:
             self._watch_takeovers()
         world.faults.over = True
         await asyncio.wait(visits)
-        while world.loop.elapsed < world.disturbed_until:
+        while world.loop.elapsed < world.disturbed_until + BOOT_SECONDS and not self._undisturbed():
             await asyncio.sleep(GLANCE_SECONDS)
             self._watch_takeovers()
+        for replica in self._replicas:
+            if not replica.serving:
+                self.wrong("serves_again", replica.name, "Still down though nothing is in its way.")
         world.note("world", "calm", "", "")
         await self._rest()
         await self._ask_again()
@@ -111,6 +116,11 @@ class _Run:
             if replica.process is not None:
                 world.loop.kill(replica.process)
         await self.network.land()
+
+    def _undisturbed(self) -> bool:
+        return self._world.loop.elapsed >= self._world.disturbed_until and all(
+            replica.serving for replica in self._replicas
+        )
 
     async def _rest(self) -> None:
         """Return once every saga rests; each must within its time from now, as nothing goes wrong any more."""
