@@ -16,13 +16,17 @@ from app.services.sandbox.request import Request, Verb, problem
 from app.services.sandbox.schema import SCHEMA
 from tests.proof.evidence import LedgerLine, LedgerStanding, standing_of
 from tests.simulation.loop import WORLD, Process
-from tests.simulation.plan import Fault
+from tests.simulation.plan import AFTER, Fault
 from tests.simulation.world import World
 
 CLIENT_TIMEOUT = 1.0
 """How long a gateway waits for an answer."""
 
 Hear = Callable[[Answer], None]
+
+
+def _nobody(_answer: Answer) -> None:
+    """Hear an answer that was lost."""
 
 
 class Books:
@@ -76,13 +80,22 @@ class Network:
         self.books = Books()
         self.in_transit = 0
         self._until_rest: list[tuple[Request, str]] = []
+        self._silent: dict[Service, tuple[float, bool]] = {}
+        """Until when a service keeps silent, and whether it still does what is asked."""
 
     def carry(self, request: Request, who: str, hear: Hear, fault: Fault | None, after: Fault | None) -> None:
         """Send a request off; `hear` gets the answer, if one comes. `after` strikes once it has arrived."""
         kind = fault.kind if fault else ""
         delay = self._world.latency()
-        if kind == "lost_request":
+        if fault is not None and kind == "silent":
+            self._world.disturbed(fault.seconds)
+            self._silent[request.service] = (self._world.loop.elapsed + fault.seconds, fault.moment == AFTER)
+        until, done_all_the_same = self._silent.get(request.service, (0.0, True))
+        silent = self._world.loop.elapsed < until
+        if kind == "lost_request" or (silent and not done_all_the_same):
             return
+        if silent:
+            hear = _nobody
         if fault is not None and kind == "late":
             if not fault.seconds:
                 self._until_rest.append((request, who))

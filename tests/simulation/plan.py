@@ -27,6 +27,7 @@ SERVICE_KINDS = (
     "error_after",  # an error `status`, though it was done
     "rejected",  # a definite no, and nothing was done
     "garbled",  # done, and an answer that can't be read
+    "silent",  # the service falls silent for `seconds`: `moment` says whether it still does what is asked
 )
 DATABASE_KINDS = (
     "database_refused",  # the connection breaks, and nothing was done
@@ -107,12 +108,15 @@ def _service(chance: random.Random, kind: str, _replicas: int) -> Fault:
         seconds = round(chance.uniform(0.0, 4.0), 3)
     elif kind == "late" and chance.random() < 0.6:
         seconds = round(chance.uniform(0.5, 15.0), 3)
+    elif kind == "silent":
+        seconds = round(chance.uniform(0.5, 6.0), 3)
     return Fault(
         kind=kind,
         at=f"{chance.choice(SERVICES)}.{verb}",
         n=chance.randint(1, 8 if verb == "put" else 4),
         seconds=seconds,
         status=status,
+        moment=_moment(chance) if kind == "silent" else BEFORE,
     )
 
 

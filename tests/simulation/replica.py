@@ -133,8 +133,14 @@ class Replica:
 
     @property
     def serving(self) -> bool:
-        """Whether it is up and running."""
-        return self.service is not None and self.process is not None and not self.process.frozen
+        """Whether it is ready, as /readyz would say."""
+        return (
+            self.process is not None
+            and not self.process.frozen
+            and self.service is not None
+            and self.lease is not None
+            and self.lease.held
+        )
 
     def _over(self, process: Process, seconds: float) -> None:
         """The kernel's share of an end: nothing runs any more, connections break."""
