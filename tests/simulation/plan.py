@@ -124,7 +124,7 @@ def _database(chance: random.Random, kind: str, _replicas: int) -> Fault:
     call = chance.choice(DATABASE_CALLS)
     seconds = 0.0
     if kind in {"database_slow", "database_late"}:
-        seconds = round(chance.choice((0.05, 1.0, 6.0)) * chance.random(), 3)
+        seconds = round(chance.choice((0.05, 1.0, 12.0)) * chance.random(), 3)
     elif kind == "database_away":
         seconds = round(chance.choice((0.2, 2.0, 8.0)) * chance.random(), 3)
     return Fault(
@@ -141,7 +141,7 @@ def _replica(chance: random.Random, kind: str, replicas: int) -> Fault:
         kind=kind,
         at=f"replica-{chance.randrange(replicas)}",
         n=chance.randint(3, 40),
-        seconds=round(chance.choice((0.3, 4.0, 16.0)) * chance.random(), 3),
+        seconds=round(chance.choice((0.3, 10.0, 16.0)) * chance.random(), 3),
         moment=_moment(chance),
     )
 
