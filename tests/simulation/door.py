@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -60,7 +60,7 @@ class Door:
         if prefer is not None:
             headers.append((b"prefer", prefer.encode()))
         request = self._request(self._replicas[replica], "POST", "/checkout", headers, body)
-        answer = await self._ask(replica, request, place_checkout(request), patience)
+        answer = await self._ask(replica, request, lambda: place_checkout(request), patience)
         if answer is None:
             return None
         return self._keep(
@@ -79,7 +79,7 @@ class Door:
         """Send GET /sagas/{id}."""
         path = f"/sagas/{saga_id}"
         request = self._request(self._replicas[replica], "GET", path, [], b"")
-        answer = await self._ask(replica, request, read_saga(request, saga_id), patience)
+        answer = await self._ask(replica, request, lambda: read_saga(request, saga_id), patience)
         if answer is None:
             return None
         return self._keep(
@@ -119,12 +119,11 @@ class Door:
         )
 
     async def _ask(
-        self, number: int, request: Request, answering: Coroutine[Any, Any, Response], patience: float
+        self, number: int, request: Request, route: Callable[[], Coroutine[Any, Any, Response]], patience: float
     ) -> tuple[int, Any] | None:
         """Have the replica answer; None where it is down, breaks down, or takes longer than the client waits."""
         replica, loop = self._replicas[number], self._world.loop
         if replica.service is None or replica.process is None:
-            answering.close()
             await asyncio.sleep(self._world.latency())
             return None
         answered: asyncio.Future[Any] = loop.create_future()
@@ -132,7 +131,7 @@ class Door:
 
         async def answer() -> None:
             try:
-                response = await answering
+                response = await route()
             except Exception as error:  # noqa: BLE001 (as the API's own handlers: what isn't a problem is raised again)
                 response = _problem(error).response(request.scope["state"]["request_id"])
             if not answered.done():

@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from app.recovery import Recovery
+from app.saga import decide as decisions
 from app.saga import orchestrator as orchestrators
 from app.saga import state as states
 from app.saga.decide import Execute
@@ -83,7 +84,10 @@ def _attempt_in_reference() -> Iterator[None]:
         yield
 
 
-@_mutant("no fence", "an append is stored whatever its epoch and seq", "trail", "final_is_final", "edges")
+@_mutant(
+    "no fence", "an append is stored whatever its epoch and seq", "trail", "final_is_final", "edges",
+    "acknowledged_is_kept", "reverse_order",
+)  # fmt: skip
 def _no_fence() -> Iterator[None]:
     def mutated(_self: Database, row: Row, entry: AppendEntry) -> bool:
         del row.events[entry.events[0].seq - 1 :]  # written over, as an upsert does
@@ -174,10 +178,16 @@ def _local_clock() -> Iterator[None]:
 
 @_mutant(
     "synchronous=NORMAL", "a database that forgets its last commits when the power fails",
-    "acknowledged_is_kept", "trail", "nobody_elses", "final_is_final", "readable",
+    "acknowledged_is_kept", "trail", "nobody_elses", "final_is_final",
 )  # fmt: skip
 def _synchronous_normal() -> Iterator[None]:
     with patch.object(Database, "forgets", 3):
+        yield
+
+
+@_mutant("after the key window", "an action is sent again when its key is forgotten", "one_charge", "completed_stands")
+def _after_the_key_window() -> Iterator[None]:
+    with patch.object(decisions, "_expired", lambda *_: False):
         yield
 
 

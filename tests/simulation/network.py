@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from app.saga.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.services.answer import Answer, done, found
@@ -22,6 +22,9 @@ from tests.simulation.world import World
 CLIENT_TIMEOUT = 1.0
 """How long a gateway waits for an answer."""
 
+KEY_SECONDS = 24 * 3600.0
+"""How long a service remembers a key."""
+
 Hear = Callable[[Answer], None]
 
 
@@ -30,9 +33,14 @@ def _nobody(_answer: Answer) -> None:
 
 
 class Books:
-    """The sandbox's desk over its own tables, in memory."""
+    """The sandbox's desk over its own tables, in memory, with one bad habit of real providers.
 
-    def __init__(self) -> None:
+    A key is forgotten after a day: whoever sends its PUT again then gets the work done once more.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._first: dict[tuple[Service, str], float] = {}
         self._desk = Desk(initial_stock=1_000_000, stock={})
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._db.executescript(SCHEMA)
@@ -44,9 +52,20 @@ class Books:
         if status:
             answer = problem(status, "trouble", "Something went wrong.")
         else:
+            if request.verb is Verb.PUT and self._forgotten(request):
+                self._desk._books[request.service].do(db, request)
+                note(db, "applied", request)
             answer = self._desk.serve(db, request, refuse=refuse)
         note(db, "replied", request, status=answer.status)
         return answer
+
+    def _forgotten(self, request: Request) -> bool:
+        """Whether this is a repeat whose key is too old to be known for one, though the work stands."""
+        first = self._first.setdefault((request.service, request.reference), self._now())
+        if self._now() - first < KEY_SECONDS:
+            return False
+        standing = replace(request, verb=Verb.GET, body=None)
+        return self._desk.serve(self._db, standing, refuse=False).status == 200
 
     def lines(self) -> list[LedgerLine]:
         """Return all that happened, in its order."""
@@ -77,9 +96,9 @@ class Network:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.books = Books()
+        self.books = Books(world.loop.time)
         self.in_transit = 0
-        self._until_rest: list[tuple[Request, str]] = []
+        self._until_rest: list[tuple[float, Request, str]] = []
         self._silent: dict[Service, tuple[float, bool]] = {}
         """Until when a service keeps silent, and whether it still does what is asked."""
 
@@ -98,7 +117,7 @@ class Network:
             hear = _nobody
         if fault is not None and kind == "late":
             if not fault.seconds:
-                self._until_rest.append((request, who))
+                self._until_rest.append((self._world.loop.elapsed, request, who))
                 return
             delay += fault.seconds
         if fault is not None and kind == "slow":
@@ -111,8 +130,9 @@ class Network:
         """Return once every request that is still on its way has arrived."""
         while self.in_transit:
             await asyncio.sleep(1.0)
-        for request, who in self._until_rest:
-            self._arrive(request, who, None, None, None)
+        for sent_at, request, who in self._until_rest:
+            if self._world.loop.elapsed - sent_at < KEY_SECONDS / 2:  # no network keeps one for a day
+                self._arrive(request, who, None, None, None)
 
     def _send(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 SERVICES = ("payment", "inventory", "shipping")
 DATABASE_CALLS = ("write", "write", "write", "claim", "renew", "load", "release", "abandon")
@@ -41,7 +41,9 @@ REPLICA_KINDS = (
     "freeze",  # stands still from this call (`moment`) on, for `seconds`
     "stop",  # is told to stop, as by SIGTERM, and comes back after `seconds`
 )
-KINDS = (*SERVICE_KINDS, *DATABASE_KINDS, *REPLICA_KINDS)
+NIGHT = "night"
+"""All replicas die at a replica's call, and come back after `seconds`: more than a day."""
+KINDS = (*SERVICE_KINDS, *DATABASE_KINDS, *REPLICA_KINDS, NIGHT)
 
 BEFORE, AFTER = "before", "after"
 """Moments of a call: before the request leaves, and once it is done, before its answer is heard."""
@@ -80,17 +82,17 @@ def of_json(faults: Iterable[dict[str, object]]) -> Plan:
     return tuple(Fault(**fault) for fault in faults)  # type: ignore[arg-type]
 
 
-def a_plan(chance: random.Random, *, replicas: int) -> Plan:
+def a_plan(chance: random.Random, *, replicas: int, night: bool = False) -> Plan:
     """Draw a plan. Each draws from a few kinds only, so that no fault hides what another would show.
 
     (Groce et al., "Swarm Testing", ISSTA 2012.)
     """
-    kinds = [kind for kind in KINDS if chance.random() < 0.35]
-    if not kinds:
-        return ()
-    faults = [
-        _DRAW[kind](chance, kind, replicas) for kind in chance.choices(kinds, k=chance.randint(1, 14))
-    ]
+    kinds = [kind for kind in _DRAW if chance.random() < 0.35]
+    many = chance.randint(1, 14) if kinds else 0
+    faults = [_DRAW[kind](chance, kind, replicas) for kind in (chance.choices(kinds, k=many) if many else ())]
+    if night:
+        hours = chance.uniform(24.0, 30.0)
+        faults.append(replace(_replica(chance, NIGHT, replicas), seconds=round(hours * 3600.0)))
     return tuple({(fault.at, fault.n): fault for fault in faults}.values())
 
 

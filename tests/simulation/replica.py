@@ -43,7 +43,6 @@ REBOOT_SECONDS = 0.5
 """How soon a process is started again that found no database."""
 POLICY = RetryPolicy(timeout=CLIENT_TIMEOUT + GUARD_SECONDS, attempts=3, base=0.1, cap=2.0)
 COMPENSATION = RetryPolicy(timeout=CLIENT_TIMEOUT + GUARD_SECONDS, attempts=12, base=0.1, cap=2.0)
-DEADLINE_SECONDS = 20.0
 PARK_AFTER_SECONDS = 1.0
 SETTINGS = ApiSettings(wait_seconds=4.0, max_wait_seconds=6.0, storage_patience_seconds=2.0)
 
@@ -76,7 +75,9 @@ class ReplicaClock(SystemClock):
 class Replica:
     """One machine: its process, while it has one, is started again whenever it has ended."""
 
-    def __init__(self, world: World, network: Network, number: int, skew: float, ids: count[int]) -> None:
+    def __init__(
+        self, world: World, network: Network, number: int, skew: float, ids: count[int], deadline: float
+    ) -> None:
         self.name = f"replica-{number}"
         self.process: Process | None = None
         self.service: Service | None = None
@@ -86,6 +87,7 @@ class Replica:
         self._network = network
         self._skew = skew
         self._ids = ids
+        self._deadline = deadline
         self._lives = 0
         self._stopping: asyncio.Event | None = None
         self._away_until = 0.0
@@ -170,7 +172,7 @@ class Replica:
                 shipping=ShippingStep(ShippingService(self._gateway(process, Participant.SHIPPING))),
                 policy=POLICY,
                 compensation=COMPENSATION,
-                deadline=DEADLINE_SECONDS,
+                deadline=self._deadline,
             )
             definitions = Definitions([definition])
             orchestrator = SagaOrchestrator(

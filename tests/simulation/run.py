@@ -30,6 +30,8 @@ BOOT_SECONDS = 5.0
 """Within which every replica is up once nothing is in its way."""
 TAKEOVER_SECONDS = 2 * LEASE_SECONDS
 GLANCE_SECONDS = 0.25
+LONG_SECONDS = 60.0
+"""What is further off than this isn't glanced at until then."""
 LAST_PATIENCE = 10.0
 
 
@@ -52,7 +54,7 @@ def run(seed: int, plan: Plan | None = None) -> Result:
     """Run a seed, with its own plan of faults or with another."""
     scenario = a_scenario(by_chance(seed, "scenario"))
     if plan is None:
-        plan = a_plan(by_chance(seed, "plan"), replicas=scenario.replicas)
+        plan = a_plan(by_chance(seed, "plan"), replicas=scenario.replicas, night=scenario.night)
     with _silent():
         loop = VirtualLoop()
         one = _Run(World(loop, by_chance(seed, "world"), plan), scenario)
@@ -77,7 +79,8 @@ class _Run:
         self.network = Network(world)
         ids = count(1)
         self._replicas = [
-            Replica(world, self.network, number, skew, ids) for number, skew in enumerate(scenario.skews)
+            Replica(world, self.network, number, skew, ids, scenario.deadline)
+            for number, skew in enumerate(scenario.skews)
         ]
         world.machines = self._replicas
         self._door = Door(world, self._replicas)
@@ -101,9 +104,7 @@ class _Run:
             self._watch_takeovers()
         world.faults.over = True
         await asyncio.wait(visits)
-        while world.loop.elapsed < world.disturbed_until + BOOT_SECONDS and not self._undisturbed():
-            await asyncio.sleep(GLANCE_SECONDS)
-            self._watch_takeovers()
+        await self._undisturbed()
         for replica in self._replicas:
             if not replica.serving:
                 self.wrong("serves_again", replica.name, "Still down though nothing is in its way.")
@@ -117,10 +118,15 @@ class _Run:
                 world.loop.kill(replica.process)
         await self.network.land()
 
-    def _undisturbed(self) -> bool:
-        return self._world.loop.elapsed >= self._world.disturbed_until and all(
-            replica.serving for replica in self._replicas
-        )
+    async def _undisturbed(self) -> None:
+        """Return once all that went wrong is over and every replica is ready, or should be."""
+        world, begun = self._world, self._world.loop.elapsed
+        while world.loop.elapsed < max(begun, world.disturbed_until) + BOOT_SECONDS:
+            left = world.disturbed_until - world.loop.elapsed
+            if left <= 0 and all(replica.serving for replica in self._replicas):
+                return
+            await asyncio.sleep(max(GLANCE_SECONDS, left - LONG_SECONDS))
+            self._watch_takeovers()
 
     async def _rest(self) -> None:
         """Return once every saga rests; each must within its time from now, as nothing goes wrong any more."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 _ADDRESS = {"name": "Ada L.", "line1": "1 Main St", "city": "Paris", "postal_code": "75001", "country": "FR"}
+DEADLINE = 20.0
+LONG_DEADLINE = 72 * 3600.0
 _SKEWS = (0.0, 0.0, 3600.0, -3600.0)
 
 
@@ -26,9 +28,15 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
-    """A run's cast. `skews` are how far each replica's wall clock is off, in seconds."""
+    """A run's cast. `skews` are how far each replica's wall clock is off, in seconds.
+
+    In a `night` everything is dark for longer than a service remembers a key, and a saga has the
+    patience to go on forward afterwards.
+    """
 
     replicas: int
+    night: bool
+    deadline: float
     skews: tuple[float, ...]
     visits: tuple[Visit, ...]
 
@@ -36,6 +44,7 @@ class Scenario:
 def a_scenario(chance: random.Random) -> Scenario:
     """Draw a scenario of three to six orders."""
     replicas = chance.choice((2, 2, 3))
+    night = chance.random() < 0.05
     visits: list[Visit] = []
     for number in range(1, chance.randint(3, 6) + 1):
         visit = _a_visit(chance, number, replicas)
@@ -47,6 +56,8 @@ def a_scenario(chance: random.Random) -> Scenario:
             visits.append(replace(_again(chance, visit, replicas), key=f"tab-{number}"))
     return Scenario(
         replicas=replicas,
+        night=night,
+        deadline=LONG_DEADLINE if night else DEADLINE,
         skews=tuple(chance.choice(_SKEWS) for _ in range(replicas)),
         visits=tuple(visits),
     )

@@ -97,6 +97,9 @@ class World:
                 machine.freeze(fault.seconds)
             case "stop":
                 machine.stop(fault.seconds)
+            case "night":
+                for each in self.machines:
+                    each.kill(fault.seconds)
 
     def crash_database(self, seconds: float) -> None:
         """Break every connection to the database; it is back after `seconds`."""
