@@ -46,7 +46,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.elapsed = 0.0
         self.broken: list[str] = []
         self._tasks: list[asyncio.Task[Any]] = []
-        self._clock_resolution = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_count = 0
         self._over = False
         self.set_task_factory(self._noted)
 
@@ -89,36 +90,54 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not self._over:
             self.broken.append(f"{context.get('message')}: {context.get('exception')!r}")
 
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Do nothing: a cancelled timer is dropped when its time comes."""
+
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         """As ever, without the checks that a debugger would like."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As ever; of two timers for the same time the older one comes first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.elapsed + delay, callback, *args, context=context)
+
     def _turn(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+        """Run what is ready; where nothing is, let time pass until the next timer."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
         if not ready:
-            if not scheduled:
+            if not timers:
                 raise Deadlock
-            self.elapsed = max(self.elapsed, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self.elapsed:
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False
-            ready.append(timer)
+            self.elapsed = max(self.elapsed, timers[0][0])
+        while timers and timers[0][0] <= self.elapsed:
+            ready.append(heapq.heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            process = handle._context.get(_process)
-            if process is None:
-                handle._run()
-            elif process.alive:
-                if process.frozen:
+            context = handle._context
+            process = context.get(_process)
+            if process is not None and (process.frozen or not process.alive):
+                if process.alive:
                     process.held.append(handle)
-                else:
-                    handle._run()
+                continue
+            try:
+                context.run(handle._callback, *handle._args)
+            except Exception as error:  # noqa: BLE001 (as any event loop: noted, and it goes on)
+                self.call_exception_handler({"message": "A callback broke down", "exception": error})
 
     def _noted(
         self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **kwargs: Any
@@ -138,5 +157,5 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     task.get_coro().close()  # type: ignore[union-attr]
         self._tasks.clear()
         self._ready.clear()
-        self._scheduled.clear()
+        self._timers.clear()
         self.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
+from functools import cache
 
 from app.saga.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.services.answer import Answer, done, found
@@ -43,7 +45,7 @@ class Books:
         self._first: dict[tuple[Service, str], float] = {}
         self._desk = Desk(initial_stock=1_000_000, stock={})
         self._db = sqlite3.connect(":memory:", isolation_level=None)
-        self._db.executescript(SCHEMA)
+        self._db.deserialize(_blank())
 
     def serve(self, request: Request, *, refuse: bool = False, status: int = 0) -> Answer:
         """Answer a request that arrived; with a `status`, by that error alone."""
@@ -89,6 +91,14 @@ class Books:
     def close(self) -> None:
         """Forget everything."""
         self._db.close()
+
+
+@cache
+def _blank() -> bytes:
+    """Return books in which nothing stands yet."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(SCHEMA)
+        return db.serialize()
 
 
 class Network:

@@ -112,6 +112,7 @@ class _Run:
         await self._rest()
         await self._ask_again()
         await self._rest()
+        await asyncio.sleep(GLANCE_SECONDS)  # whoever made the last commit has heard of it by then
         await self._last_look()
         for replica in self._replicas:
             if replica.process is not None:
