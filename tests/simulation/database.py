@@ -1,0 +1,183 @@
+"""The one database of all replicas: the saga log's server side, each call one transaction.
+
+The same rules as `app.saga.memory_log.MemoryLog`, to which `test_database.py` compares it, without the
+copying: what is stored here is frozen. `crash` is a loss of power, which takes nothing that was
+committed, unless `forgets` says how many of the last commits such a database loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from app.saga.errors import LeaseLost, SagaFenced
+from app.saga.events import SagaEvent
+from app.saga.log import (
+    LOST,
+    KeyTaken,
+    NewSaga,
+    OrderTaken,
+    Started,
+    StoredSaga,
+    recovered,
+    taken_together,
+)
+from app.saga.state import AT_REST, SagaStatus
+from app.storage.journal import AppendEntry, Entry, Result, StartEntry
+
+
+@dataclass(kw_only=True, slots=True)
+class Row:
+    """A saga as the database holds it; `events` are pairs of the writer's epoch and the event."""
+
+    saga: NewSaga
+    owner: str | None
+    next_action_at: datetime | None
+    status: SagaStatus = SagaStatus.RUNNING
+    epoch: int = 1
+    events: list[tuple[int, SagaEvent]] = field(default_factory=list)
+
+
+class Database:
+    """Sagas and leases, on a clock of its own."""
+
+    forgets = 0
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.rows: dict[str, Row] = {}
+        self.leases: dict[str, datetime] = {}
+        self.takeovers: list[tuple[str, str]] = []
+        self._now = now
+        self._before: list[dict[str, Row]] = []
+
+    def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        """Store a journal's batch."""
+        if self.forgets:
+            self._remember()
+        return [
+            self.start(entry) if isinstance(entry, StartEntry) else self.append(entry) for entry in batch
+        ]
+
+    def start(self, entry: StartEntry) -> Result:
+        """Store a saga, or say whose its key or order is."""
+        saga = entry.saga
+        if saga.id in self.rows:
+            return Started()
+        for row in self.rows.values():
+            known = row.saga
+            if saga.idempotency_key is not None and (known.caller, known.idempotency_key) == (
+                saga.caller,
+                saga.idempotency_key,
+            ):
+                return KeyTaken(saga_id=known.id, fingerprint=known.fingerprint)
+        for row in self.rows.values():
+            known = row.saga
+            if (
+                saga.order_id is not None
+                and (known.caller, known.order_id) == (saga.caller, saga.order_id)
+                and row.status is not SagaStatus.COMPENSATED
+            ):
+                return OrderTaken(saga_id=known.id, status=row.status)
+        self.rows[saga.id] = Row(
+            saga=saga, owner=entry.owner, next_action_at=entry.event.at, events=[(1, entry.event)]
+        )
+        return Started()
+
+    def append(self, entry: AppendEntry) -> Result:
+        """Store events where epoch and seq allow it; written again, they count as written."""
+        row = self.rows.get(entry.saga_id)
+        if row is None:
+            return SagaFenced()
+        first, count = entry.events[0].seq, len(entry.events)
+        standing = row.events[first - 1 : first - 1 + count]
+        if len(standing) == count and all(epoch == entry.epoch for epoch, _ in standing):
+            return Started()
+        if not self.may_append(row, entry):
+            return SagaFenced()
+        self._store(row, entry)
+        return Started()
+
+    def may_append(self, row: Row, entry: AppendEntry) -> bool:
+        """The fence."""
+        return row.epoch == entry.epoch and entry.events[0].seq == len(row.events) + 1
+
+    @staticmethod
+    def _store(row: Row, entry: AppendEntry) -> None:
+        row.events.extend((entry.epoch, event) for event in entry.events)
+        if (change := entry.change) is not None:
+            row.status = change.status
+            row.next_action_at = change.next_action_at
+            if change.park or change.status in AT_REST:
+                row.owner = None
+
+    def load(self, saga_id: str) -> StoredSaga | None:
+        """Return a saga."""
+        row = self.rows.get(saga_id)
+        return None if row is None else self._stored(row)
+
+    def claim(
+        self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int, now: datetime | None = None
+    ) -> list[StoredSaga]:
+        """Take over what is due and has no living owner."""
+        now = now or self._now()
+        due = [
+            row
+            for row in self.rows.values()
+            if row.next_action_at is not None
+            and row.next_action_at <= now
+            and (row.saga.definition, row.saga.version) in definitions
+            and (row.owner is None or self.leases.get(row.owner, now) <= now)
+        ]
+        if not due:
+            return []
+        due.sort(key=lambda row: row.next_action_at or now)
+        together = {one.saga.id for one in taken_together([self._stored(row) for row in due[:limit]])}
+        due = [row for row in due if row.saga.id in together]
+        for row in due:
+            row.epoch += 1
+            if row.owner is not None:
+                event = recovered(len(row.events) + 1, row.events[-1][1].at, now)
+                row.events.append((row.epoch, event))
+                self.takeovers.append((row.saga.id, row.owner))
+            row.owner = owner
+        return [self._stored(row) for row in due]
+
+    def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
+        """Leave a saga to others from then on."""
+        row = self.rows.get(saga_id)
+        if row is not None and row.epoch == epoch and row.status not in AT_REST:
+            row.owner, row.next_action_at = LOST, until
+
+    def renew(self, owner: str, *, seconds: float, now: datetime | None = None) -> datetime:
+        """Make a lease last from now."""
+        now = now or self._now()
+        if self.leases.get(owner, now) < now:
+            raise LeaseLost
+        self.leases[owner] = now + timedelta(seconds=seconds)
+        return now
+
+    def release(self, owner: str) -> None:
+        """End a lease."""
+        self.leases.pop(owner, None)
+
+    def crash(self) -> None:
+        """Lose the power, and with it what was only promised."""
+        if self.forgets and self._before:
+            self.rows = self._before[-min(self.forgets, len(self._before))]
+            self._before.clear()
+
+    def _remember(self) -> None:
+        self._before.append(
+            {saga_id: replace(row, events=list(row.events)) for saga_id, row in self.rows.items()}
+        )
+        del self._before[: -self.forgets]
+
+    def _stored(self, row: Row) -> StoredSaga:
+        return StoredSaga(
+            saga=row.saga,
+            status=row.status,
+            epoch=row.epoch,
+            events=tuple(event for _, event in row.events),
+            lease_expires_at=self.leases.get(row.owner) if row.owner else None,
+        )

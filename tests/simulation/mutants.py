@@ -1,0 +1,256 @@
+"""The product with a bug put in: each bug is one that this project promises not to have.
+
+    with MUTANTS["no fence"].planted():
+        run(seed)    # some seed must break one of the promises that the mutant names
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from unittest.mock import patch
+
+from app.recovery import Recovery
+from app.saga import decide as decisions
+from app.saga import orchestrator as orchestrators
+from app.saga import state as states
+from app.saga.decide import Execute
+from app.saga.errors import StepError, StepOutcomeUnknown, StepUnavailable
+from app.saga.events import EventType, SagaEvent
+from app.saga.lease import Lease
+from app.saga.log import Started, StartResult, StoredSaga
+from app.saga.orchestrator import SagaOrchestrator
+from app.saga.run import SagaRun
+from app.saga.state import SagaState, StepState, StepStatus
+from app.services.gateway import Action, Call, JsonObject, Service
+from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result
+from tests.simulation.database import Database, Row
+from tests.simulation.network import ServiceGateway
+from tests.simulation.replica import ReplicaClock
+from tests.simulation.storage import ReplicaLog
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A bug, and the promises of which it must break one at least."""
+
+    what: str
+    breaks: frozenset[str]
+    planted: Callable[[], AbstractContextManager[None]]
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def _mutant(name: str, what: str, *breaks: str) -> Callable[[Callable[[], Iterator[None]]], None]:
+    def add(plant: Callable[[], Iterator[None]]) -> None:
+        MUTANTS[name] = Mutant(what, frozenset(breaks), contextmanager(plant))
+
+    return add
+
+
+@_mutant("attempt in the key", "every send has a key of its own", "same_request")
+def _attempt_in_key() -> Iterator[None]:
+    to, numbers = Call.to, itertools.count(1)
+
+    def mutated(service: Service, action: Action, **kwargs: Any) -> Call:
+        call = to(service, action, **kwargs)
+        return replace(call, idempotency_key=f"{call.idempotency_key}:{next(numbers)}")
+
+    with patch.object(Call, "to", mutated):
+        yield
+
+
+@_mutant(
+    "attempt in the reference", "every send names a resource of its own", "one_charge", "completed_stands",
+    "compensated_leaves_nothing", "nobody_elses",
+)  # fmt: skip
+def _attempt_in_reference() -> Iterator[None]:
+    put = ServiceGateway.put
+
+    async def mutated(self: ServiceGateway, call: Call, body: JsonObject) -> JsonObject:
+        sent = self._world.counts[f"sent {self._service} {call.reference}"] = (
+            self._world.counts[f"sent {self._service} {call.reference}"] + 1
+        )
+        reference = call.reference if sent == 1 else f"{call.reference}-{sent}"
+        return await put(self, replace(call, reference=reference), body)
+
+    with patch.object(ServiceGateway, "put", mutated):
+        yield
+
+
+@_mutant(
+    "no fence", "an append is stored whatever its epoch and seq", "trail", "final_is_final", "edges",
+    "acknowledged_is_kept", "reverse_order",
+)  # fmt: skip
+def _no_fence() -> Iterator[None]:
+    def mutated(_self: Database, row: Row, entry: AppendEntry) -> bool:
+        del row.events[entry.events[0].seq - 1 :]  # written over, as an upsert does
+        return True
+
+    with patch.object(Database, "may_append", mutated):
+        yield
+
+
+@_mutant(
+    "effect before log", "the first step begins before the saga is durable", "nobody_elses", "one_charge",
+    "acknowledged_is_kept",
+)  # fmt: skip
+def _effect_before_log() -> Iterator[None]:
+    start = SagaOrchestrator.start
+
+    async def mutated(self: SagaOrchestrator, run: SagaRun) -> StartResult:
+        storing = asyncio.ensure_future(start(self, run))
+        storing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
+        run.owner = self._lease.owner if self._lease else None
+        await orchestrators._ask(Execute(step=run.definition.steps[0], attempt=1), run.context())
+        result = await storing
+        if not run.events and isinstance(result, Started):
+            self._note(run, states.apply(run.state, event), [event])
+        return result
+
+    with patch.object(SagaOrchestrator, "start", mutated):
+        yield
+
+
+@_mutant("forward compensation", "what was done first is undone first", "reverse_order")
+def _forward_compensation() -> Iterator[None]:
+    def mutated(self: SagaState) -> StepState | None:
+        done = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+        return next((self.step(n) for n in self.effects if self.step(n).status not in done), None)
+
+    with patch.object(SagaState, "undoing", property(mutated)):
+        yield
+
+
+@_mutant(
+    "unknown is no", "a silence counts as certainly nothing done", "compensated_leaves_nothing",
+    "undone_what_was_done",
+)  # fmt: skip
+def _unknown_is_no() -> Iterator[None]:
+    ask = orchestrators._ask
+
+    async def mutated(action: Any, context: Any) -> dict[str, Any] | StepError:
+        answer = await ask(action, context)
+        if isinstance(answer, StepOutcomeUnknown) and isinstance(action, Execute):
+            return StepUnavailable(str(answer), retry_after=answer.retry_after)
+        return answer
+
+    with patch.object(orchestrators, "_ask", mutated):
+        yield
+
+
+@_mutant("local clock", "a lease is judged by the clock of whoever asks", "no_theft", "finished_in_time")
+def _local_clock() -> Iterator[None]:
+    init, renew, claim = Recovery.__init__, ReplicaLog.renew, ReplicaLog.claim
+
+    def mutated_init(self: Recovery, log: ReplicaLog, *args: Any, **kwargs: Any) -> None:
+        init(self, log, *args, **kwargs)
+        log.wall = kwargs["clock"].wall  # type: ignore[attr-defined]
+
+    async def mutated_renew(self: ReplicaLog, owner: str, *, seconds: float) -> datetime:
+        now = self.wall()  # type: ignore[attr-defined]
+        return await self._ask(
+            "renew", owner, lambda: self._database.renew(owner, seconds=seconds, now=now)
+        )
+
+    async def mutated_claim(self: ReplicaLog, *, owner: str, **kwargs: Any) -> list[StoredSaga]:
+        now = self.wall()  # type: ignore[attr-defined]
+        return await self._ask(
+            "claim", owner, lambda: self._database.claim(owner=owner, now=now, **kwargs)
+        )
+
+    assert renew is not None
+    assert claim is not None
+    with (
+        patch.object(Recovery, "__init__", mutated_init),
+        patch.object(ReplicaLog, "renew", mutated_renew),
+        patch.object(ReplicaLog, "claim", mutated_claim),
+    ):
+        yield
+
+
+@_mutant(
+    "synchronous=NORMAL", "a database that forgets its last commits when the power fails",
+    "acknowledged_is_kept", "trail", "nobody_elses", "final_is_final",
+)  # fmt: skip
+def _synchronous_normal() -> Iterator[None]:
+    with patch.object(Database, "forgets", 3):
+        yield
+
+
+@_mutant("after the key window", "an action is sent again when its key is forgotten", "one_charge", "completed_stands")
+def _after_the_key_window() -> Iterator[None]:
+    with patch.object(decisions, "_expired", lambda *_: False):
+        yield
+
+
+@_mutant(
+    "stored at a guess", "a batch whose COMMIT was not answered counts as stored", "acknowledged_is_kept",
+    "nobody_elses", "finished_in_time", "deadlock",
+)  # fmt: skip
+def _stored_at_a_guess() -> Iterator[None]:
+    async def mutated(self: Journal, entries: list[Entry]) -> list[Result | None]:
+        try:
+            return await self._writer.write(entries)
+        except Interrupted:
+            return [Started() for _ in entries]
+
+    with patch.object(Journal, "_write", mutated):
+        yield
+
+
+@_mutant(
+    "unknown not undone", "a step of unknown outcome is given up without its compensation",
+    "compensated_leaves_nothing", "undone_what_was_done",
+)  # fmt: skip
+def _unknown_not_undone() -> Iterator[None]:
+    given_up = states._APPLY[EventType.STEP_UNKNOWN]
+
+    def mutated(state: SagaState, event: SagaEvent) -> SagaState:
+        after = given_up(state, event)
+        effects = tuple(name for name in after.effects if name != event.step)
+        return states._begin_undoing(replace(after, effects=effects))
+
+    with patch.dict(states._APPLY, {EventType.STEP_UNKNOWN: mutated}):
+        yield
+
+
+@_mutant(
+    "undone unacknowledged", "a compensation that was not answered counts as done",
+    "compensated_leaves_nothing", "reverse_order", "undone_what_was_done",
+)  # fmt: skip
+def _undone_unacknowledged() -> Iterator[None]:
+    ask = orchestrators._ask
+
+    async def mutated(action: Any, context: Any) -> dict[str, Any] | StepError:
+        answer = await ask(action, context)
+        if isinstance(answer, StepOutcomeUnknown) and not isinstance(action, Execute):
+            return {"status": "closed"}
+        return answer
+
+    with patch.object(orchestrators, "_ask", mutated):
+        yield
+
+
+@_mutant(
+    "a lapse is no death", "whoever lost the lease comes back under the same name and goes on",
+    "finished_in_time", "taken_over_in_time", "acknowledged_is_kept", "nothing_breaks_down", "serves_again",
+)  # fmt: skip
+def _lapse_is_no_death() -> Iterator[None]:
+    async def mutated(self: Recovery) -> None:
+        self._lease._lost = False
+        self._lease._until = None
+
+    with patch.object(Recovery, "_be_reborn", mutated):
+        yield
+
+
+__all__ = ["MUTANTS", "Mutant"]
+_ = (Lease, ReplicaClock)
