@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test check simulate bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ check: dev ## Check style, types, imports and dependencies
 	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 	@$(PY) -m deptry .
 	@if [ -f Dockerfile ]; then $(VENV)/bin/hadolint Dockerfile; fi
+
+simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARGS="--seed 2565 --trace"
+	@exec $(PY) -m tests.simulation --seeds 100000 --jobs 2 $(ARGS)
 
 bench: dev ## Measure checkouts per second on this machine
 	@exec $(PY) -m tests.bench $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import count
@@ -247,8 +246,3 @@ class Replica:
 class _Healthy:
     async def checks(self) -> Mapping[str, str | None]:
         return {}
-
-
-def by_chance(seed: int, what: str) -> random.Random:
-    """Return one of a seed's streams of chance: the plan's, the scenario's and the world's don't mix."""
-    return random.Random(f"{seed}:{what}")
