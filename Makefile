@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test check simulate bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate check bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,15 @@ migrate: runtime ## Bring DATABASE_URL's schema up to date
 test: dev ## Run every test; with ARGS, for example ARGS="tests/unit -k decide"
 	@exec $(PY) -m pytest $(ARGS)
 
+chaos: dev ## Kill, freeze and restart real processes under 3,000 sagas, and judge what is left (5 minutes)
+	@exec $(PY) -m tests.chaos $(ARGS)
+
+crash: dev ## Crash at every boundary, in every way, and print the figures
+	@exec $(PY) -m tests.crash $(ARGS)
+
+simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARGS="--seed 2565 --trace"
+	@exec $(PY) -m tests.simulation --seeds 100000 --jobs 2 $(ARGS)
+
 check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet --output-format concise .
 	@$(PY) -m ruff format --check --quiet . || { echo 'Unformatted: run $(PY) -m ruff format'; exit 1; }
@@ -37,9 +46,6 @@ check: dev ## Check style, types, imports and dependencies
 	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 	@$(PY) -m deptry .
 	@if [ -f Dockerfile ]; then $(VENV)/bin/hadolint Dockerfile; fi
-
-simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARGS="--seed 2565 --trace"
-	@exec $(PY) -m tests.simulation --seeds 100000 --jobs 2 $(ARGS)
 
 bench: dev ## Measure checkouts per second on this machine
 	@exec $(PY) -m tests.bench $(ARGS)

@@ -8,6 +8,8 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -155,11 +157,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             storage.queries,
             definitions,
             current=definition,
-            new_id=lambda: str(uuid7()),
+            new_id=lambda: new_saga_id(clock.now()),
             lease_until=lambda: lease.expires_at,
         )
         draining = asyncio.Event()
-        drain = Drain(draining, recovery, settings.drain_seconds)
+        drain = Drain(draining, recovery, runner, settings.drain_seconds)
         service = Service(
             checkout=checkout,
             health=ServiceHealth(storage.engine, lease, draining),
@@ -169,7 +171,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         await recovery.begin()
         stack.push_async_callback(recovery.end)
-        with _told_to_stop(drain.begin):
+        with _told_to_stop(drain):
             yield service
         drain.begin()
         await recovery.stop_claiming()
@@ -223,23 +225,67 @@ async def _prepare_schema(url: str, settings: Settings) -> None:
         await engine.dispose()
 
 
+class Drain:
+    """The end of a process: one span of time for the open requests and the sagas that run here together."""
+
+    def __init__(self, begun: asyncio.Event, recovery: Recovery, runner: SagaRunner, seconds: float) -> None:
+        self.begun = begun
+        self.over = asyncio.Event()
+        self._recovery = recovery
+        self._runner = runner
+        self._seconds = seconds
+        self._until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, hang_up: Callable[[], None] = lambda: None) -> None:
+        """Take nothing new; whoever still waits when the time is over is answered with how the saga stands.
+
+        `hang_up` is called once nobody needs to be listened to any more: nothing runs here, or the time is over.
+        """
+        if self.begun.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        self._until = loop.time() + self._seconds
+        self._recovery.leave()
+        self.begun.set()
+        loop.call_later(self._seconds, self.over.set)
+        self._task = loop.create_task(self._hang_up_when_idle(hang_up))
+
+    @property
+    def left(self) -> float:
+        """How many seconds are left of it."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    async def _hang_up_when_idle(self, hang_up: Callable[[], None]) -> None:
+        await self._runner.idle(self._seconds)
+        hang_up()
+
+
 @contextmanager
-def _told_to_stop(begin: Callable[[], None]) -> Iterator[None]:
+def _told_to_stop(drain: Drain) -> Iterator[None]:
     """Hear SIGTERM and SIGINT before the server does, which would only tell once every request is answered.
 
-    uvicorn's own handler would have the process die of the signal after an orderly end; asked by its
-    `should_exit` it ends with 0. A second signal goes to uvicorn as it is.
+    uvicorn's own handler would stop listening at once, where /readyz and new checkouts are to be answered
+    503 while the drain lasts; and have the process die of the signal after an orderly end, where asked by
+    its `should_exit` it ends with 0. A second signal goes to uvicorn as it is.
     """
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Any] = {}
+    told = False
 
     def hear(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(begin)
+        nonlocal told
         then = before[signal.Signals(number)]
         server = getattr(then, "__self__", None)
-        if isinstance(server, uvicorn.Server) and not server.should_exit:
+        if not isinstance(server, uvicorn.Server):
+            loop.call_soon_threadsafe(drain.begin)
+        elif not told:
+            told = True
+            loop.call_soon_threadsafe(drain.begin, partial(setattr, server, "should_exit", True))
+            return
+        else:
             server.should_exit = True
-        elif callable(then):
+        if callable(then):
             then(number, frame)
 
     try:
@@ -255,30 +301,9 @@ def _told_to_stop(begin: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Drain:
-    """The end of a process: one span of time for the open requests and the sagas that run here together."""
-
-    def __init__(self, begun: asyncio.Event, recovery: Recovery, seconds: float) -> None:
-        self.begun = begun
-        self.over = asyncio.Event()
-        self._recovery = recovery
-        self._seconds = seconds
-        self._until = 0.0
-
-    def begin(self) -> None:
-        """Take nothing new; whoever still waits when the time is over is answered with how the saga stands."""
-        if self.begun.is_set():
-            return
-        loop = asyncio.get_running_loop()
-        self._until = loop.time() + self._seconds
-        self._recovery.leave()
-        self.begun.set()
-        loop.call_later(self._seconds, self.over.set)
-
-    @property
-    def left(self) -> float:
-        """How many seconds are left of it."""
-        return max(0.0, self._until - asyncio.get_running_loop().time())
+def new_saga_id(now: datetime) -> str:
+    """Return an id that sorts behind all made earlier, at any replica: `now` is the time that they share."""
+    return str(uuid7(nanoseconds=int(now.timestamp() * 1_000_000) * 1_000))
 
 
 def new_owner() -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,14 +100,16 @@ def _wait_until_ready(server: Running, ready: str) -> None:
 
 
 @contextlib.contextmanager
-def a_checkout(env: Mapping[str, str], log: Path, *, port: int | None = None) -> Iterator[Running]:
-    """Run the checkout service."""
+def a_checkout(
+    env: Mapping[str, str], log: Path, *, port: int | None = None, app: str = "app.main:app"
+) -> Iterator[Running]:
+    """Run the checkout service; a test may have an `app` of its own around it."""
     port = port or free_port()
     command = [
         sys.executable,
         "-m",
         "uvicorn",
-        "app.main:app",
+        app,
         "--host",
         "127.0.0.1",
         "--port",
@@ -119,29 +122,29 @@ def a_checkout(env: Mapping[str, str], log: Path, *, port: int | None = None) ->
 @contextlib.contextmanager
 def the_services(directory: Path, env: Mapping[str, str] | None = None) -> Iterator[dict[str, Running]]:
     """Run the sandbox's three services, each with its own books; give them by name."""
+
+    def a_service(name: str) -> contextlib.AbstractContextManager[Running]:
+        port = free_port()
+        books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
+        return running(
+            [sys.executable, "-m", "app.services.sandbox", name, "--port", str(port)],
+            port=port,
+            env={**books, **(env or {})},
+            log=directory / f"{name}.log",
+            ready="/livez",
+        )
+
+    with together(*map(a_service, SERVICES)) as servers:
+        yield dict(zip(SERVICES, servers, strict=True))
+
+
+@contextlib.contextmanager
+def together(*servers: contextlib.AbstractContextManager[Running]) -> Iterator[list[Running]]:
+    """Run servers side by side, started at the same time."""
     with contextlib.ExitStack() as stack:
-        servers = {}
-        for name in SERVICES:
-            port = free_port()
-            command = [
-                sys.executable,
-                "-m",
-                "app.services.sandbox",
-                name,
-                "--port",
-                str(port),
-            ]
-            books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
-            servers[name] = stack.enter_context(
-                running(
-                    command,
-                    port=port,
-                    env={**books, **(env or {})},
-                    log=directory / f"{name}.log",
-                    ready="/livez",
-                )
-            )
-        yield servers
+        with ThreadPoolExecutor(len(servers)) as pool:
+            entered = list(pool.map(stack.enter_context, servers))
+        yield entered
 
 
 def urls_of(services: Mapping[str, Running]) -> dict[str, str]:

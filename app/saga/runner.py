@@ -104,10 +104,16 @@ class SagaRunner:
         self._spawn(running, new=False)
         return running
 
+    async def idle(self, seconds: float) -> None:
+        """Return when nothing runs here, at the latest after `seconds`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self._tasks and (left := until - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+
     async def drain(self, seconds: float) -> None:
         """Let what runs here finish for at most `seconds`, then stop the rest where it is."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        await self.idle(seconds)
         await self.drop()
 
     async def drop(self) -> None:
@@ -121,7 +127,19 @@ class SagaRunner:
         self._running[running.run.saga.id] = running
         task = asyncio.create_task(self._live(running, new=new))
         self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(lambda task: self._ended(task, running))
+
+    def _ended(self, task: asyncio.Task[None], running: RunningSaga) -> None:
+        """Let go of a saga; also where its task was cancelled before it began, so that no `finally` could."""
+        self._tasks.pop(task)
+        if self._running.get(running.run.saga.id) is running:
+            del self._running[running.run.saga.id]
+        if not running.started.done():
+            running.started.set_exception(
+                LogUnavailable("The process stopped before the log had answered.", stored=None)
+            )
+        if not running.done.done():
+            running.done.set_result(None)
 
     async def _live(self, running: RunningSaga, *, new: bool) -> None:
         run = running.run
@@ -136,7 +154,7 @@ class SagaRunner:
             _logger.warning("saga %s is not ours any more", run.saga.id)
         except SagaFenced:
             # Another's by now; or, after a failover that lost commits, still ours and not to be gone on with.
-            _logger.warning("saga %s is not ours any more", run.saga.id)
+            _logger.warning("saga %s was fenced: its log has gone on without us", run.saga.id)
             await self._abandon(run)
         except LogError as error:
             acknowledged = running.started.done()
@@ -147,15 +165,6 @@ class SagaRunner:
         except Exception:
             _logger.exception("the loop of saga %s broke down", run.saga.id)
             await self._abandon(run)
-        finally:
-            if self._running.get(run.saga.id) is running:
-                del self._running[run.saga.id]
-            if not running.started.done():
-                running.started.set_exception(
-                    LogUnavailable("The process stopped before the log had answered.", stored=None)
-                )
-            if not running.done.done():
-                running.done.set_result(None)
 
     async def _abandon(self, run: SagaRun) -> None:
         """Give the saga up until that is stored: a living owner must not own what nobody runs."""

@@ -6,7 +6,9 @@ so here the driver begins none, and every write transaction is `BEGIN IMMEDIATE`
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections import deque
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -19,17 +21,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 CONNECT_SECONDS = 5.0
+HEAD_START_SECONDS = 1.0
+"""How long one of several hosts may keep silent before the next one is tried as well."""
+
 BUSY_SECONDS = 10.0
-COMMAND_SECONDS = 10.0
+COMMAND_SECONDS = 5.0
 """After this long without an answer a connection to PostgreSQL counts as broken."""
 
 _MODEST = {
     # Who stands still within a transaction (SIGSTOP, a paused machine) soon loses it, with its locks.
-    "idle_in_transaction_session_timeout": "5s",
+    "idle_in_transaction_session_timeout": "3s",
     # Below COMMAND_SECONDS, so that nobody waits on in the server whose client has given up. A
     # statement_timeout must not do that: it would end a COMMIT's wait for a synchronous standby, and
     # the server would call the transaction committed all the same.
-    "lock_timeout": "8s",
+    "lock_timeout": "4s",
 }
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
@@ -54,7 +59,7 @@ class Database:
         scheme = urlsplit(url).scheme
         self.is_postgres = scheme in _POSTGRES_SCHEMES
         if self.is_postgres:
-            self._dsn = urlunsplit(urlsplit(url)._replace(scheme="postgresql"))
+            self._hosts = _by_host(url)
         elif scheme.partition("+")[0] == "sqlite":
             try:
                 self.path = make_url(url).database or ":memory:"
@@ -109,23 +114,17 @@ class Database:
     ) -> asyncpg.Connection:
         """Connect to PostgreSQL. Raise `UnsafeDatabase` where its commits don't wait for the disk.
 
-        Several hosts in the URL are tried in turn, for the one that takes writes: the primary. A
-        `patient` connection may wait for a lock, and stand idle in a transaction, for ever.
+        Of several hosts in the URL it finds the one that takes writes: the primary. A `patient`
+        connection may wait for a lock, and stand idle in a transaction, for ever.
         """
-        options: dict[str, Any] = {}
-        if "target_session_attrs" not in dict(parse_qsl(urlsplit(self._dsn).query)):
-            options["target_session_attrs"] = "read-write"
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=CONNECT_SECONDS,
-            command_timeout=command_seconds,
-            server_settings={
-                "application_name": "checkout",
-                "jit": "off",
-                "timezone": "UTC",
-                **({} if patient else _MODEST),
-            },
-            **options,
+        settings = {
+            "application_name": "checkout",
+            "jit": "off",
+            "timezone": "UTC",
+            **({} if patient else _MODEST),
+        }
+        connection = await self._first_that_writes(
+            timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=settings
         )
         try:
             commit = await connection.fetchval("SHOW synchronous_commit", timeout=CONNECT_SECONDS)
@@ -139,6 +138,37 @@ class Database:
             )
         return connection
 
+    async def _first_that_writes(self, **options: Any) -> asyncpg.Connection:
+        """Connect to the hosts, the last good one first, each with a head start before the next.
+
+        As Happy Eyeballs does (RFC 8305): a host that is gone without a word must not keep us from the
+        one that was promoted in its place. Raise what the last host raised where none can be had.
+        """
+        waiting = deque(self._hosts)
+        trying: dict[asyncio.Task[asyncpg.Connection], str] = {}
+        try:
+            while True:
+                if waiting:
+                    dsn = waiting.popleft()
+                    trying[asyncio.create_task(asyncpg.connect(dsn, **options))] = dsn
+                head_start = HEAD_START_SECONDS if waiting else None
+                done, _ = await asyncio.wait(trying, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    host = trying.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        self._hosts.remove(host)
+                        self._hosts.insert(0, host)
+                        return task.result()
+                    if not trying and not waiting:
+                        raise error
+        finally:
+            for task in trying:
+                task.cancel()
+            for late in await asyncio.gather(*trying, return_exceptions=True):
+                if isinstance(late, asyncpg.Connection):
+                    late.terminate()
+
     def connect_sqlite(self) -> sqlite3.Connection:
         """Connect to SQLite. Raise `UnsafeDatabase` where its commits don't wait for the disk."""
         connection = sqlite3.connect(
@@ -149,6 +179,19 @@ class Database:
         )
         _pragmas(connection.cursor())
         return connection
+
+
+def _by_host(url: str) -> list[str]:
+    """Return the URL once for each host in it, each asking for a server that takes writes."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    query = parts.query
+    if "target_session_attrs" not in dict(parse_qsl(query)):
+        query = "&".join(filter(None, (query, "target_session_attrs=read-write")))
+    return [
+        urlunsplit(parts._replace(scheme="postgresql", netloc=f"{user}{at}{host}", query=query))
+        for host in hosts.split(",")
+    ]
 
 
 def _pragmas(cursor: Any) -> None:

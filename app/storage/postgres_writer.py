@@ -34,8 +34,8 @@ _Key = tuple[str, int, int]
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
-ANSWER_SECONDS = CONNECT_SECONDS + COMMAND_SECONDS
-"""After this long without an answer, reconnecting included, the connection counts as broken."""
+ANSWER_SECONDS = COMMAND_SECONDS
+"""After this long without an answer the connection counts as broken."""
 
 _WRITE = """
 WITH new AS (
@@ -58,7 +58,7 @@ WITH new AS (
   WHERE saga.id = c.id AND saga.epoch = c.epoch
     AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows)
     AND NOT EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows + 1)
-  RETURNING saga.id
+  RETURNING saga.id, saga.epoch
 )
 INSERT INTO saga_log (saga_id, seq, epoch, at, event, step, attempt, data)
 SELECT e.saga_id, e.seq, e.epoch, e.at, e.event, e.step, e.attempt, e.data::json
@@ -67,7 +67,7 @@ FROM unnest($21::uuid[], $22::int[], $23::int[], $24::timestamptz[], $25::text[]
   AS e(saga_id, seq, epoch, at, event, step, attempt, data, follows, kind)
 WHERE CASE e.kind
   WHEN 0 THEN e.saga_id IN (SELECT id FROM new)
-  WHEN 1 THEN e.saga_id IN (SELECT id FROM changed)
+  WHEN 1 THEN (e.saga_id, e.epoch) IN (SELECT id, epoch FROM changed)
   ELSE EXISTS (SELECT FROM saga s WHERE s.id = e.saga_id AND s.epoch = e.epoch)
          AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = e.saga_id AND l.seq = e.follows)
 END
@@ -124,14 +124,15 @@ class PostgresWriter:
 
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The one seam where what the driver raises, or doesn't answer, becomes `Interrupted` or `BadBatch`."""
+        seconds = ANSWER_SECONDS if self._connection else CONNECT_SECONDS + ANSWER_SECONDS
         task = asyncio.create_task(work())
         try:
-            done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+            done, _ = await asyncio.wait({task}, timeout=seconds)
         finally:
             if not task.done():
                 await self._hang_up(task)
         if not done:
-            raise Interrupted(f"no answer for {ANSWER_SECONDS:g} s")
+            raise Interrupted(f"no answer for {seconds:g} s")
         try:
             return task.result()
         except (asyncpg.DataError, ValueError) as error:

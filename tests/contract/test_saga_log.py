@@ -406,6 +406,20 @@ async def test_of_two_owners_in_one_batch_only_the_newer_is_stored(log: SagaLog)
     assert (await loaded(log, saga)).events[2:] == (new,)
 
 
+async def test_of_two_owners_ends_in_one_batch_only_the_newers_is_stored(log: SagaLog) -> None:
+    """Not one event of the older's gets in beside the newer's, whose change the saga's row takes."""
+    saga = await begun(log)
+    await claimed(log)
+    new = succeeded(3), ended(4)
+    results = await asyncio.gather(
+        log.append(saga.id, epoch=1, events=[succeeded(2), ended(3)], change=COMPLETED),
+        log.append(saga.id, epoch=2, events=new, change=COMPLETED),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [SagaFenced, type(None)]
+    assert (await loaded(log, saga)).events[2:] == new
+
+
 async def test_an_append_that_was_stored_before_a_takeover_is_still_a_success(log: SagaLog) -> None:
     """Its answer was lost, it is sent again, and it did happen."""
     saga = await begun(log)

@@ -431,3 +431,14 @@ class TestStopping:
 def test_a_broken_saga_rests_for_a_moment_only() -> None:
     """Long enough not to spin, short enough not to be noticed."""
     assert timedelta(seconds=0) < timedelta(seconds=AFTER_CRASH_SECONDS) <= timedelta(seconds=10)
+
+
+async def test_a_saga_that_is_dropped_before_it_began_is_let_go_of() -> None:
+    """Its task is cancelled before its first line; a view of it would stand still here for ever."""
+    runner = House().runner()
+    running = runner.launch(a_saga())
+    await runner.drop()
+    assert runner.in_flight == 0
+    assert running.done.done()
+    with pytest.raises(LogUnavailable):
+        running.started.result()

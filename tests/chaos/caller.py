@@ -1,0 +1,103 @@
+"""A client of real processes that keeps every answer, and what a run of them leaves for the checker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2 as httpx
+
+from tests.processes import Running
+from tests.proof.evidence import ApiAnswer, Evidence, lines_of, standing_of
+from tests.proof.invariants import check
+
+AT_REST = frozenset({"completed", "compensated", "needs_attention"})
+
+
+class Caller:
+    """Asks servers, from any thread, and keeps what they answered. Every request has a connection of its own."""
+
+    def __init__(self) -> None:
+        self.answers: list[ApiAnswer] = []
+        self._client = httpx.Client(
+            timeout=60.0, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+
+    def post(
+        self, url: str, order: Mapping[str, Any], key: str, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Send an order under an Idempotency-Key."""
+        response = self._client.post(
+            f"{url}/checkout", json=order, headers={"Idempotency-Key": key, **(headers or {})}
+        )
+        self._keep(response, idempotency_key=key, order=order)
+        return response
+
+    def get(self, url: str, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Read what is at a path."""
+        response = self._client.get(f"{url}{path}", headers=dict(headers or {}))
+        self._keep(response)
+        return response
+
+    def settled(self, url: str, saga_ids: Iterable[str], *, seconds: float) -> list[dict[str, Any]]:
+        """Return these sagas once every one of them rests; fail where one doesn't within that time."""
+        give_up = time.monotonic() + seconds
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(lambda one: self._settled(url, one, give_up), saga_ids))
+
+    def _settled(self, url: str, saga_id: str, give_up: float) -> dict[str, Any]:
+        saga: dict[str, Any] = {}
+        while time.monotonic() < give_up:
+            try:
+                saga = self.get(url, f"/sagas/{saga_id}", {"Prefer": "wait=2"}).json()
+            except httpx.TransportError:
+                time.sleep(0.1)  # it died, and will be back
+            if saga.get("status") in AT_REST:
+                return saga
+        raise AssertionError(f"saga {saga_id} did not end: {saga}")
+
+    def prove(self, services: Mapping[str, Running], *, deaths: int | None = None) -> None:
+        """Have the checker judge the run by all answers and by the services' ledgers; fail with what it finds."""
+        violations = check(
+            Evidence(
+                answers=self.answers,
+                lines=lines_of(self._rows(services, "/records")),
+                standing=standing_of(self._rows(services, "/standing")),
+                deaths=deaths,
+            )
+        )
+        assert not violations, "\n".join(map(str, violations))
+
+    def _rows(self, services: Mapping[str, Running], path: str) -> list[dict[str, Any]]:
+        return [
+            row
+            for server in services.values()
+            for row in self._client.get(f"{server.url}{path}").raise_for_status().json()
+        ]
+
+    def _keep(self, response: httpx.Response, **told: Any) -> None:
+        if response.request.url.path in {"/readyz", "/livez"}:
+            return
+        self.answers.append(
+            ApiAnswer(
+                method=response.request.method,
+                path=response.request.url.raw_path.decode(),
+                status=response.status_code,
+                document=response.json(),
+                **told,
+            )
+        )
+
+
+def saga_id_in(response: httpx.Response) -> str:
+    """Return the id of the saga that an answer shows."""
+    body = response.json()
+    shown: str = (body.get("saga") or body)["id"]
+    return shown
+
+
+def words_of(saga: Mapping[str, Any]) -> Sequence[str]:
+    """Return what happened to a saga, in order."""
+    return [event["event"] for event in saga["trail"]]

@@ -1,0 +1,134 @@
+"""A storm: clients order while processes die and freeze; then everything must come to rest, and is looked at.
+
+load, a fault at every so-manieth accepted order ─▶ everybody is up again ─▶ every saga rests
+─▶ nothing is late any more ─▶ every saga as every replica shows it, and the services' books
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+
+from tests.chaos.cast import LATE_SECONDS, Cast
+from tests.chaos.clients import Clients
+from tests.chaos.database import CrashingPostgres
+from tests.chaos.orders import orders
+from tests.chaos.plan import Plan
+from tests.chaos.weather import Weather
+from tests.proof.evidence import Evidence, lines_of, standing_of
+
+GIVE_UP_SECONDS = 120.0
+AT_ONCE = 16
+QUIET_SECONDS = LATE_SECONDS + 1.0
+"""After so long without a call nothing is late any more."""
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aftermath:
+    """What a storm left behind.
+
+    `sagas` has all there are, each as every replica shows it (None: not at all); `rested` says that all
+    of them came to rest while they were waited for.
+    """
+
+    plan: Plan
+    weather: Weather
+    clients: Clients
+    sagas: Mapping[str, Sequence[JsonObject | None]]
+    rested: bool
+    records: Sequence[JsonObject]
+    standing: Sequence[JsonObject]
+    able: Sequence[tuple[float, bool]]
+    logs: str
+    seconds: float
+    load_seconds: float
+
+    def evidence(self) -> Evidence:
+        """Return what the checker of invariants judges."""
+        lapses = sum(map(self.logs.count, ("the lease has lapsed", "is not ours any more", "was fenced")))
+        return Evidence(
+            answers=self.clients.answers,
+            lines=lines_of(self.records),
+            standing=standing_of(self.standing),
+            deaths=len(self.weather.deaths) + lapses,
+            settled=self.rested,
+        )
+
+
+async def storm(
+    plan: Plan, *, url: str, directory: Path, replicas: int, postgres: CrashingPostgres | None = None
+) -> Aftermath:
+    """Carry a plan out on real processes over the migrated database at `url`; logs and books go to `directory`."""
+    began = time.monotonic()
+    cast = Cast(plan, url=url, directory=directory, replicas=replicas, postgres=postgres)
+    clients = Clients(cast.replicas, seed=plan.seed, give_up_seconds=GIVE_UP_SECONDS)
+    weather = Weather(plan, cast, clients)
+    async with cast.on_stage(), clients.connected():
+        load_began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(weather.blow())
+            tasks.create_task(clients.place_all(orders(plan.seed, plan.orders), clients=plan.clients))
+        load_seconds = time.monotonic() - load_began
+        rested = await clients.all_rest(seconds=GIVE_UP_SECONDS)
+        records = await _landed(cast)
+        return Aftermath(
+            plan=plan,
+            weather=weather,
+            clients=clients,
+            sagas=await _shown(clients, len(cast.replicas)),
+            rested=rested,
+            records=records,
+            standing=await _asked_of_services(cast, "/standing"),
+            able=cast.able,
+            logs=cast.logs(),
+            seconds=time.monotonic() - began,
+            load_seconds=load_seconds,
+        )
+
+
+async def _shown(clients: Clients, replicas: int) -> dict[str, list[JsonObject | None]]:
+    """Return every saga that was acknowledged or is listed, as each replica shows it."""
+    ids = list(dict.fromkeys([*clients.saga_of.values(), *await clients.listed()]))
+    shown: dict[str, list[JsonObject | None]] = {}
+
+    async def look(saga_id: str) -> None:
+        shown[saga_id] = [await clients.read(saga_id, number) for number in range(replicas)]
+
+    await _few_at_once(look, ids)
+    return shown
+
+
+async def _landed(cast: Cast) -> list[JsonObject]:
+    """Return the services' records, once no request is late any more."""
+    while True:
+        records = await _asked_of_services(cast, "/records")
+        quiet = (time.monotonic_ns() - max(record["at"] for record in records)) / 1e9
+        if quiet > QUIET_SECONDS:
+            return records
+        await asyncio.sleep(QUIET_SECONDS - quiet + 0.1)  # what is late in another process can't be seen
+
+
+async def _asked_of_services(cast: Cast, path: str) -> list[JsonObject]:
+    rows: list[JsonObject] = []
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
+        for service in cast.services:
+            rows += (await client.get(service.url + path)).raise_for_status().json()
+    return rows
+
+
+async def _few_at_once(work: Callable[[str], Awaitable[None]], ids: Iterable[str]) -> None:
+    waiting = iter(ids)
+
+    async def worker() -> None:
+        for saga_id in waiting:
+            await work(saga_id)
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))

@@ -1,0 +1,76 @@
+"""A saga that takes down whoever runs it is parked, and all that ran beside it end well."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from contextlib import AbstractContextManager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+
+from tests.chaos.caller import Caller, saga_id_in, words_of
+from tests.chaos.reborn import DIED
+from tests.processes import Running, an_order, free_port, running, the_services, together, urls_of
+
+NEIGHBOURS = 30
+DEATHS = 5
+SETTLED_SECONDS = 120.0
+ENV = {
+    "CHECKOUT_LEASE_SECONDS": "1.5",
+    "CHECKOUT_RECOVERY_POLL_SECONDS": "0.1",
+    "CHECKOUT_LOG_LEVEL": "warning",
+}
+SLOW = {"SANDBOX_LATENCY_SECONDS": "0.6"}
+
+
+def _a_replica(env: dict[str, str], log: Path) -> AbstractContextManager[Running]:
+    """Run a replica that comes back whenever it dies."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.chaos.reborn", "tests.chaos.poisoned_app:app", str(port)]
+    return running(command, port=port, env={**env, **ENV}, log=log, ready="/readyz")
+
+
+def _placed(caller: Caller, url: str, order_id: str, **members: object) -> str:
+    """Return the id of an order's saga, from whoever lives at that URL when it is taken."""
+    give_up = time.monotonic() + SETTLED_SECONDS
+    while time.monotonic() < give_up:
+        with contextlib.suppress(httpx.TransportError):
+            answer = caller.post(url, an_order(order_id, **members), order_id, {"Prefer": "respond-async"})
+            if answer.status_code != 503:
+                return saga_id_in(answer)
+        time.sleep(0.05)  # it died, and will be back
+    raise AssertionError(f"nobody took {order_id}")
+
+
+def _most_in_a_row(saga: dict[str, Any]) -> int:
+    """Return how often it was taken over without having got on in between."""
+    rows = [len(list(row)) for word, row in groupby(words_of(saga)) if word == "saga_recovered"]
+    return max(rows, default=0)
+
+
+def test_poison_is_parked_and_its_neighbours_finish(database_url: str, tmp_path: Path) -> None:
+    """It took its process down five times; thirty sagas were under way beside it, and none of them is blamed."""
+    caller = Caller()
+    with the_services(tmp_path, SLOW) as services:
+        env = {"DATABASE_URL": database_url, **urls_of(services)}
+        logs = [tmp_path / f"{name}.log" for name in ("a" if database_url.startswith("sqlite") else "ab")]
+        with together(*(_a_replica(env, log) for log in logs)) as replicas:
+            urls = [replica.url for replica in replicas]
+            neighbours = [_placed(caller, url, f"first-at-{url}") for url in urls]
+            poison = _placed(caller, urls[0], "ord-poison", customer_id="poison")
+            while len(neighbours) < NEIGHBOURS:
+                number = len(neighbours)
+                neighbours.append(_placed(caller, urls[number % len(urls)], f"ord-{number}"))
+            parked = caller.settled(urls[-1], [poison], seconds=SETTLED_SECONDS)[0]
+            sagas = caller.settled(urls[-1], neighbours, seconds=SETTLED_SECONDS)
+        deaths = sum(log.read_text().count(DIED) for log in logs)
+        assert Counter(saga["status"] for saga in sagas) == {"completed": NEIGHBOURS}
+        assert (parked["status"], parked["failure"]["code"]) == ("needs_attention", "poisoned")
+        assert deaths == DEATHS
+        assert max(map(_most_in_a_row, sagas)) > 1, "nobody was hit: the run proves nothing"
+        caller.prove(services, deaths=DEATHS)

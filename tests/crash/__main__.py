@@ -1,0 +1,25 @@
+"""`python -m tests.crash` lives every life and prints the figures; with `--record` it rewrites boundaries.txt instead."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.crash import record, whole
+
+
+def main() -> int:
+    """Return 0 where every life ended well."""
+    if sys.argv[1:] == ["--record"]:
+        whole.quiet()
+        record.write()
+        return 0
+    if sys.argv[1:]:
+        sys.stderr.write("usage: python -m tests.crash [--record]\n")
+        return 2
+    tally, seconds = whole.run()
+    sys.stdout.writelines(f"{line}\n" for line in [*tally.wrong[:50], *whole.figures(tally, seconds)])
+    return 1 if tally.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
