@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate check bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ chaos: dev ## Kill, freeze and restart real processes under 3,000 sagas, and jud
 
 crash: dev ## Crash at every boundary, in every way, and print the figures
 	@exec $(PY) -m tests.crash $(ARGS)
+
+simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARGS="--seed 2565 --trace"
+	@exec $(PY) -m tests.simulation --seeds 100000 --jobs 2 $(ARGS)
 
 check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet --output-format concise .

@@ -1,8 +1,10 @@
-"""Run many seeds, or one: `python -m tests.simulation --seeds 100000 --jobs 2`, `python -m tests.simulation --seed 173`.
+"""Run many seeds, or one: `python -m tests.simulation --seeds 100000 --jobs 2`, `python -m tests.simulation --seed 2565`.
 
 A seed that fails is run again with ever fewer faults, and printed with its shortest plan; with
 `--keep` it becomes a regression, which `make test` replays.
 """
+
+# ruff: noqa: T201 (a program that prints)
 
 from __future__ import annotations
 
@@ -132,9 +134,7 @@ def _parts(chunks: list[range], jobs: int) -> Iterator[Tally]:
 
 def _print(tally: Tally, seconds: float) -> None:
     counts = tally.counts
-    unknown = sum(
-        tally.fired[kind] for kind in ("database_lost_answer", "database_late")
-    )
+    unknown = sum(tally.fired[kind] for kind in ("database_lost_answer", "database_late"))
     rows = [
         ("seeds", tally.seeds),
         ("seeds a minute", round(tally.seeds / seconds * 60)),

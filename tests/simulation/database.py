@@ -55,9 +55,7 @@ class Database:
         """Store a journal's batch."""
         if self.forgets:
             self._remember()
-        return [
-            self.start(entry) if isinstance(entry, StartEntry) else self.append(entry) for entry in batch
-        ]
+        return [self.start(entry) if isinstance(entry, StartEntry) else self.append(entry) for entry in batch]
 
     def start(self, entry: StartEntry) -> Result:
         """Store a saga, or say whose its key or order is."""

@@ -82,9 +82,7 @@ class Door:
         answer = await self._ask(replica, request, lambda: read_saga(request, saga_id), patience)
         if answer is None:
             return None
-        return self._keep(
-            ApiAnswer(method="GET", path=path, status=answer[0], document=answer[1]), replica
-        )
+        return self._keep(ApiAnswer(method="GET", path=path, status=answer[0], document=answer[1]), replica)
 
     def _keep(self, answer: ApiAnswer, replica: int) -> ApiAnswer:
         self.answers.append(answer)
@@ -119,7 +117,11 @@ class Door:
         )
 
     async def _ask(
-        self, number: int, request: Request, route: Callable[[], Coroutine[Any, Any, Response]], patience: float
+        self,
+        number: int,
+        request: Request,
+        route: Callable[[], Coroutine[Any, Any, Response]],
+        patience: float,
     ) -> tuple[int, Any] | None:
         """Have the replica answer; None where it is down, breaks down, or takes longer than the client waits."""
         replica, loop = self._replicas[number], self._world.loop

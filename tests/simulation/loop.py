@@ -11,9 +11,11 @@ import contextlib
 import heapq
 from asyncio import events
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, TypeVarTuple
+
+_Ts = TypeVarTuple("_Ts")
 
 
 class Deadlock(Exception):
@@ -45,11 +47,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.elapsed = 0.0
         self.broken: list[str] = []
+        self._ready: deque[asyncio.Handle] = deque()
         self._tasks: list[asyncio.Task[Any]] = []
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timer_count = 0
         self._over = False
-        self.set_task_factory(self._noted)
+        self.set_task_factory(self._noted)  # type: ignore[arg-type]
 
     def time(self) -> float:
         return self.elapsed
@@ -93,14 +96,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Do nothing: a cancelled timer is dropped when its time comes."""
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         """As ever, without the checks that a debugger would like."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
     def call_at(
-        self, when: float, callback: Any, *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As ever; of two timers for the same time the older one comes first."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
@@ -109,7 +114,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return timer
 
     def call_later(
-        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.elapsed + delay, callback, *args, context=context)
 
@@ -128,14 +133,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            context = handle._context
+            context = handle._context  # type: ignore[attr-defined]
             process = context.get(_process)
             if process is not None and (process.frozen or not process.alive):
                 if process.alive:
                     process.held.append(handle)
                 continue
             try:
-                context.run(handle._callback, *handle._args)
+                context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
             except Exception as error:  # noqa: BLE001 (as any event loop: noted, and it goes on)
                 self.call_exception_handler({"message": "A callback broke down", "exception": error})
 
@@ -154,7 +159,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with contextlib.suppress(BaseException):
-                    task.get_coro().close()  # type: ignore[union-attr]
+                    task.get_coro().close()
         self._tasks.clear()
         self._ready.clear()
         self._timers.clear()

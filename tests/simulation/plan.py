@@ -1,8 +1,8 @@
 """A plan of faults as data: what goes wrong at the n-th event of which kind. A plan can be cut down and kept.
 
-    payment.put, inventory.delete, …   the n-th such request to a service
-    database.write, database.claim, …  the n-th such request to the database
-    replica-0                          the n-th call of that replica through any port
+payment.put, inventory.delete, …   the n-th such request to a service
+database.write, database.claim, …  the n-th such request to the database
+replica-0                          the n-th call of that replica through any port
 """
 
 from __future__ import annotations

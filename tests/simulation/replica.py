@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import count
@@ -99,7 +98,13 @@ class Replica:
         if self.process is None:
             self._lives += 1
             self.process = Process(self.name)
-            self._world.loop.spawn(self.process, self._live(self.process))
+            life = self._world.loop.spawn(self.process, self._live(self.process))
+            life.add_done_callback(self._broke_down, context=WORLD)
+
+    def _broke_down(self, life: asyncio.Task[None]) -> None:
+        """A start or an end that raises is no product's way: make the run fail by it."""
+        if not life.cancelled() and (error := life.exception()) is not None:
+            self._world.loop.broken.append(f"{self.name} broke down: {error!r}")
 
     def kill(self, seconds: float) -> None:
         if self.process is not None:
@@ -207,7 +212,7 @@ class Replica:
             new_id=self._new_id,
             lease_until=lambda: lease.expires_at,
         )
-        drain = Drain(asyncio.Event(), recovery, DRAIN_SECONDS)
+        drain = Drain(asyncio.Event(), recovery, runner, DRAIN_SECONDS)
         self.lease = lease
         self.admission = Admission(SETTINGS.max_in_flight)
         self.service = Service(
@@ -247,8 +252,3 @@ class Replica:
 class _Healthy:
     async def checks(self) -> Mapping[str, str | None]:
         return {}
-
-
-def by_chance(seed: int, what: str) -> random.Random:
-    """Return one of a seed's streams of chance: the plan's, the scenario's and the world's don't mix."""
-    return random.Random(f"{seed}:{what}")

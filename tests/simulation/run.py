@@ -13,12 +13,13 @@ from itertools import count
 from app.saga.state import AT_REST
 from tests.proof.evidence import Evidence, Violation
 from tests.proof.invariants import check
+from tests.simulation.chance import by_chance
 from tests.simulation.clients import visit
 from tests.simulation.door import Door
 from tests.simulation.loop import Deadlock, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.plan import Fault, Plan, a_plan
-from tests.simulation.replica import LEASE_SECONDS, Replica, by_chance
+from tests.simulation.replica import LEASE_SECONDS, Replica
 from tests.simulation.scenario import Scenario, a_scenario
 from tests.simulation.world import World
 
@@ -30,6 +31,8 @@ BOOT_SECONDS = 5.0
 """Within which every replica is up once nothing is in its way."""
 TAKEOVER_SECONDS = 2 * LEASE_SECONDS
 GLANCE_SECONDS = 0.25
+SETTLE_SECONDS = 2.0
+"""Within which every journal has seen that the database is back, and written what waited for it."""
 LONG_SECONDS = 60.0
 """What is further off than this isn't glanced at until then."""
 LAST_PATIENCE = 10.0
@@ -108,6 +111,7 @@ class _Run:
         for replica in self._replicas:
             if not replica.serving:
                 self.wrong("serves_again", replica.name, "Still down though nothing is in its way.")
+        await asyncio.sleep(SETTLE_SECONDS)
         world.note("world", "calm", "", "")
         await self._rest()
         await self._ask_again()

@@ -21,7 +21,7 @@ T = TypeVar("T")
 LATE_STARTS = False
 """Whether a start whose connection broke may be stored after it was written again and answered.
 
-The product doesn't survive that yet: see `python -m tests.simulation --seed 173 --late-starts`.
+The product doesn't survive that yet: see `python -m tests.simulation --seed 2565 --late-starts`.
 """
 
 
@@ -189,9 +189,7 @@ class ReplicaLog:
         return await self._ask("claim", owner, work)
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
-        await self._ask(
-            "abandon", saga_id, lambda: self._database.abandon(saga_id, epoch=epoch, until=until)
-        )
+        await self._ask("abandon", saga_id, lambda: self._database.abandon(saga_id, epoch=epoch, until=until))
 
     async def renew(self, owner: str, *, seconds: float) -> datetime:
         return await self._ask("renew", owner, lambda: self._database.renew(owner, seconds=seconds))

@@ -1,0 +1,106 @@
+"""The product over thousands of seeds: whatever is delayed, lost, doubled or killed, nothing is lost and nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from tests.processes import ROOT
+from tests.proof.evidence import Violation
+from tests.simulation import regressions
+from tests.simulation.__main__ import Tally, tallied
+from tests.simulation.chance import by_chance
+from tests.simulation.plan import KINDS, Fault, Plan, a_plan, of_json, to_json
+from tests.simulation.run import Result, run
+from tests.simulation.shrink import shrunk
+
+SEEDS = [range(first, first + 500) for first in (1, 501, 1001, 1501)]
+_HASH_SEEDS = range(1, 13)
+_HASHES = "from tests.simulation.run import run; print(*[run(seed).hash for seed in range(1, 13)])"
+_tallies: dict[int, Tally] = {}
+
+
+def _tally(seeds: range) -> Tally:
+    """Run seeds once, whichever test asks first."""
+    if seeds.start not in _tallies:
+        _tallies[seeds.start] = tallied(seeds)
+    return _tallies[seeds.start]
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"from {seeds.start}")
+def test_every_seed_keeps_every_promise(seeds: range) -> None:
+    """No seed breaks a promise; `python -m tests.simulation --seed N` prints one that does, as short as can be."""
+    assert _tally(seeds).failed == {}
+
+
+def test_every_kind_of_fault_did_strike() -> None:
+    """A run whose faults did not fire would prove nothing: each kind struck more than once in 500 seeds."""
+    tally = _tally(SEEDS[0])
+    assert [kind for kind in KINDS if tally.fired[kind] < 2] == []
+
+
+def test_what_the_faults_are_for_did_happen() -> None:
+    """Processes died with sagas in hand, leases lapsed, sagas were taken over, and sagas ended either way."""
+    tally = _tally(SEEDS[0])
+    assert {
+        name for name in ("kill", "freeze", "stop", "lapse", "takeovers") if tally.counts[name] < 20
+    } == set()
+    statuses = Counter(
+        answer.saga["status"]
+        for seed in range(1, 41)
+        for answer in run(seed).evidence.answers
+        if answer.saga is not None
+    )
+    assert {"completed", "compensated", "running"} <= statuses.keys()
+
+
+def test_the_same_seed_is_the_same_run_in_another_process() -> None:
+    """One seed decides everything: neither the process nor its hash seed has a say."""
+    here = [run(seed).hash for seed in _HASH_SEEDS]
+    assert len(set(here)) == len(here)
+    for hash_seed in ("1", "2"):
+        told = subprocess.run(
+            [sys.executable, "-c", _HASHES],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        assert told.split() == here
+
+
+def test_what_failed_once_fails_no_more() -> None:
+    """Every plan that ever broke a promise is replayed."""
+    replayed = {name: run(seed, plan).violations for name, seed, plan in regressions.kept()}
+    assert replayed
+    assert {name for name, violations in replayed.items() if violations} == set()
+
+
+def test_a_plan_is_data() -> None:
+    """A plan comes back from JSON as it was, so that it can be kept."""
+    plan = a_plan(by_chance(1, "plan"), replicas=3, night=True)
+    assert plan
+    assert of_json(json.loads(to_json(plan))) == plan
+
+
+def test_a_failing_plan_is_cut_down_to_what_it_takes() -> None:
+    """Shrinking leaves exactly the faults without which the run would be right."""
+    needed = {Fault(kind="kill", at="replica-0", n=5), Fault(kind="freeze", at="replica-1", n=7)}
+    plan = tuple(Fault(kind="slow", at="payment.put", n=n) for n in range(1, 12)) + tuple(
+        sorted(needed, key=str)
+    )
+    right = run(1, ())
+
+    def play(tried: Plan) -> Result:
+        wrong = [Violation("one_charge", "a saga", "charged twice")] if needed <= set(tried) else []
+        return replace(right, plan=tried, violations=wrong)
+
+    assert set(shrunk(play(plan), play).plan) == needed
