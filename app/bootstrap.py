@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -44,7 +44,7 @@ from app.services import (
     Service as Participant,
 )
 from app.services.sandbox import Ledger
-from app.storage import open_storage
+from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
 from app.storage.migrations import current, head, require_current, upgrade
 from app.telemetry import log_events
@@ -76,14 +76,17 @@ def api_settings(settings: Settings) -> ApiSettings:
 class ServiceHealth:
     """Whether this process can take work, check by check."""
 
-    def __init__(self, engine: AsyncEngine, lease: Lease, draining: asyncio.Event) -> None:
-        self._engine = engine
+    def __init__(self, storage: Storage, lease: Lease, draining: asyncio.Event) -> None:
+        self._engine = storage.engine
+        self._journal = storage.journal
         self._lease = lease
         self._draining = draining
 
     async def checks(self) -> Mapping[str, str | None]:
         """Return each check by name: None when it is well, else what is wrong."""
         database, schema = await self._database()
+        if database is None and self._journal.away:
+            database = "The database takes no writes."
         return {
             "database": database,
             "schema": schema,
@@ -120,7 +123,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         storage = await stack.enter_async_context(open_storage(url, pool_size=settings.database_pool_size))
         clock = SystemClock()
         lease = Lease(clock, new_owner(), settings.lease_seconds)
-        gateways = await stack.enter_async_context(open_gateways(settings))
+        gateways = await stack.enter_async_context(open_gateways(settings, now=clock.now))
         definition = checkout_saga(
             payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
             inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
@@ -159,12 +162,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             current=definition,
             new_id=lambda: new_saga_id(clock.now()),
             lease_until=lambda: lease.expires_at,
+            lease_held=lambda: lease.held,
         )
         draining = asyncio.Event()
         drain = Drain(draining, recovery, runner, settings.drain_seconds)
         service = Service(
             checkout=checkout,
-            health=ServiceHealth(storage.engine, lease, draining),
+            health=ServiceHealth(storage, lease, draining),
             in_flight=lambda: runner.in_flight,
             draining=draining,
             closing=drain.over,
@@ -179,7 +183,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def open_gateways(settings: Settings) -> AsyncIterator[dict[Participant, Gateway]]:
+async def open_gateways(
+    settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[dict[Participant, Gateway]]:
     """Open a gateway to each service: over HTTP where it has a URL, else to one sandbox of them all."""
     places = {
         Participant.PAYMENT: (settings.payment_url, settings.payment_token),
@@ -209,6 +215,7 @@ async def open_gateways(settings: Settings) -> AsyncIterator[dict[Participant, G
                 max_body_bytes=settings.max_answer_bytes,
                 bearer_token=token.get_secret_value() if token else None,
                 forward_simulate=settings.sandbox_remote,
+                now=now,
             )
             stack.push_async_callback(gateways[participant].aclose)
         yield gateways

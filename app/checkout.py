@@ -101,6 +101,7 @@ class Checkout:
         current: SagaDefinition,
         new_id: Callable[[], str],
         lease_until: Callable[[], datetime | None],
+        lease_held: Callable[[], bool] = lambda: True,
     ) -> None:
         self._runner = runner
         self._log = log
@@ -109,6 +110,7 @@ class Checkout:
         self._current = current
         self._new_id = new_id
         self._lease_until = lease_until
+        self._lease_held = lease_held
 
     async def place(
         self,
@@ -158,9 +160,12 @@ class Checkout:
             # The order's other saga was compensated just now, so the way is free: again.
 
     async def get(self, saga_id: str, *, caller: str = "") -> SagaView | None:
-        """Return a saga as it is durable now, from memory where it runs here; None for another caller's."""
+        """Return a saga as it is durable now; None for another caller's.
+
+        It is told from memory where it runs here, while nobody else can have moved it.
+        """
         running = self._runner.get(saga_id)
-        if running is not None:
+        if running is not None and self._lease_held():
             view = self._live(running.run)
         else:
             stored = await self._log.load(saga_id)

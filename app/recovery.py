@@ -79,7 +79,10 @@ class Recovery:
                 await self._log.release(self._lease.owner)
 
     async def renew(self) -> None:
-        """Renew the lease once; where it has lapsed, drop everything and come back as a new owner."""
+        """Renew the lease once; where it has lapsed, drop everything and come back as a new owner.
+
+        Raise `LogUnavailable` where that takes longer than a third of the lease.
+        """
         if self._lease.lapsed:
             await self._be_reborn()
         asked_at = self._clock.monotonic()
@@ -89,6 +92,8 @@ class Recovery:
         except LeaseLost:
             self._lease.lost()
             return  # and come back at the next renewal
+        except TimeoutError:
+            raise LogUnavailable("The lease was not renewed in time.", stored=None) from None
         self._clock.set_right(now)
         self._lease.renewed(asked_at, expires_at=now + timedelta(seconds=self._lease.seconds))
 
@@ -143,7 +148,7 @@ class Recovery:
         while True:
             try:
                 await self.renew()
-            except (LogUnavailable, TimeoutError) as error:
+            except LogUnavailable as error:
                 _logger.warning("the lease could not be renewed: %s", error)
                 await asyncio.sleep(min(pause, 0.5))
                 continue

@@ -27,11 +27,16 @@ class Admission:
         self._limit = limit
         self._received = 0
 
+    @staticmethod
+    def check_open(service: Service) -> None:
+        """Raise a problem where the process takes nothing new any more."""
+        if service.draining.is_set():
+            raise Problem("shutting_down")
+
     @contextmanager
     def admitted(self, service: Service) -> Iterator[None]:
         """Hold a place while a checkout is received; raise a problem where there is none."""
-        if service.draining.is_set():
-            raise Problem("shutting_down")
+        self.check_open(service)
         if service.in_flight() + self._received >= self._limit:
             raise Problem("over_capacity")
         self._received += 1

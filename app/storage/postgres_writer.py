@@ -83,6 +83,9 @@ FROM unnest($1::uuid[], $2::int[]) AS e(saga_id, seq) JOIN saga_log l USING (sag
 _CONFIRM = "UPDATE saga SET epoch = epoch WHERE id = $1"
 """Any write: its commit waits for the same synchronous standby as all before it."""
 
+_WHO_AM_I = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_END = "SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2"
+
 _BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
 _BY_ORDER = (
     "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
@@ -99,6 +102,8 @@ class PostgresWriter:
         self._connect = connect
         self._connection: asyncpg.Connection | None = None
         self._statement: Any = None
+        self._backend: tuple[int, datetime] | None = None
+        self._left: list[tuple[int, datetime]] = []
 
     async def open(self) -> None:
         await self._guarded(self._ready)
@@ -142,7 +147,7 @@ class PostgresWriter:
                 raise BadBatch(type(error).__name__) from error
             self._break()
             raise Interrupted(f"{type(error).__name__}: {error}") from error
-        except UnsafeDatabase:
+        except (UnsafeDatabase, Interrupted):
             self._break()
             raise
         except Exception as error:
@@ -166,17 +171,34 @@ class PostgresWriter:
         connection, self._connection, self._statement = self._connection, None, None
         if connection is not None:
             connection.terminate()
+        if self._backend is not None:
+            self._left.append(self._backend)
+            self._backend = None
 
     async def _ready(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             connection = await self._connect()
             self._connection = connection
+            self._backend = tuple(await connection.fetchrow(_WHO_AM_I))
+            await self._end_what_is_left(connection)
             # The plan must stay with the indexes, also when made while the tables were small.
             await connection.execute(
                 "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             )
             self._statement = await connection.prepare(_WRITE)
         return self._connection
+
+    async def _end_what_is_left(self, connection: asyncpg.Connection) -> None:
+        """End the backends of connections that broke: their last statement must not land later.
+
+        A batch that is written again may be answered otherwise than the first time, and then the first
+        would store a saga of which its client was told that it was refused.
+        """
+        while self._left:
+            ended = await connection.fetchval(_END, *self._left[0])
+            if ended is False:
+                raise Interrupted("an earlier statement is still under way")
+            self._left.pop(0)
 
     async def _write(self, batch: Sequence[Entry]) -> list[Result | None]:
         connection = await self._ready()

@@ -70,7 +70,7 @@ class _Caller:
 @asynccontextmanager
 async def _serving(database: Path, sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     @asynccontextmanager
-    async def to_the_sandbox(_settings: Settings) -> AsyncIterator[dict[Service, Gateway]]:
+    async def to_the_sandbox(_settings: Settings, **_: object) -> AsyncIterator[dict[Service, Gateway]]:
         yield {service: SandboxGateway(sandbox, service) for service in Service}
 
     settings = Settings(

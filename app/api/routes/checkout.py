@@ -51,6 +51,7 @@ async def place_checkout(request: Request) -> Response:
     admission: Admission = request.app.state.admission
     with admission.admitted(service):
         order, body = await _order(request, settings)
+        admission.check_open(service)  # a body may trickle in for longer than the drain takes
         given = order.saga_input()
         if simulate is not None:
             given["simulate"] = simulate

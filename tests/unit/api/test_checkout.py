@@ -223,6 +223,27 @@ async def test_a_draining_process_takes_no_new_checkout() -> None:
         assert api.stored_nothing()
 
 
+async def test_a_body_that_outlasts_the_drain_begins_nothing() -> None:
+    """It was admitted while the process was open, and isn't any more once it has come."""
+    more = asyncio.Event()
+    body = json.dumps(an_order()).encode()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield body[:10]
+        await more.wait()
+        yield body[10:]
+
+    async with served() as api:
+        sent = asyncio.create_task(
+            api.client.post("/checkout", content=slow(), headers={"Content-Type": "application/json"})
+        )
+        await settle()
+        api.service.draining.set()
+        more.set()
+        problem(await sent, 503, "shutting_down")
+        assert api.stored_nothing()
+
+
 async def test_a_closing_process_answers_who_waits_with_how_the_saga_stands() -> None:
     async with served(payment=[HANG]) as api:
         waiting = asyncio.create_task(api.post())

@@ -140,8 +140,10 @@ async def test_while_the_database_is_away_a_new_saga_is_refused_at_once() -> Non
         await journal.write(_start("b"))
     assert refused.value.stored is False
     assert not waiting.done()
+    assert journal.away
     away.clear()
     assert isinstance(await waiting, Started)
+    assert not journal.away
     await journal.close()
 
 
