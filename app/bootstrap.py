@@ -15,7 +15,6 @@ from typing import Any
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from app.api import ApiSettings, Service

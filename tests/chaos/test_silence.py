@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from uuid_utils import uuid7
@@ -28,6 +29,10 @@ LAST = [
     SagaEvent(seq=2, at=NOW, type=EventType.STEP_SUCCEEDED, step="one", attempt=1),
     SagaEvent(seq=3, at=NOW, type=EventType.SAGA_COMPLETED),
 ]
+WAITING = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active'
+"""
 PATIENCE = 30.0
 
 
@@ -129,6 +134,30 @@ async def test_who_stands_still_in_a_transaction_loses_its_locks(
             async with asyncio.timeout(PATIENCE):
                 await storage.log.append(saga.id, epoch=1, events=LAST, change=DONE)
             await frozen.invalidate()
+
+
+async def test_a_statement_that_was_given_up_never_lands_later(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its backend is ended before the batch is written again, so that only the last answer counts."""
+    monkeypatch.setattr("app.storage.postgres_writer.ANSWER_SECONDS", 0.3)
+    other, looking = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+    async with open_storage(postgres_url) as storage, asyncio.timeout(PATIENCE):
+        saga = _a_saga()
+        await storage.log.start(saga, STARTED, owner="me")
+        blocking = other.transaction()
+        await blocking.start()
+        await other.execute("SELECT id FROM saga FOR UPDATE")
+        appending = asyncio.create_task(storage.log.append(saga.id, epoch=1, events=LAST, change=DONE))
+        tries: set[int] = set()
+        while len(tries) < 3:
+            waiting = {row["pid"] for row in await looking.fetch(WAITING)}
+            assert len(waiting) <= 1, "an earlier try still waits for its turn"
+            tries |= waiting
+        await blocking.rollback()
+        await appending
+    await other.close()
+    await looking.close()
 
 
 async def test_no_statement_is_cut_short_in_its_commit(postgres_url: str) -> None:
