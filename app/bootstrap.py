@@ -15,7 +15,6 @@ from typing import Any
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils import uuid7
 
 from app.api import ApiSettings, Service
@@ -44,7 +43,7 @@ from app.services import (
     Service as Participant,
 )
 from app.services.sandbox import Ledger
-from app.storage import open_storage
+from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
 from app.storage.migrations import current, head, require_current, upgrade
 from app.telemetry import log_events
@@ -76,8 +75,8 @@ def api_settings(settings: Settings) -> ApiSettings:
 class ServiceHealth:
     """Whether this process can take work, check by check."""
 
-    def __init__(self, engine: AsyncEngine, lease: Lease, draining: asyncio.Event) -> None:
-        self._engine = engine
+    def __init__(self, storage: Storage, lease: Lease, draining: asyncio.Event) -> None:
+        self._storage = storage
         self._lease = lease
         self._draining = draining
 
@@ -94,15 +93,15 @@ class ServiceHealth:
     async def _database(self) -> tuple[str | None, str | None]:
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
-                await ping(self._engine)
-                at, wanted = await current(self._engine), head()
+                await ping(self._storage.engine)
+                at, wanted = await current(self._storage.engine), head()
         except (SQLAlchemyError, OSError, TimeoutError):
             return (
                 "The database does not answer.",
                 "Unknown while the database does not answer.",
             )
         return (
-            None,
+            "The database takes no writes." if self._storage.journal.away else None,
             None if at == wanted else f"The schema is at {at}, not at {wanted}.",
         )
 
@@ -164,7 +163,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain = Drain(draining, recovery, runner, settings.drain_seconds)
         service = Service(
             checkout=checkout,
-            health=ServiceHealth(storage.engine, lease, draining),
+            health=ServiceHealth(storage, lease, draining),
             in_flight=lambda: runner.in_flight,
             draining=draining,
             closing=drain.over,

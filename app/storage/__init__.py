@@ -21,11 +21,12 @@ LEASE_COMMAND_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Storage:
-    """An open database: the log, the queries, and the pool that both read through."""
+    """An open database: the log, the queries, the pool that both read through, and the journal that writes."""
 
     log: SqlLog
     queries: SqlQueries
     engine: AsyncEngine
+    journal: Journal
 
 
 @asynccontextmanager
@@ -49,7 +50,7 @@ async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage
     try:
         await journal.open()
         log = SqlLog(engine, lease_engine, journal)
-        yield Storage(log=log, queries=SqlQueries(log), engine=engine)
+        yield Storage(log=log, queries=SqlQueries(log), engine=engine, journal=journal)
     finally:
         await journal.close()
         await engine.dispose()

@@ -93,6 +93,11 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
 
+    @property
+    def away(self) -> bool:
+        """Whether the database did not take what was last written to it."""
+        return self._interrupted
+
     async def open(self) -> None:
         """Connect and begin. Raise `LogUnavailable` where the database can't be reached."""
         try:
