@@ -114,7 +114,7 @@ class _Load:
         return _End(told=told, gone=time.monotonic(), gone_at=time.time(), code=code)
 
     def _is_taken(self, server: Running, key: str) -> bool:
-        return bool(self.caller.get(server.url, f"/sagas?order_id=ord-{key}").json()["data"])
+        return bool(self.caller.get(server, f"/sagas?order_id=ord-{key}").json()["data"])
 
     def _order_on(self, client: int) -> None:
         turn = 0
@@ -124,12 +124,12 @@ class _Load:
 
     def _look_on(self) -> None:
         while not self._over.is_set():
-            self._noted("/readyz", lambda: self.caller.get(self._servers[0].url, "/readyz"))
+            self._noted("/readyz", lambda: self.caller.get(self._servers[0], "/readyz"))
             time.sleep(0.02)  # a load balancer asks now and then
 
     def _ask(self, server: Running, key: str, headers: Mapping[str, str] | None) -> httpx.Response | None:
         def post() -> httpx.Response:
-            return self.caller.post(server.url, an_order(f"ord-{key}"), key, headers)
+            return self.caller.post(server, an_order(f"ord-{key}"), key, headers)
 
         if server is self._servers[0]:
             return self._noted("/checkout", post)
@@ -193,7 +193,7 @@ def test_a_replica_drains_and_the_other_takes_over(postgres_url: str, tmp_path: 
             load = _Load(replicas)
             with load.under_way():
                 end = load.stop_the_first()
-            sagas = load.caller.settled(replicas[1].url, load.accepted, seconds=SETTLED_SECONDS)
+            sagas = load.caller.settled(replicas[1], load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
         assert len(_taken_over(sagas)) >= LONG_ONES
         assert max(_taken_over(sagas)) < end.gone_at + TAKEOVER_SECONDS
@@ -213,7 +213,7 @@ def test_a_process_drains_and_the_next_goes_on(sqlite_url: str, tmp_path: Path) 
                 end = load.stop_the_first()
                 after = stack.enter_context(a_checkout(env, tmp_path / "after.log", port=port))
                 ready_at = time.time()
-            sagas = load.caller.settled(after.url, load.accepted, seconds=SETTLED_SECONDS)
+            sagas = load.caller.settled(after, load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
         assert len(_taken_over(sagas)) >= LONG_ONES
         assert max(_taken_over(sagas)) < ready_at + TAKEOVER_SECONDS
