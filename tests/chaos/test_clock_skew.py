@@ -13,8 +13,8 @@ from tests.chaos.caller import Caller, saga_id_in, words_of
 from tests.processes import Running, a_checkout, an_order, the_services, together, urls_of
 
 HOUR = 3600
-LEASE_SECONDS = 2.0
-DEADLINE_SECONDS = 8.0
+LEASE_SECONDS = 3.0
+DEADLINE_SECONDS = 9.0
 NEAR_SECONDS = 2.0
 """How far apart "now" may be for two processes of a busy machine; far below an hour."""
 SETTLED_SECONDS = 60.0

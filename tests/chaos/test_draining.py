@@ -19,9 +19,9 @@ import httpx2 as httpx
 from tests.chaos.caller import Caller, saga_id_in
 from tests.processes import Running, a_checkout, an_order, free_port, the_services, together, urls_of
 
-DRAIN_SECONDS = 2.0
-MARGIN_SECONDS = 1.5
-"""For what comes after the drain: the last answers, the lease, the interpreter's end; on busy cores."""
+DRAIN_SECONDS = 3.0
+MARGIN_SECONDS = 2.5
+"""For what comes after the drain: the last answers, the lease, the interpreter's end; on busy cores. Less than another drain."""
 TAKEOVER_SECONDS = 2.0
 AT_ONCE_SECONDS = 0.5
 CLIENTS = 8
@@ -167,9 +167,9 @@ def _was_orderly(seen: Sequence[_Seen], end: _End) -> None:
     orders = [one for one in seen if one.path == "/checkout"]
     open_then = [one for one in orders if one.sent < end.told < one.ended]
     assert {one.status for one in open_then} == {201, 202}, "an outcome, or the saga: nothing else, and both"
-    all_answered = max(one.ended for one in open_then)
-
-    late = [one for one in seen if end.told + AT_ONCE_SECONDS < one.sent and one.ended < all_answered]
+    # Some sagas outlast the drain, so it lasts as long as it may.
+    over = end.told + DRAIN_SECONDS
+    late = [one for one in seen if end.told + AT_ONCE_SECONDS < one.sent and one.ended < over]
     assert {one.path for one in late} == {"/checkout", "/readyz"}, "nobody asked: the run proves nothing"
     assert {one.status for one in late} == {503}, "it isn't ready any more, but still says so"
     assert all(one.retry_after for one in late if one.path == "/checkout")
