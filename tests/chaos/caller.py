@@ -14,6 +14,8 @@ from tests.proof.evidence import ApiAnswer, Evidence, lines_of, standing_of
 from tests.proof.invariants import check
 
 AT_REST = frozenset({"completed", "compensated", "needs_attention"})
+NO_ANSWER = (httpx.TransportError,)
+"""What is raised where no answer came: nobody listens, or the process died."""
 
 
 class Caller:
@@ -26,33 +28,33 @@ class Caller:
         )
 
     def post(
-        self, url: str, order: Mapping[str, Any], key: str, headers: Mapping[str, str] | None = None
+        self, server: Running, order: Mapping[str, Any], key: str, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """Send an order under an Idempotency-Key."""
         response = self._client.post(
-            f"{url}/checkout", json=order, headers={"Idempotency-Key": key, **(headers or {})}
+            f"{server.url}/checkout", json=order, headers={"Idempotency-Key": key, **(headers or {})}
         )
         self._keep(response, idempotency_key=key, order=order)
         return response
 
-    def get(self, url: str, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def get(self, server: Running, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Read what is at a path."""
-        response = self._client.get(f"{url}{path}", headers=dict(headers or {}))
+        response = self._client.get(f"{server.url}{path}", headers=dict(headers or {}))
         self._keep(response)
         return response
 
-    def settled(self, url: str, saga_ids: Iterable[str], *, seconds: float) -> list[dict[str, Any]]:
+    def settled(self, server: Running, saga_ids: Iterable[str], *, seconds: float) -> list[dict[str, Any]]:
         """Return these sagas once every one of them rests; fail where one doesn't within that time."""
         give_up = time.monotonic() + seconds
         with ThreadPoolExecutor(16) as pool:
-            return list(pool.map(lambda one: self._settled(url, one, give_up), saga_ids))
+            return list(pool.map(lambda one: self._settled(server, one, give_up), saga_ids))
 
-    def _settled(self, url: str, saga_id: str, give_up: float) -> dict[str, Any]:
+    def _settled(self, server: Running, saga_id: str, give_up: float) -> dict[str, Any]:
         saga: dict[str, Any] = {}
         while time.monotonic() < give_up:
             try:
-                saga = self.get(url, f"/sagas/{saga_id}", {"Prefer": "wait=2"}).json()
-            except httpx.TransportError:
+                saga = self.get(server, f"/sagas/{saga_id}", {"Prefer": "wait=2"}).json()
+            except NO_ANSWER:
                 time.sleep(0.1)  # it died, and will be back
             if saga.get("status") in AT_REST:
                 return saga

@@ -12,8 +12,8 @@ import sys
 import uvicorn
 from uvicorn.importer import import_from_string
 
-DIED = "The app has died; here it comes again."
-"""Said on standard error at each death."""
+KILLED = "The app was killed; here it comes again."
+"""Said on standard error at each death of SIGKILL."""
 
 
 def main(name: str, port: int) -> None:
@@ -34,9 +34,10 @@ def main(name: str, port: int) -> None:
             uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
             return
         signal.signal(signal.SIGTERM, stop)
-        os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         child = 0
-        sys.stderr.write(f"{DIED}\n")
+        said = KILLED if code == -signal.SIGKILL else f"The app has ended with {code}; here it comes again."
+        sys.stderr.write(f"{said}\n")
         sys.stderr.flush()
 
 

@@ -19,9 +19,9 @@ import httpx2 as httpx
 from tests.chaos.caller import Caller, saga_id_in
 from tests.processes import Running, a_checkout, an_order, free_port, the_services, together, urls_of
 
-DRAIN_SECONDS = 2.0
-MARGIN_SECONDS = 1.5
-"""For what comes after the drain: the last answers, the lease, the interpreter's end; on busy cores."""
+DRAIN_SECONDS = 3.0
+MARGIN_SECONDS = 2.5
+"""For what comes after the drain: the last answers, the lease, the interpreter's end; on busy cores. Less than another drain."""
 TAKEOVER_SECONDS = 2.0
 AT_ONCE_SECONDS = 0.5
 CLIENTS = 8
@@ -114,7 +114,7 @@ class _Load:
         return _End(told=told, gone=time.monotonic(), gone_at=time.time(), code=code)
 
     def _is_taken(self, server: Running, key: str) -> bool:
-        return bool(self.caller.get(server.url, f"/sagas?order_id=ord-{key}").json()["data"])
+        return bool(self.caller.get(server, f"/sagas?order_id=ord-{key}").json()["data"])
 
     def _order_on(self, client: int) -> None:
         turn = 0
@@ -124,12 +124,12 @@ class _Load:
 
     def _look_on(self) -> None:
         while not self._over.is_set():
-            self._noted("/readyz", lambda: self.caller.get(self._servers[0].url, "/readyz"))
+            self._noted("/readyz", lambda: self.caller.get(self._servers[0], "/readyz"))
             time.sleep(0.02)  # a load balancer asks now and then
 
     def _ask(self, server: Running, key: str, headers: Mapping[str, str] | None) -> httpx.Response | None:
         def post() -> httpx.Response:
-            return self.caller.post(server.url, an_order(f"ord-{key}"), key, headers)
+            return self.caller.post(server, an_order(f"ord-{key}"), key, headers)
 
         if server is self._servers[0]:
             return self._noted("/checkout", post)
@@ -167,9 +167,9 @@ def _was_orderly(seen: Sequence[_Seen], end: _End) -> None:
     orders = [one for one in seen if one.path == "/checkout"]
     open_then = [one for one in orders if one.sent < end.told < one.ended]
     assert {one.status for one in open_then} == {201, 202}, "an outcome, or the saga: nothing else, and both"
-    all_answered = max(one.ended for one in open_then)
-
-    late = [one for one in seen if end.told + AT_ONCE_SECONDS < one.sent and one.ended < all_answered]
+    # Some sagas outlast the drain, so it lasts as long as it may.
+    over = end.told + DRAIN_SECONDS
+    late = [one for one in seen if end.told + AT_ONCE_SECONDS < one.sent and one.ended < over]
     assert {one.path for one in late} == {"/checkout", "/readyz"}, "nobody asked: the run proves nothing"
     assert {one.status for one in late} == {503}, "it isn't ready any more, but still says so"
     assert all(one.retry_after for one in late if one.path == "/checkout")
@@ -193,7 +193,7 @@ def test_a_replica_drains_and_the_other_takes_over(postgres_url: str, tmp_path: 
             load = _Load(replicas)
             with load.under_way():
                 end = load.stop_the_first()
-            sagas = load.caller.settled(replicas[1].url, load.accepted, seconds=SETTLED_SECONDS)
+            sagas = load.caller.settled(replicas[1], load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
         assert len(_taken_over(sagas)) >= LONG_ONES
         assert max(_taken_over(sagas)) < end.gone_at + TAKEOVER_SECONDS
@@ -213,7 +213,7 @@ def test_a_process_drains_and_the_next_goes_on(sqlite_url: str, tmp_path: Path) 
                 end = load.stop_the_first()
                 after = stack.enter_context(a_checkout(env, tmp_path / "after.log", port=port))
                 ready_at = time.time()
-            sagas = load.caller.settled(after.url, load.accepted, seconds=SETTLED_SECONDS)
+            sagas = load.caller.settled(after, load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
         assert len(_taken_over(sagas)) >= LONG_ONES
         assert max(_taken_over(sagas)) < ready_at + TAKEOVER_SECONDS

@@ -62,7 +62,7 @@ class Load:
         while (sent_at := time.monotonic()) < give_up:
             try:
                 answer = self.caller.post(
-                    self.server.url,
+                    self.server,
                     order,
                     f"key-{number}",
                     {"Prefer": "respond-async" if number % 2 else "wait=1"},
@@ -113,7 +113,7 @@ def test_a_promoted_standby_goes_on_where_the_primary_ended(how: str, pair: Pair
                     one.result()
             first = min(taken for sent, taken in load.times if sent > struck_at) - promoted_at
             assert not service.process.poll()
-            sagas = caller.settled(service.url, load.accepted.values(), seconds=SETTLED_SECONDS)
+            sagas = caller.settled(service, load.accepted.values(), seconds=SETTLED_SECONDS)
             assert {saga["status"] for saga in sagas} == {"completed", "compensated"}
             assert len({saga["id"] for saga in sagas}) == ORDERS
 
@@ -121,7 +121,7 @@ def test_a_promoted_standby_goes_on_where_the_primary_ended(how: str, pair: Pair
                 pair.thaw_primary()
             answer = _asked(left_behind)
             assert answer is None or answer.status_code == 503, "the old primary acknowledged something"
-            assert caller.get(service.url, "/sagas?order_id=ord-split").json()["data"] == []
+            assert caller.get(service, "/sagas?order_id=ord-split").json()["data"] == []
             print(  # noqa: T201 (the how-to's figures; shown with pytest -s)
                 f"{how}: promoted after {promoted_at - struck_at:.1f} s, first accepted {first:.1f} s later; {ORDERS} sagas, lost 0, doubled 0, "
                 f"taken over {sum('saga_recovered' in str(saga['trail']) for saga in sagas)}"
