@@ -51,6 +51,17 @@ class UnsafeDatabase(RuntimeError):
     """The database may forget what it has committed."""
 
 
+class _HangsUp(asyncpg.Connection):  # type: ignore[misc]
+    """Where the driver would ask the server to cancel a statement, this hangs up instead.
+
+    A cancel request ends a COMMIT's wait for a synchronous standby: the server then calls committed,
+    and shows to everybody, what no standby has. Without it the commit waits on, seen by nobody.
+    """
+
+    def _cancel_current_command(self, *_waiters: asyncio.Future[None]) -> None:
+        self._loop.call_soon(self.terminate)
+
+
 class Database:
     """Where the saga log lives. Making one connects to nothing."""
 
@@ -124,7 +135,10 @@ class Database:
             **({} if patient else _MODEST),
         }
         connection = await self._first_that_writes(
-            timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=settings
+            connection_class=_HangsUp,
+            timeout=CONNECT_SECONDS,
+            command_timeout=command_seconds,
+            server_settings=settings,
         )
         try:
             commit = await connection.fetchval("SHOW synchronous_commit", timeout=CONNECT_SECONDS)
