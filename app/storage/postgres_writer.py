@@ -84,7 +84,11 @@ _CONFIRM = "UPDATE saga SET epoch = epoch WHERE id = $1"
 """Any write: its commit waits for the same synchronous standby as all before it."""
 
 _WHO_AM_I = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-_END = "SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2"
+_END = """
+SELECT CASE WHEN wait_event = 'SyncRep' THEN false ELSE pg_terminate_backend(pid, 3000) END
+FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2
+"""
+"""A commit that waits for its standby is left alone: to end it shows everybody what no standby has."""
 
 _BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
 _BY_ORDER = (
@@ -234,10 +238,10 @@ class PostgresWriter:
                 found[_key(entry)] = Started()
             else:
                 found[_key(entry)] = await self._first_there(connection, entry)
-        stood = [entry for entry in entries if isinstance(found[_key(entry)], Started)]
+        stood = [*filter(None, (_standing(entry, found[_key(entry)]) for entry in entries))]
         if stood:
-            # An earlier try stored them, and nobody heard whether its COMMIT had waited for the standby.
-            await connection.execute(_CONFIRM, _id(stood[0]))
+            # Somebody stored them earlier, and nobody knows whether that COMMIT has waited for the standby.
+            await connection.execute(_CONFIRM, stood[0])
         return found
 
     @staticmethod
@@ -264,6 +268,16 @@ def _key(entry: Entry) -> _Key:
 
 def _id(entry: Entry) -> str:
     return entry.saga.id if isinstance(entry, StartEntry) else entry.saga_id
+
+
+def _standing(entry: Entry, result: Result | None) -> str | None:
+    """Return the saga that a result acknowledges, if any."""
+    match result:
+        case Started():
+            return _id(entry)
+        case KeyTaken(saga_id=saga_id) | OrderTaken(saga_id=saga_id):
+            return saga_id
+    return None
 
 
 def _seq(entry: Entry) -> int:
