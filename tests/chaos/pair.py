@@ -1,6 +1,6 @@
 """A primary and its synchronous standby as plain processes, to be killed, frozen, thawed and promoted.
 
-run ──"kill" | "freeze" | "thaw" | "promote"──▶ keeper ──children──▶ primary ══WAL══▶ standby
+run ──"kill", "freeze", "promote", …──▶ keeper ──children──▶ primary ══WAL══▶ standby
 the pipe's end, however it comes, tells the keeper to stop both for good, as in tests/postgres.py
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.chaos.database import _started_again
 from tests.postgres import (
     START_SECONDS,
     UNPRIVILEGED,
@@ -60,6 +61,18 @@ class Pair:
     def thaw_primary(self) -> None:
         """Let it go on, as if nothing had happened."""
         self._ask("thaw")
+
+    def restart_primary(self) -> None:
+        """End the primary at once and begin it anew; it makes its log good on its own, whoever follows it."""
+        self._ask("restart")
+
+    def freeze_standby(self) -> None:
+        """Stop every process of the standby where it is: no commit of the primary is answered any more."""
+        self._ask("freeze standby")
+
+    def thaw_standby(self) -> None:
+        """Let it go on."""
+        self._ask("thaw standby")
 
     def promote_standby(self) -> None:
         """Make the standby a primary; return once it takes writes."""
@@ -117,7 +130,7 @@ def keep(binaries: Path) -> None:
             _wait_for_standby(primary, url)
             _say(f"{url} {standby_url}")
             for line in sys.stdin:
-                _do(line.strip(), primary, standby, directory)
+                primary = servers[0] = _do(line.strip(), primary, standby, directory)
                 _say("done")
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -126,7 +139,10 @@ def keep(binaries: Path) -> None:
                 _stop(server)
 
 
-def _do(word: str, primary: subprocess.Popen[bytes], standby: subprocess.Popen[bytes], data: Path) -> None:
+def _do(
+    word: str, primary: subprocess.Popen[bytes], standby: subprocess.Popen[bytes], data: Path
+) -> subprocess.Popen[bytes]:
+    """Do it, and return the process that is the primary's afterwards."""
     match word:
         case "kill":
             primary.send_signal(signal.SIGQUIT)
@@ -135,8 +151,17 @@ def _do(word: str, primary: subprocess.Popen[bytes], standby: subprocess.Popen[b
             _signal(primary, signal.SIGSTOP)
         case "thaw":
             _signal(primary, signal.SIGCONT)
+        case "restart":
+            primary.send_signal(signal.SIGQUIT)
+            primary.wait()
+            return _started_again(primary, data.parent)
+        case "freeze standby":
+            _signal(standby, signal.SIGSTOP)
+        case "thaw standby":
+            _signal(standby, signal.SIGCONT)
         case "promote":
             _run(standby, "pg_ctl", "promote", "-D", str(data), "-w", "-s")
+    return primary
 
 
 def _followed(primary: subprocess.Popen[bytes], url: str, data: Path) -> tuple[subprocess.Popen[bytes], str]:
