@@ -1,0 +1,73 @@
+"""The page "Fail over PostgreSQL" says what the code and a real PostgreSQL know."""
+
+from __future__ import annotations
+
+import re
+
+import asyncpg
+
+from app.config import Settings
+from app.storage.engine import COMMAND_SECONDS, HEAD_START_SECONDS, Database
+from app.storage.postgres_writer import ANSWER_SECONDS
+from tests.chaos import test_failover
+from tests.processes import ROOT
+
+PAGE = (ROOT / "docs" / "how-to" / "fail-over-postgresql.md").read_text()
+
+
+def _the_block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+async def test_the_databases_settings_are_postgresqls(postgres_url: str) -> None:
+    """Every name in the configuration is a setting, and synchronous_commit takes the page's value."""
+    given = dict(re.findall(r"^(\w+) = '?(.*?)'?$", _the_block("ini"), re.MULTILINE))
+    assert list(given) == ["synchronous_standby_names", "synchronous_commit"]
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        for name in given:
+            assert await connection.fetchval("SELECT count(*) FROM pg_settings WHERE name = $1", name) == 1
+        await connection.execute(f"SET synchronous_commit = {given['synchronous_commit']}")
+    finally:
+        await connection.close()
+
+
+async def test_the_url_names_every_server() -> None:
+    """The service takes the page's URL, as one of PostgreSQL."""
+    url = _the_block("bash").strip().removeprefix("DATABASE_URL=")
+    assert Database(url).is_postgres
+    assert url.count(":5432") == 3
+
+
+def test_the_services_settings_are_there() -> None:
+    """Every variable of the service that the page speaks of is a setting."""
+    named = set(re.findall(r"`CHECKOUT_(\w+)`", PAGE))
+    assert named
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_the_times_are_the_codes() -> None:
+    """How soon the next server is asked, and when a silent one is given up."""
+    assert f"after {HEAD_START_SECONDS:g} s without an answer" in PAGE
+    assert f"given up after {COMMAND_SECONDS:g} s" in PAGE
+    assert ANSWER_SECONDS == COMMAND_SECONDS
+
+
+def test_the_rehearsal_is_as_described() -> None:
+    """The command's tests are there, and strike when the page says."""
+    for path in re.findall(r"tests/\S+\.py", PAGE):
+        assert (ROOT / path).exists()
+    told = f"the {test_failover.STRIKE_AT}th of {test_failover.ORDERS} orders"
+    assert told in PAGE
+    assert test_failover.TROUBLE["SANDBOX_FAILURE_RATE"] == "0.1", "one call in ten"
+    assert f"a lease of {test_failover.QUICK['CHECKOUT_LEASE_SECONDS']} s" in PAGE
+
+
+def test_the_pages_links_lead_somewhere() -> None:
+    """A page that is linked to is there."""
+    links = re.findall(r"\]\((\S+?)\)", PAGE)
+    assert links
+    for link in links:
+        assert (ROOT / "docs" / "how-to" / link).exists(), link
