@@ -27,8 +27,8 @@ demo: runtime ## Show a checkout that completes, and one that is undone
 migrate: runtime ## Bring DATABASE_URL's schema up to date
 	@exec $(PY) -m alembic upgrade head
 
-test: dev ## Run every test; with ARGS, for example ARGS="tests/unit -k decide"
-	@exec $(PY) -m pytest $(ARGS)
+test: dev ## Run every test, as many at once as there are cores; with ARGS, for example ARGS="tests/unit -k decide -n0"
+	@exec $(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 chaos: dev ## Kill, freeze and restart real processes under 3,000 sagas, and judge what is left (5 minutes)
 	@exec $(PY) -m tests.chaos $(ARGS)

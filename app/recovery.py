@@ -55,7 +55,14 @@ class Recovery:
 
     async def begin(self) -> None:
         """Take the lease and begin both loops. Raise `LogUnavailable` where the database is away."""
-        await self.renew()
+        for tries_left in reversed(range(RENEWALS_PER_LEASE)):
+            try:
+                await self.renew()
+            except LogUnavailable:
+                if not tries_left:
+                    raise
+            else:
+                break
         self._tasks = [
             asyncio.create_task(self._keep_lease()),
             asyncio.create_task(self._keep_claiming()),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NUMBER = itertools.count(1)
 _RAN: Counter[str] = Counter({"sqlite": 0, "postgresql": 0, "memory": 0})
-_SERVER: list[str] = []
+_SERVER: set[str] = set()
 _OURS = ("CHECKOUT_", "SANDBOX_", "DATABASE_URL", "PAYMENT_URL", "INVENTORY_URL", "SHIPPING_URL")
 
 settings.register_profile("house", deadline=None)  # two busy cores: time is no verdict
@@ -36,7 +36,7 @@ def postgres_databases() -> Iterator[Databases]:
     """Give the run's PostgreSQL server: started at the first test that wants it, stopped at the end."""
     with _or_give_up(), a_server() as server:
         databases = Databases(server=server)
-        _SERVER.append(f"PostgreSQL {databases.version()} from {server.origin}")
+        _SERVER.add(f"PostgreSQL {databases.version()} from {server.origin}")
         yield databases
 
 
@@ -81,6 +81,7 @@ def _a_database(
     databases: Databases, request: pytest.FixtureRequest, *, template: str | None
 ) -> Iterator[str]:
     _note(request, "postgresql")
+    request.node.user_properties.extend(("server", server) for server in _SERVER)
     name = str(next(_NUMBER))
     yield databases.create(name, template=template)
     databases.drop(name)
@@ -176,9 +177,11 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count each test's run once for each database that it ran on."""
     if report.when == "call":
-        _RAN.update(
-            value for name, value in report.user_properties if name == "database" and isinstance(value, str)
-        )
+        for name, value in report.user_properties:  # also of a test that another process ran
+            if name == "database":
+                _RAN[str(value)] += 1
+            elif name == "server":
+                _SERVER.add(str(value))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -197,4 +200,4 @@ class _NO_PARAMETERS:  # noqa: N801 (a value)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the tests ran on."""
     ran = ", ".join(f"{name}: {count}" for name, count in _RAN.items())
-    terminalreporter.write_line(f"tests by database: {ran}" + (f" ({_SERVER[0]})" if _SERVER else ""))
+    terminalreporter.write_line(f"tests by database: {ran}" + (f" ({', '.join(_SERVER)})" if _SERVER else ""))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.proof.evidence import Violation
-from tests.simulation import regressions, storage
+from tests.simulation import regressions
 from tests.simulation.plan import KINDS, Plan, to_json
 from tests.simulation.run import Result, run
 from tests.simulation.shrink import shrunk
@@ -90,9 +90,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one seed alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: print all that happened")
     parser.add_argument("--keep", action="store_true", help="keep what fails as a regression")
-    parser.add_argument("--late-starts", action="store_true", help="a fault that isn't survived yet")
     asked = parser.parse_args()
-    storage.LATE_STARTS = asked.late_starts
     if asked.seed is not None:
         result = run(asked.seed)
         if asked.trace:

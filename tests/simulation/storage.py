@@ -18,12 +18,6 @@ from tests.simulation.world import World
 
 T = TypeVar("T")
 
-LATE_STARTS = False
-"""Whether a start whose connection broke may be stored after it was written again and answered.
-
-The product doesn't survive that yet: see `python -m tests.simulation --seed 2565 --late-starts`.
-"""
-
 
 class Broken(Exception):
     """The connection broke; `stored` is False where certainly nothing was done, None where nobody can tell."""
@@ -113,11 +107,16 @@ class Line:
 
 
 class Writer:
-    """The journal's writer."""
+    """The journal's writer. As `PostgresWriter` does, it ends what a broken connection left before it writes on.
+
+    What a process left that died is ended by nobody, and may be stored long after.
+    """
 
     def __init__(self, world: World, line: Line) -> None:
         self._world = world
         self._line = line
+        self._connection = 0
+        self._broken = False
 
     async def open(self) -> None:
         if self._world.database_down:
@@ -126,18 +125,19 @@ class Writer:
     async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
         batch = list(batch)
         about = " ".join(_named(entry) for entry in batch)
-        try:
-            return await self._line.ask(
-                "write", about, lambda: self._world.database.write(batch), late=lambda: self._late(batch)
-            )
-        except Broken as error:
-            raise Interrupted(str(error)) from None
+        self._connection += self._broken
+        self._broken = False
+        connection = self._connection
 
-    def _late(self, batch: Sequence[Entry]) -> None:
-        """What a batch still does whose connection broke long ago."""
-        if not LATE_STARTS:
-            batch = [entry for entry in batch if not isinstance(entry, StartEntry)]
-        self._world.database.write(batch)
+        def late() -> None:
+            if connection == self._connection:
+                self._world.database.write(batch)
+
+        try:
+            return await self._line.ask("write", about, lambda: self._world.database.write(batch), late=late)
+        except Broken as error:
+            self._broken = True
+            raise Interrupted(str(error)) from None
 
     async def close(self) -> None: ...
 

@@ -343,3 +343,25 @@ async def test_a_renewal_that_hangs_leaves_time_for_another() -> None:
     replica.lease.seconds = 0.03
     with pytest.raises(LogUnavailable):
         await replica.recovery.renew()
+
+
+async def test_a_slow_first_renewal_does_not_stop_the_start() -> None:
+    """A database that is only just up is asked again; one that stays away stops it."""
+
+    class Waking(MemoryLog):
+        failures = 2
+
+        async def renew(self, owner: str, *, seconds: float) -> datetime:
+            if self.failures:
+                self.failures -= 1
+                raise LogUnavailable("waking", stored=False)
+            return await super().renew(owner, seconds=seconds)
+
+    log = Waking(_Clock())
+    replica = _Replica(log, _Clock())
+    await replica.recovery.begin()
+    assert replica.lease.held
+    await replica.recovery.end()
+    log.failures = 100
+    with pytest.raises(LogUnavailable):
+        await _Replica(log, _Clock()).recovery.begin()
