@@ -28,7 +28,7 @@ migrate: runtime ## Bring DATABASE_URL's schema up to date
 	@exec $(PY) -m alembic upgrade head
 
 test: dev ## Run every test, as many at once as there are cores; with ARGS, for example ARGS="tests/unit -k decide -n0"
-	@exec $(PY) -m pytest -n auto --dist worksteal $(ARGS)
+	@exec $(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
 chaos: dev ## Kill, freeze and restart real processes under 3,000 sagas, and judge what is left (5 minutes)
 	@exec $(PY) -m tests.chaos $(ARGS)

@@ -110,6 +110,8 @@ def _all(seeds: range, jobs: int) -> tuple[Tally, float]:
     chunks = [range(n, min(n + CHUNK, seeds.stop)) for n in range(seeds.start, seeds.stop, CHUNK)]
     for part in _parts(chunks, jobs):
         tally.add(part)
+        for seed, violations in part.failed.items():
+            print(f"seed {seed}: {violations[0]}", file=sys.stderr, flush=True)
         now = time.perf_counter()
         if now - told > PROGRESS_SECONDS and tally.seeds < len(seeds):
             told = now

@@ -182,7 +182,7 @@ class ReplicaLog:
     ) -> list[StoredSaga]:
         def work() -> list[StoredSaga]:
             claimed = self._database.claim(owner=owner, definitions=definitions, limit=limit)
-            if claimed and owner in self._world.gone:
+            if claimed and (owner in self._world.gone or owner not in self._database.leases):
                 self._world.deaths += 1  # they belong to a dead owner once more, without another death
             return claimed
 
