@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.saga.errors import LeaseLost, LogRefused, LogUnavailable, LogUnreadable, SagaFenced
@@ -52,8 +52,15 @@ UNFINISHED = (SagaStatus.RUNNING.value, SagaStatus.COMPENSATING.value)
 
 FORGET_REPLICAS_AFTER = timedelta(days=1)
 
+CLAIM_TRIES = 3
+"""How often a claim is tried in which an old owner's last append came in between."""
+
 PUT_OFF = timedelta(seconds=30)
 """How long a saga is left alone whose log this version can't read: a newer one may take it then."""
+
+
+class _Overtaken(Exception):
+    """An owner whose lease has ended stored an event between our reading of its log and our mark in it."""
 
 
 class SqlLog:
@@ -97,6 +104,15 @@ class SqlLog:
     ) -> list[StoredSaga]:
         if not definitions or limit < 1:
             return []
+        for _ in range(CLAIM_TRIES):
+            with suppress(_Overtaken):
+                return await self._claim(owner, definitions, limit)
+        return []
+
+    async def _claim(
+        self, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+    ) -> list[StoredSaga]:
+        """Claim in one transaction; raise `_Overtaken` where an old owner stored something in the middle of it."""
         async with self._writing(self._engine) as connection:
             now = await self._now(connection)
             due = (await connection.execute(self._due(now, definitions, limit))).all()
@@ -125,7 +141,10 @@ class SqlLog:
             claimed = [_claimed(one, now if one.saga.id in dead else None, lease) for one in taken]
             marks = [_mark(one) for one in claimed if one.saga.id in dead]
             if marks:
-                await connection.execute(insert(saga_log), marks)
+                try:
+                    await connection.execute(insert(saga_log), marks)
+                except IntegrityError as error:
+                    raise _Overtaken from error
         return claimed
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
