@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.callers import ANYONE, Caller
 from app.saga.definition import Definitions, SagaDefinition
 from app.saga.errors import LogUnavailable, SagaError
 from app.saga.events import SagaEvent
@@ -159,7 +160,7 @@ class Checkout:
                     raise OrderInCheckout(saga_id)
             # The order's other saga was compensated just now, so the way is free: again.
 
-    async def get(self, saga_id: str, *, caller: str = "") -> SagaView | None:
+    async def get(self, saga_id: str, *, caller: Caller = ANYONE) -> SagaView | None:
         """Return a saga as it is durable now; None for another caller's.
 
         It is told from memory where it runs here, while nobody else can have moved it.
@@ -172,9 +173,9 @@ class Checkout:
             if stored is None:
                 return None
             view = self._stored(stored)
-        return view if view.saga.caller == caller else None
+        return view if caller.sees(view.saga.caller) else None
 
-    async def wait(self, saga_id: str, *, seconds: float, caller: str = "") -> SagaView | None:
+    async def wait(self, saga_id: str, *, seconds: float, caller: Caller = ANYONE) -> SagaView | None:
         """Return the saga once it rests, or as it stands after `seconds`, wherever it runs."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -184,7 +185,7 @@ class Checkout:
                 await running.wait_done(max(0.0, until - loop.time()))
                 if running.at_rest:
                     view = self._live(running.run)
-                    return view if view.saga.caller == caller else None
+                    return view if caller.sees(view.saga.caller) else None
             view = await self.get(saga_id, caller=caller)
             left = until - loop.time()
             if view is None or view.at_rest or left <= 0:

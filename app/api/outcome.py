@@ -13,6 +13,7 @@ from app.api.problem import Problem
 from app.api.problems import PROBLEMS, name_of
 from app.api.saga_body import saga_body
 from app.api.service import Service
+from app.callers import Caller
 from app.checkout import SagaView
 from app.saga.errors import FailureKind, LogUnavailable
 from app.saga.state import Failure, SagaStatus
@@ -80,7 +81,7 @@ def failed(view: SagaView) -> Problem:
 
 
 async def wait_for(
-    service: Service, saga_id: str, *, seconds: float, caller: str, patience: float
+    service: Service, saga_id: str, *, seconds: float, caller: Caller, patience: float
 ) -> SagaView | None:
     """Return a saga once it rests, or as it stands after `seconds`, or sooner where the process is closing.
 

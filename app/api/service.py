@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from app.api.problem import Problem
 from app.api.settings import ApiSettings
+from app.callers import ANYONE, Caller
 from app.checkout import Checkout
 
 
@@ -59,7 +60,7 @@ def settings_of(request: Request) -> ApiSettings:
     return settings
 
 
-def caller_of(request: Request) -> str:
+def caller_of(request: Request) -> Caller:
     """Return whose request this is. Everyone is the same caller until API keys say otherwise."""
-    caller: str = request.scope.get("state", {}).get("caller", "")
+    caller: Caller = request.scope.get("state", {}).get("caller", ANYONE)
     return caller

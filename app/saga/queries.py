@@ -12,9 +12,9 @@ from app.saga.state import SagaStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SagaFilter:
-    """Which sagas to list; None leaves a member out. Times are aware; bounds are exclusive."""
+    """Which sagas to list; None leaves a member out, a `caller` too. Times are aware; bounds are exclusive."""
 
-    caller: str = ""
+    caller: str | None = None
     status: SagaStatus | None = None
     order_id: str | None = None
     customer_id: str | None = None

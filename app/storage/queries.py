@@ -17,7 +17,9 @@ class SqlQueries:
         self._log = log
 
     async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
-        query = select_sagas().where(saga.c.caller == wanted.caller).order_by(saga.c.id.desc()).limit(limit)
+        query = select_sagas().order_by(saga.c.id.desc()).limit(limit)
+        if wanted.caller is not None:
+            query = query.where(saga.c.caller == wanted.caller)
         if before is not None:
             query = query.where(saga.c.id < before)
         if wanted.status is not None:

@@ -25,6 +25,7 @@ from app.api.service import Service, caller_of, service_of, settings_of
 from app.api.settings import ApiSettings
 from app.api.simulation import simulation
 from app.api.traceparent import traceparent
+from app.callers import Caller
 from app.checkout import Placed, SagaView
 from app.saga.errors import LogUnavailable
 
@@ -57,7 +58,7 @@ async def place_checkout(request: Request) -> Response:
             given["simulate"] = simulate
         if trace := traceparent(request.headers.getlist("traceparent")):
             given["traceparent"] = trace
-        caller = caller_of(request)
+        caller = caller_of(request).name
         try:
             placed = await service.checkout.place(
                 given,
@@ -94,7 +95,9 @@ async def _answer(request: Request, service: Service, settings: ApiSettings, pla
     return outcome(view, replayed=placed.replayed, extra=applied)
 
 
-async def _view(service: Service, placed: Placed, caller: str, seconds: float, patience: float) -> SagaView:
+async def _view(
+    service: Service, placed: Placed, caller: Caller, seconds: float, patience: float
+) -> SagaView:
     url = saga_url(placed.saga_id)
     try:
         view = await wait_for(service, placed.saga_id, seconds=seconds, caller=caller, patience=patience)

@@ -63,7 +63,7 @@ class ListedLog(NotedLog):
 def _is_wanted(stored: StoredSaga, wanted: SagaFilter, before: str | None) -> bool:
     saga, began = stored.saga, stored.events[0].at
     return (
-        saga.caller == wanted.caller
+        wanted.caller in {None, saga.caller}
         and (before is None or saga.id < before)
         and wanted.status in {None, stored.status}
         and wanted.order_id in {None, saga.order_id}

@@ -13,6 +13,7 @@ import pytest
 
 from app.api import ApiSettings
 from app.api.etag import etag_of, matches
+from app.callers import Caller, Scope
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import HANG, an_id, settle
 from tests.unit.api.served import Served, an_order, problem, served
@@ -120,7 +121,7 @@ def as_caller(api: Served, caller: str) -> Iterator[None]:
     app = transport.app
 
     async def called(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        await app({**scope, "state": {"caller": caller}}, receive, send)
+        await app({**scope, "state": {"caller": Caller(name=caller, scopes=frozenset(Scope))}}, receive, send)
 
     transport.app = called
     try:
