@@ -119,8 +119,11 @@ class Recovery:
             if error.stored is None and owner == self._lease.owner:
                 self._lease.lost()  # they may be ours without our knowing: only a new owner sets that right
             raise
-        if owner != self._lease.owner or not self._lease.held:
+        if owner != self._lease.owner:
             return 0  # the lease was lost meanwhile: these belong to who is dead, and are claimed anew
+        if claimed and not self._lease.held:
+            self._lease.lost()  # a renewal under way must not revive it: it would own what it doesn't run
+            return 0
         for stored in claimed:
             await self._resume(stored, owner)
         if claimed:
