@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
 from app.api import ApiSettings, Service
+from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
 from app.recovery import Recovery
@@ -47,6 +48,7 @@ from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
 from app.storage.migrations import current, head, require_current, upgrade
 from app.telemetry import log_events
+from app.watch import Watch
 
 GUARD_SECONDS = 0.5
 """How much longer than a call its step may take, so that the call's own answer comes first."""
@@ -68,6 +70,7 @@ def api_settings(settings: Settings) -> ApiSettings:
         require_idempotency_key=settings.require_idempotency_key,
         page_size=settings.page_size,
         max_page_size=settings.max_page_size,
+        heartbeat_seconds=settings.heartbeat_seconds,
         simulate_allowed=settings.sandbox_remote or not remote,
     )
 
@@ -133,13 +136,20 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             key_window=settings.key_window_seconds,
         )
         definitions = Definitions([definition])
+        watch = Watch(
+            storage.queries,
+            frame=frame_of,
+            poll_seconds=settings.watch_poll_seconds,
+            max_watchers=settings.max_watchers,
+        )
+        stack.push_async_callback(watch.stop)
         orchestrator = SagaOrchestrator(
             definition,
             storage.log,
             clock=clock,
             lease=lease,
             park_after=settings.park_after_seconds,
-            observers=[log_events],
+            observers=[log_events, watch.tell],
         )
         runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
         recovery = Recovery(
@@ -164,10 +174,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             lease_held=lambda: lease.held,
         )
         draining = asyncio.Event()
-        drain = Drain(draining, recovery, runner, settings.drain_seconds)
+        drain = Drain(draining, recovery, runner, settings.drain_seconds, watch.close)
         service = Service(
             checkout=checkout,
             health=ServiceHealth(storage, lease, draining),
+            watch=watch,
             in_flight=lambda: runner.in_flight,
             draining=draining,
             closing=drain.over,
@@ -234,9 +245,17 @@ async def _prepare_schema(url: str, settings: Settings) -> None:
 class Drain:
     """The end of a process: one span of time for the open requests and the sagas that run here together."""
 
-    def __init__(self, begun: asyncio.Event, recovery: Recovery, runner: SagaRunner, seconds: float) -> None:
+    def __init__(
+        self,
+        begun: asyncio.Event,
+        recovery: Recovery,
+        runner: SagaRunner,
+        seconds: float,
+        at_once: Callable[[], None] = lambda: None,
+    ) -> None:
         self.begun = begun
         self.over = asyncio.Event()
+        self._at_once = at_once
         self._recovery = recovery
         self._runner = runner
         self._seconds = seconds
@@ -254,6 +273,7 @@ class Drain:
         self._until = loop.time() + self._seconds
         self._recovery.leave()
         self.begun.set()
+        self._at_once()
         loop.call_later(self._seconds, self.over.set)
         self._task = loop.create_task(self._hang_up_when_idle(hang_up))
 

@@ -14,6 +14,7 @@ from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
+from app.watch import Watch
 
 
 class Health(Protocol):
@@ -30,7 +31,7 @@ class Health(Protocol):
 class Service:
     """The use case behind the API, and how its process is doing.
 
-    `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
+    `watch` tells those who follow sagas live. `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
     saga is answered at once with how it stands.
     """
@@ -38,6 +39,7 @@ class Service:
     checkout: Checkout
     health: Health
     in_flight: Callable[[], int]
+    watch: Watch | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 

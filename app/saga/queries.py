@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from app.saga.events import SagaEvent
 from app.saga.log import StoredSaga
 from app.saga.state import SagaStatus
 
@@ -27,3 +29,10 @@ class SagaQueries(Protocol):
 
     async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
         """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`."""
+
+
+class SagaNews(Protocol):
+    """What has become durable of many sagas, in one question."""
+
+    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[SagaEvent]]:
+        """Return the events of each saga behind the seq given for it, in order. Raise `LogUnavailable`."""

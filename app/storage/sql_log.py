@@ -319,7 +319,7 @@ async def read_sagas(
     found = []
     for row in rows:
         try:
-            found.append(_stored(row, [_event(event) for event in logs[row["id"]]]))
+            found.append(_stored(row, [event_of(event) for event in logs[row["id"]]]))
         except ValueError as error:
             if unreadable is None:
                 raise LogUnreadable(f"Saga {row['id']}: {error}.") from error
@@ -327,7 +327,8 @@ async def read_sagas(
     return found
 
 
-def _event(row: RowMapping) -> SagaEvent:
+def event_of(row: RowMapping) -> SagaEvent:
+    """Return a row of `saga_log` as the event that it is; raise `ValueError` for a word that isn't known here."""
     return SagaEvent(
         seq=row["seq"],
         at=row["at"],
