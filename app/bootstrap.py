@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
 from app.api import ApiSettings, Service
+from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
@@ -47,7 +48,7 @@ from app.services.sandbox import Ledger
 from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
 from app.storage.migrations import current, head, require_current, upgrade
-from app.telemetry import log_events
+from app.telemetry import Gauges, Metrics, log_events
 from app.watch import Watch
 
 GUARD_SECONDS = 0.5
@@ -143,13 +144,17 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             max_watchers=settings.max_watchers,
         )
         stack.push_async_callback(watch.stop)
+        metrics = Metrics(
+            steps=[step.name for step in definition], problems=PROBLEMS, census=storage.queries.census
+        )
+        storage.journal.on_batch = metrics.batch
         orchestrator = SagaOrchestrator(
             definition,
             storage.log,
             clock=clock,
             lease=lease,
             park_after=settings.park_after_seconds,
-            observers=[log_events, watch.tell],
+            observers=[log_events, metrics.observe, watch.tell],
         )
         runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
         recovery = Recovery(
@@ -163,6 +168,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             max_in_flight=settings.recovery_max_in_flight,
         )
 
+        recovery.on_takeover = metrics.resumed
+        metrics.watch(_gauges(runner, lease, storage, watch))
         checkout = Checkout(
             runner,
             storage.log,
@@ -179,6 +186,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             checkout=checkout,
             health=ServiceHealth(storage, lease, draining),
             watch=watch,
+            metrics=metrics,
             in_flight=lambda: runner.in_flight,
             draining=draining,
             closing=drain.over,
@@ -190,6 +198,18 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain.begin()
         await recovery.stop_claiming()
         await runner.drain(drain.left)
+
+
+def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) -> Gauges:
+    gauges = Gauges()
+    gauges.add("in_flight", "Sagas in this process's hands.", lambda: runner.in_flight)
+    gauges.add("lease_held", "Whether this process may act.", lambda: lease.held)
+    gauges.add(
+        "database_away", "Whether the database took nothing at the last try.", lambda: storage.journal.away
+    )
+    gauges.add("journal_queue", "Entries that wait to be stored.", lambda: storage.journal.queued)
+    gauges.add("watchers", "Open streams of events.", lambda: watch.watchers)
+    return gauges
 
 
 @asynccontextmanager

@@ -51,6 +51,7 @@ class Recovery:
         self._poll_seconds = poll_seconds
         self._max_in_flight = max_in_flight
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_takeover: Callable[[StoredSaga], None] = lambda _stored: None
         self._leaving = False
 
     async def begin(self) -> None:
@@ -134,6 +135,7 @@ class Recovery:
         """One saga whose log can't be understood mustn't hold back the others; it comes again, ever more rarely."""
         try:
             self._runner.resume(stored, owner=owner)
+            self.on_takeover(stored)
         except Exception:
             _logger.exception("saga %s can't be gone on with", stored.saga.id)
             pause = min(self._lease.seconds * 2.0 ** takeovers(stored.events), LONGEST_PAUSE_SECONDS)

@@ -166,6 +166,24 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 **_problems(*_EVERYWHERE),
             }
         },
+        ("/metrics", "get"): {
+            "responses": {
+                "200": {
+                    "description": "Prometheus text, or OpenMetrics where Accept asks for it.",
+                    "headers": _refs(),
+                    "content": {
+                        kind: {
+                            "schema": {"type": "string"},
+                            "examples": {
+                                "some": {"value": 'checkout_sagas_finished_total{outcome="completed"} 7.0\n'}
+                            },
+                        }
+                        for kind in ("text/plain", "application/openmetrics-text")
+                    },
+                },
+                **_problems("not_found", "not_ready", *_EVERYWHERE),
+            }
+        },
         ("/problems/{name}", "get"): {
             "parameters": [
                 {

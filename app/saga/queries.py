@@ -24,6 +24,19 @@ class SagaFilter:
     created_before: datetime | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Census:
+    """The sagas that aren't finished.
+
+    `unfinished` counts them by status, each that isn't final. `overdue_seconds` is for how long the
+    oldest has been due that no living replica has; `without_wakeup` counts those never due.
+    """
+
+    unfinished: Mapping[str, int]
+    overdue_seconds: float
+    without_wakeup: int
+
+
 class SagaQueries(Protocol):
     """Reading many sagas; the log itself reads one."""
 

@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Mapping
 
-from sqlalchemy import and_, or_, text
+from sqlalchemy import and_, func, or_, select, text
 
 from app.saga.events import SagaEvent
 from app.saga.log import StoredSaga
-from app.saga.queries import SagaFilter
-from app.storage.sql_log import SqlLog, event_of, read_sagas, select_sagas
-from app.storage.tables import saga, saga_log
+from app.saga.queries import Census, SagaFilter
+from app.saga.state import SagaStatus
+from app.storage.sql_log import UNFINISHED, SqlLog, event_of, read_sagas, select_sagas
+from app.storage.tables import replica, saga, saga_log
 
 _logger = logging.getLogger(__name__)
 
@@ -79,3 +80,25 @@ class SqlQueries:
                 unreadable.add(row["saga_id"])  # a newer version's word: what came before it is told
                 _logger.warning("saga %s has an event that this version doesn't know", row["saga_id"])
         return news
+
+    async def census(self) -> Census:
+        """Count the sagas that aren't finished, over their partial indexes. Raise `LogUnavailable`."""
+        unfinished = text("saga.status IN ('running', 'compensating')")
+        counted = select(saga.c.status, func.count().label("sagas")).where(unfinished).group_by(saga.c.status)
+        attended = select(func.count()).where(text("saga.status = 'needs_attention'")).select_from(saga)
+        async with self._log.reading() as connection:
+            now = await self._log.now(connection)
+            alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
+            nobodys = or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive))
+            oldest = select(func.min(saga.c.next_action_at)).where(
+                unfinished, saga.c.next_action_at <= now, nobodys
+            )
+            asleep = select(func.count()).where(unfinished, saga.c.next_action_at.is_(None)).select_from(saga)
+            found = dict.fromkeys(UNFINISHED, 0)
+            for row in await connection.execute(counted):
+                found[row.status] = row.sagas
+            found[SagaStatus.NEEDS_ATTENTION.value] = (await connection.execute(attended)).scalar_one()
+            due = (await connection.execute(oldest)).scalar_one()
+            without = (await connection.execute(asleep)).scalar_one()
+        overdue = max(0.0, (now - due).total_seconds()) if due else 0.0
+        return Census(unfinished=found, overdue_seconds=overdue, without_wakeup=without)
