@@ -18,10 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
 from app.api import ApiSettings, Service
+from app.api.authentication import is_loopback
 from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
+from app.keys import Keys
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
@@ -47,6 +49,7 @@ from app.services import (
 from app.services.sandbox import Ledger
 from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
+from app.storage.keys import SqlKeys
 from app.storage.migrations import current, head, require_current, upgrade
 from app.telemetry import Gauges, Metrics, log_events
 from app.watch import Watch
@@ -71,6 +74,9 @@ def api_settings(settings: Settings) -> ApiSettings:
         require_idempotency_key=settings.require_idempotency_key,
         page_size=settings.page_size,
         max_page_size=settings.max_page_size,
+        rate_limit_per_second=settings.rate_limit_per_second,
+        allow_open=settings.allow_open,
+        public_metrics=settings.public_metrics,
         heartbeat_seconds=settings.heartbeat_seconds,
         simulate_allowed=settings.sandbox_remote or not remote,
     )
@@ -168,6 +174,14 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             max_in_flight=settings.recovery_max_in_flight,
         )
 
+        keys = Keys(
+            SqlKeys(storage.log),
+            now=clock.now,
+            new_id=lambda: new_saga_id(clock.now()),
+            cache_seconds=settings.key_cache_seconds,
+        )
+        if not settings.allow_open and not await keys.required():
+            _refuse_to_be_open_elsewhere()
         recovery.on_takeover = metrics.resumed
         metrics.watch(_gauges(runner, lease, storage, watch))
         checkout = Checkout(
@@ -185,6 +199,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         service = Service(
             checkout=checkout,
             health=ServiceHealth(storage, lease, draining),
+            keys=keys,
             watch=watch,
             metrics=metrics,
             in_flight=lambda: runner.in_flight,
@@ -198,6 +213,23 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain.begin()
         await recovery.stop_claiming()
         await runner.drain(drain.left)
+
+
+class OpenToOthers(RuntimeError):
+    """The service has no keys, and would listen where others can reach it."""
+
+
+def _refuse_to_be_open_elsewhere() -> None:
+    """Raise `OpenToOthers` where uvicorn is told to listen beyond loopback; other servers are told by request."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(server, uvicorn.Server):
+        host = server.config.host
+        if server.config.fd is None and server.config.uds is None and not is_loopback(host):
+            raise OpenToOthers(
+                f"There is no API key yet, so whoever reaches {host} could check out and operate: make one with "
+                "`python -m app keys create`, listen on 127.0.0.1, or set CHECKOUT_ALLOW_OPEN=true where something "
+                "else guards the way."
+            )
 
 
 def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) -> Gauges:

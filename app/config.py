@@ -115,6 +115,17 @@ class Settings(BaseSettings):
     max_items: Count = Field(100, description="The most items in one order.")
     page_size: Count = Field(20, description="Sagas on a page of the list, unless the caller says limit=N.")
     max_page_size: Count = Field(100, description="The most sagas on a page.")
+    allow_open: bool = Field(
+        False,
+        description="Serve without any API key also beyond loopback, as something else guards the way.",
+    )
+    key_cache_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        5.0, description="How long a key that was looked up is believed: so long a revocation may take."
+    )
+    public_metrics: bool = Field(False, description="Give /metrics to everybody, without a key.")
+    rate_limit_per_second: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        0.0, description="Checkouts a second that each caller may begin in one process; 0 is no limit."
+    )
     watch_poll_seconds: Seconds = Field(
         0.5, description="How often the sagas that are watched live, and run elsewhere, are looked at."
     )

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api.admission import Admission
+from app.api.authentication import Authentication
 from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
-from app.api.routes import checkout, events, health, metrics, pages, sagas
+from app.api.rate import RateLimit
+from app.api.routes import checkout, events, health, keys, metrics, pages, sagas
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
 
@@ -44,9 +46,11 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.state.settings = settings
     app.state.service = None
     app.state.admission = Admission(settings.max_in_flight)
+    app.state.rate = RateLimit(settings.rate_limit_per_second)
+    app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)
     answer_errors(app)
-    for routes in (checkout, sagas, events, health, metrics, pages):
+    for routes in (checkout, sagas, events, keys, health, metrics, pages):
         app.include_router(routes.router)
     describe(app)
     return app

@@ -15,6 +15,7 @@ from app.api.order import Order
 from app.api.plan import PlanBody
 from app.api.problems import PROBLEMS
 from app.api.routes.health import AliveBody, ReadyBody
+from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
 from app.api.saga_body import SagaBody
 
 VERSION = "1"
@@ -148,7 +149,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    shown = (Order, SagaBody, PlanBody, ReadyBody, AliveBody)
+    shown = (NewKey, KeyBody, MadeKeyBody, Order, SagaBody, PlanBody, ReadyBody, AliveBody)
     _, made = TypeAdapter.json_schemas(
         [(shape, "validation", TypeAdapter(shape)) for shape in shown],
         ref_template="#/components/schemas/{model}",

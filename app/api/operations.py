@@ -15,6 +15,7 @@ Described = dict[str, Any]
 
 _EVERYWHERE = ("internal_error",)
 _STORAGE = ("storage_unavailable", "definition_unknown", "not_ready", *_EVERYWHERE)
+_GUARDED = ("unauthenticated", "forbidden", "keys_required")
 _RECEIVING = (
     "malformed_json",
     "idempotency_key_required",
@@ -30,6 +31,7 @@ _RECEIVING = (
     "checkout_in_progress",
     "order_in_checkout",
     "order_already_checked_out",
+    "rate_limited",
     "over_capacity",
     "shutting_down",
 )
@@ -79,7 +81,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 "202": _answer(
                     "The saga is durable and not finished.", saga, running, (*_PLACED, "Retry-After")
                 ),
-                **_problems(*_RECEIVING, *_FAILING, *_STORAGE),
+                **_problems(*_RECEIVING, *_FAILING, *_GUARDED, *_STORAGE),
             },
         },
         ("/sagas/{saga_id}", "get"): {
@@ -90,7 +92,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                     "description": "The saga is still what If-None-Match names.",
                     "headers": _refs("ETag"),
                 },
-                **_problems("not_found", "invalid_query", *_STORAGE),
+                **_problems("not_found", "invalid_query", *_GUARDED, *_STORAGE),
             },
         },
         ("/sagas/{saga_id}/events", "get"): {
@@ -123,6 +125,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                     "invalid_query",
                     "too_many_watchers",
                     "shutting_down",
+                    *_GUARDED,
                     *_STORAGE,
                 ),
             },
@@ -146,7 +149,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
             ],
             "responses": {
                 "200": _answer("A page.", {"$ref": "#/components/schemas/SagaPage"}, {"page": page}),
-                **_problems("invalid_query", *_STORAGE),
+                **_problems("invalid_query", *_GUARDED, *_STORAGE),
             },
         },
         ("/livez", "get"): {
@@ -166,6 +169,56 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 **_problems(*_EVERYWHERE),
             }
         },
+        ("/keys", "post"): {
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/NewKey"},
+                        "examples": {"key": {"value": _NEW_KEY}},
+                    }
+                },
+            },
+            "responses": {
+                "201": _answer(
+                    "The key; its text is shown here alone.",
+                    {"$ref": "#/components/schemas/MadeKey"},
+                    {"key": {**_A_KEY, "key": _TEXT}},
+                ),
+                **_problems(
+                    "malformed_json",
+                    "request_timeout",
+                    "body_too_large",
+                    "unsupported_media_type",
+                    "invalid_request",
+                    "invalid_query",
+                    "not_found",
+                    *_GUARDED,
+                    *_STORAGE,
+                ),
+            },
+        },
+        ("/keys", "get"): {
+            "responses": {
+                "200": _answer(
+                    "Every key there ever was.",
+                    {
+                        "type": "object",
+                        "required": ["data"],
+                        "properties": {"data": {"type": "array", "items": _KEY}},
+                    },
+                    {"keys": {"data": [_A_KEY]}},
+                ),
+                **_problems("invalid_query", "not_found", *_GUARDED, *_STORAGE),
+            }
+        },
+        ("/keys/{key_id}/revoke", "post"): {
+            "parameters": [{**_SAGA_ID, "name": "key_id", "description": "The key's id."}],
+            "responses": {
+                "200": _answer("The key, which opens nothing any more.", _KEY, {"key": _A_KEY}),
+                **_problems("not_found", "invalid_query", *_GUARDED, *_STORAGE),
+            },
+        },
         ("/metrics", "get"): {
             "responses": {
                 "200": {
@@ -181,7 +234,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                         for kind in ("text/plain", "application/openmetrics-text")
                     },
                 },
-                **_problems("not_found", "not_ready", *_EVERYWHERE),
+                **_problems("not_found", *_GUARDED, *_STORAGE),
             }
         },
         ("/problems/{name}", "get"): {
@@ -219,6 +272,19 @@ data: {"seq":3,"at":"2026-11-23T09:00:00.104000Z","event":"saga_compensated"}
 event: end
 data: {}
 """
+_KEY = {"$ref": "#/components/schemas/Key"}
+_TEXT = "ck_k3y9abcd_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+_NEW_KEY = {"caller": "shop", "who": "shop-backend", "scopes": ["checkout"]}
+_A_KEY = {
+    "id": "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55",
+    "prefix": "k3y9abcd",
+    **_NEW_KEY,
+    "everyone": False,
+    "created_at": "2026-11-23T09:00:00.000000Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
 _PLACED = ("Location", "Idempotent-Replayed", "Preference-Applied")
 _READY = {"$ref": "#/components/schemas/Ready"}
 _SAGA_ID = {

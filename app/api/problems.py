@@ -75,6 +75,24 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "A stream goes on behind the id of an event that it had: a seq of the saga's trail.",
             "Send the last id that came, or none for the whole trail.",
         ),
+        "unauthenticated": ProblemType(
+            401,
+            "A key is needed",
+            "The request has no key, or one that opens nothing here: mistyped, expired or revoked.",
+            "Send Authorization: Bearer with a key that `python -m app keys create` or POST /keys has made.",
+        ),
+        "forbidden": ProblemType(
+            403,
+            "The key is not for this",
+            "The key is good, but has not the scope that this needs. Nothing was changed.",
+            "Use a key with the scope; GET /keys tells an operator which there are.",
+        ),
+        "keys_required": ProblemType(
+            403,
+            "This server is open on loopback alone",
+            "The server has no keys yet, so it answers only who asks from its own machine. Nothing was changed.",
+            "Make a key with `python -m app keys create`, or set CHECKOUT_ALLOW_OPEN=true behind something that guards it.",
+        ),
         "not_found": ProblemType(
             404,
             "Nothing is here",
@@ -196,6 +214,13 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "Something is wrong here",
             "The server has a fault. Whether a checkout was begun can't be told.",
             "Send the request again under the same Idempotency-Key; if that fails too, report the `request_id`.",
+        ),
+        "rate_limited": ProblemType(
+            429,
+            "Too many checkouts a second",
+            f"This caller begins checkouts faster than this server takes from one caller. {_NOTHING}",
+            "Send the request again under the same Idempotency-Key, after Retry-After.",
+            retry_after=1,
         ),
         "over_capacity": ProblemType(
             503,

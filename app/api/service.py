@@ -14,6 +14,7 @@ from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
+from app.keys import Keys
 from app.telemetry import Metrics
 from app.watch import Watch
 
@@ -32,7 +33,7 @@ class Health(Protocol):
 class Service:
     """The use case behind the API, and how its process is doing.
 
-    `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
+    `keys` knows who asks; without them everyone may do everything. `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
     saga is answered at once with how it stands.
     """
@@ -40,6 +41,7 @@ class Service:
     checkout: Checkout
     health: Health
     in_flight: Callable[[], int]
+    keys: Keys | None = None
     watch: Watch | None = None
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)

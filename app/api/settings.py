@@ -13,7 +13,9 @@ class ApiSettings:
     otherwise, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
     storage may take to answer before the caller hears that it is not available, `body_seconds` how
     long a caller may take to send a body. `heartbeat_seconds` is
-    how long a stream of events is silent at most. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    how long a stream of events is silent at most. `rate_limit_per_second` is
+    for each caller, 0 for none. `allow_open` serves without keys also where others can reach it,
+    `public_metrics` gives /metrics to everybody. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
     max_body_bytes: int = 65_536
@@ -27,4 +29,7 @@ class ApiSettings:
     page_size: int = 20
     max_page_size: int = 100
     heartbeat_seconds: float = 15.0
+    rate_limit_per_second: float = 0.0
+    allow_open: bool = False
+    public_metrics: bool = False
     simulate_allowed: bool = False

@@ -7,6 +7,7 @@ from app.services.gateway import Action, Call, Gateway, Service
 from app.services.http_gateway import HttpGateway
 from app.services.inventory import InventoryService, InventoryStep
 from app.services.payment import PaymentService, PaymentStep
+from app.services.reach import reachable
 from app.services.resources import Payment, Reservation, Shipment
 from app.services.sandbox import Sandbox, SandboxGateway, SimulationError
 from app.services.shipping import ShippingService, ShippingStep
@@ -33,4 +34,5 @@ __all__ = [
     "ShippingService",
     "ShippingStep",
     "SimulationError",
+    "reachable",
 ]

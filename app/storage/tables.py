@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     CheckConstraint,
     Column,
     Dialect,
@@ -167,3 +168,21 @@ replica = Table(
     Column("renewed_at", Instant, nullable=False),
     PrimaryKeyConstraint("id"),
 )
+
+api_key = Table(
+    "api_key",
+    SCHEMA,
+    Column("id", SagaId, nullable=False),
+    Column("prefix", String(8), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("everyone", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Column("last_used_at", Instant),
+    PrimaryKeyConstraint("id"),
+)
+Index("uq_api_key_prefix", api_key.c.prefix, unique=True)

@@ -21,6 +21,7 @@ from app.api.plan import plan_of
 from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.query import flag, parameters
+from app.api.rate import RateLimit
 from app.api.service import Service, caller_of, service_of, settings_of
 from app.api.settings import ApiSettings
 from app.api.simulation import simulation
@@ -49,6 +50,8 @@ async def place_checkout(request: Request) -> Response:
         order, _ = await _order(request, settings)
         return Response(encode(plan_of(order, service.checkout.plan())), media_type="application/json")
 
+    rate: RateLimit = request.app.state.rate
+    rate.take(caller_of(request).name)
     admission: Admission = request.app.state.admission
     with admission.admitted(service):
         order, body = await _order(request, settings)

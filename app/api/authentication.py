@@ -1,0 +1,127 @@
+"""Who asks, and whether they may: before a route hears of a request.
+
+While the service has no keys, whoever reaches it may do everything, so it answers on loopback alone
+(see `CHECKOUT_ALLOW_OPEN`). From the first key on, each request needs one: `Authorization: Bearer ck_…`.
+
+Every route has a row in `RIGHTS`. What has none is for operators of everything alone, so that a new
+route that forgets its row is closed, not open.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.problem import Problem
+from app.api.service import Service, count_problem
+from app.callers import ANYONE, Caller
+from app.callers import Scope as Right
+from app.keys import Keys
+from app.saga.errors import LogUnavailable
+
+_BEARER = re.compile(r"[Bb]earer +(\S+)")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="checkout"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Who may send `methods` to `path`: None for `right` is everybody, key or not."""
+
+    methods: frozenset[str]
+    path: re.Pattern[str]
+    right: Right | None
+    everyone: bool = False
+
+    def fits(self, method: str, path: str) -> bool:
+        """Whether the row is this request's."""
+        return method in self.methods and self.path.fullmatch(path) is not None
+
+
+def _row(methods: str, path: str, right: Right | None, *, everyone: bool = False) -> Row:
+    return Row(frozenset(methods.split()), re.compile(path), right, everyone)
+
+
+_READING = "GET HEAD OPTIONS"
+RIGHTS = (
+    _row(_READING, "/livez|/readyz|/openapi.json|/docs|/problems/.*", None),
+    _row(_READING, "/metrics", Right.READ),
+    _row("POST OPTIONS", "/checkout", Right.CHECKOUT),
+    _row(_READING, "/sagas(/[^/]*(/events)?)?", Right.READ),
+    _row("POST", "/sagas/[^/]*/(cancel|retry|resolve)", Right.OPERATE),
+    _row("GET HEAD OPTIONS POST", "/keys(/[^/]*/revoke)?", Right.OPERATE, everyone=True),
+)
+
+
+class Authentication:
+    """Wraps the routes: puts the caller where `caller_of` finds it, or answers 401 or 403."""
+
+    def __init__(self, app: ASGIApp, *, allow_open: bool, public_metrics: bool) -> None:
+        self._app = app
+        self._allow_open = allow_open
+        self._public_metrics = public_metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service: Service | None = getattr(scope["app"].state, "service", None) if "app" in scope else None
+        if scope["type"] != "http" or service is None or service.keys is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope["state"]["caller"] = await self._admit(scope, service.keys)
+        except (Problem, LogUnavailable) as error:
+            refusal = error if isinstance(error, Problem) else _AWAY
+            count_problem(Request(scope), refusal.name)
+            await refusal.response(scope["state"]["request_id"])(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, keys: Keys) -> Caller:
+        """Return who asks; raise a problem where they may not."""
+        row = right_of(scope["method"], scope["path"])
+        if (row is not None and row.right is None) or (scope["path"] == "/metrics" and self._public_metrics):
+            return ANYONE
+        if not await keys.required():
+            if not self._allow_open and _from_outside(scope):
+                raise Problem("keys_required")
+            return ANYONE
+        given = Headers(scope=scope).getlist("authorization")
+        bearer = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+        caller = await keys.authenticate(bearer.group(1)) if bearer else None
+        if caller is None:
+            raise Problem("unauthenticated", headers=_CHALLENGE)
+        right, everyone = (row.right, row.everyone) if row else (Right.OPERATE, True)
+        if (right is not None and not caller.may(right)) or (everyone and not caller.everyone):
+            raise Problem("forbidden")
+        return caller
+
+
+def right_of(method: str, path: str) -> Row | None:
+    """Return the row of a request, or None where it has none."""
+    return next((row for row in RIGHTS if row.fits(method, path)), None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own; a name other than localhost isn't taken for one."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _from_outside(scope: Scope) -> bool:
+    """Whether the request came to an address that others can reach; a socket file is not one."""
+    host = (scope.get("server") or ("", None))[0]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return not is_loopback(host)
+
+
+_AWAY = Problem(
+    "storage_unavailable", "Your key can't be looked up now. Nothing was changed by this request."
+)

@@ -1,0 +1,124 @@
+"""Keys by API: make one, see which there are, end one. For operators of everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import query
+from app.api.complaints import complaints, invalid
+from app.api.encode import Body, encode
+from app.api.json_body import check_headers, read_json
+from app.api.problem import Problem
+from app.api.saga_id import known_form
+from app.api.service import service_of, settings_of
+from app.callers import Scope
+from app.keys import ApiKey, KeyRefused, Keys
+
+router = APIRouter(tags=["keys"])
+
+
+class NewKey(BaseModel):
+    """What a new key is for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    caller: Annotated[StrictStr, Field(description="Whose sagas it begins and sees.")]
+    who: Annotated[StrictStr, Field(description="The person or program that the trail names.")]
+    scopes: Annotated[list[Scope], Field(min_length=1)]
+    everyone: Annotated[StrictBool, Field(description="Whether it sees every caller's sagas.")] = False
+    expires_at: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyBody(Body):
+    """A key, without its secret."""
+
+    id: str
+    prefix: str
+    caller: str
+    who: str
+    scopes: list[str]
+    everyone: bool
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeKeyBody(KeyBody):
+    """A key, with its text."""
+
+    key: Annotated[str, Field(description="What to send as Bearer; it can't be shown again.")]
+
+
+@router.post("/keys")
+async def create_key(request: Request) -> Response:
+    """Make a key. Its text is in this answer and nowhere else."""
+    keys, settings = _keys(request), settings_of(request)
+    query.parameters(request)
+    check_headers(request, max_bytes=settings.max_body_bytes)
+    body = await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    try:
+        new = NewKey.model_validate(body)
+    except ValidationError as error:
+        raise invalid(complaints(error)) from None
+    try:
+        key, text = await keys.create(**dict(new))
+    except KeyRefused as refused:
+        name, _, detail = str(refused).partition(": ")
+        pointer = {"pointer": f"/{name}"} if name in NewKey.model_fields else {}
+        raise invalid(
+            [{**pointer, "detail": detail if pointer else str(refused), "code": "refused"}]
+        ) from None
+    return _answer(MadeKeyBody(**_shown(key).members(), key=text), 201)
+
+
+@router.get("/keys")
+async def list_keys(request: Request) -> Response:
+    """List every key there ever was, oldest first, without their secrets."""
+    query.parameters(request)
+    return _answer({"data": [_shown(key) for key in await _keys(request).list_keys()]}, 200)
+
+
+@router.post("/keys/{key_id}/revoke")
+async def revoke_key(request: Request, key_id: str) -> Response:
+    """End a key. Other replicas honour it within CHECKOUT_KEY_CACHE_SECONDS."""
+    query.parameters(request)
+    key = await _keys(request).revoke(known_form(key_id))
+    if key is None:
+        raise Problem("not_found")
+    return _answer(_shown(key), 200)
+
+
+def _keys(request: Request) -> Keys:
+    keys = service_of(request).keys
+    if keys is None:
+        raise Problem("not_found")
+    return keys
+
+
+def _answer(body: Any, status: int) -> Response:
+    return Response(encode(body), status, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _shown(key: ApiKey) -> KeyBody:
+    return KeyBody(
+        id=key.id,
+        prefix=key.prefix,
+        caller=key.caller,
+        who=key.who,
+        scopes=sorted(key.scopes),
+        everyone=key.everyone,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
+    )

@@ -1,0 +1,107 @@
+"""`checkout keys …`: straight on the database, as the first key can't be made with a key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from uuid_utils import uuid7
+
+from app.callers import Scope
+from app.cli.failing import NOT_REACHED, failure
+from app.config import Settings
+from app.keys import ApiKey, KeyRefused, Keys
+from app.saga.errors import LogUnavailable
+from app.storage import open_storage
+from app.storage.engine import DatabaseUrlError, UnsafeDatabase
+from app.storage.keys import SqlKeys
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def create(
+    caller: Annotated[str, typer.Option(help="Whose sagas it begins and sees.")],
+    who: Annotated[str, typer.Option(help="The person or program that the trail names.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may; give it several times.")],
+    *,
+    everyone: Annotated[bool, typer.Option("--everyone", help="See every caller's sagas.")] = False,
+    days: Annotated[int | None, typer.Option(min=1, help="After how many days it ends.")] = None,
+) -> None:
+    """Make a key and print it: once, on standard output, alone."""
+    ends = datetime.now(UTC) + timedelta(days=days) if days else None
+
+    async def make(keys: Keys) -> str:
+        _, text = await keys.create(caller=caller, who=who, scopes=scope, everyone=everyone, expires_at=ends)
+        return text
+
+    typer.echo(_with_keys(make))
+    typer.echo("Keep it now: it can't be shown again.", err=True)
+
+
+@app.command("list")
+def list_keys() -> None:
+    """Show every key there ever was, without its secret."""
+    found = _with_keys(lambda keys: keys.list_keys())
+    table = Table("prefix", "caller", "who", "scopes", "sees", "made", "ends", "last used", "state")
+    for key in found:
+        table.add_row(
+            key.prefix,
+            key.caller,
+            key.who,
+            " ".join(sorted(key.scopes)),
+            "everyone's" if key.everyone else "its own",
+            _day(key.created_at),
+            _day(key.expires_at),
+            _day(key.last_used_at),
+            _state(key),
+        )
+    Console().print(table)
+
+
+@app.command()
+def revoke(prefix: Annotated[str, typer.Argument(help="The key's prefix: the part behind ck_.")]) -> None:
+    """End a key. Running replicas honour it within CHECKOUT_KEY_CACHE_SECONDS."""
+
+    async def end(keys: Keys) -> ApiKey | None:
+        for key in await keys.list_keys():
+            if key.prefix == prefix.removeprefix("ck_").partition("_")[0]:
+                return await keys.revoke(key.id)
+        return None
+
+    key = _with_keys(end)
+    if key is None:
+        raise failure(f"There is no key with the prefix {prefix}; `keys list` shows them.")
+    typer.echo(f"{key.prefix} of {key.who} opens nothing any more.")
+
+
+def _with_keys(work: Callable[[Keys], Awaitable[T]]) -> T:
+    async def worked() -> T:
+        async with open_storage(Settings().database_url.get_secret_value(), pool_size=1) as storage:
+            keys = Keys(SqlKeys(storage.log), now=lambda: datetime.now(UTC), new_id=lambda: str(uuid7()))
+            return await work(keys)
+
+    try:
+        return asyncio.run(worked())
+    except KeyRefused as error:
+        raise failure(str(error)) from None
+    except (LogUnavailable, UnsafeDatabase, DatabaseUrlError) as error:
+        raise failure(
+            f"{error} Is DATABASE_URL right, and the schema made (`migrate`)?", NOT_REACHED
+        ) from None
+
+
+def _day(at: datetime | None) -> str:
+    return at.strftime("%Y-%m-%d %H:%M") if at else "–"
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "active" if key.active(datetime.now(UTC)) else "expired"

@@ -1,0 +1,193 @@
+"""API keys: who may ask, told by a secret that is shown once and kept as a hash.
+
+A key reads `ck_{prefix}_{secret}`: eight characters that find it, and 256 random bits that prove it.
+Bits like these can't be guessed, so one round of SHA-256 is as good as a slow hash, and costs a checkout
+nothing. Keys are never deleted, only revoked: the last one's end doesn't open the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from app.callers import Caller, Scope
+
+AT_MOST_ACTIVE = 2
+"""Keys that one person or program may have at once: the old and the new one of a rotation."""
+
+USED_EVERY = timedelta(minutes=1)
+"""How exactly the last use is kept."""
+
+_KEY = re.compile(r"ck_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_NO_HASH = bytes(32)
+
+
+class KeyRefused(ValueError):
+    """This key can't be made; the words say what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiKey:
+    """A key as it is kept. `digest` is the secret's SHA-256, in hexadecimal digits."""
+
+    id: str
+    prefix: str
+    digest: str
+    caller: str
+    who: str
+    scopes: frozenset[Scope]
+    everyone: bool
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def active(self, now: datetime) -> bool:
+        """Whether it opens anything."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def stands_for(self) -> Caller:
+        """Return who asks with it."""
+        return Caller(name=self.caller, who=self.who, scopes=self.scopes, everyone=self.everyone)
+
+
+class KeyStore(Protocol):
+    """Where keys are kept. Every method may raise `LogUnavailable`."""
+
+    async def add(self, key: ApiKey) -> None:
+        """Store a new key."""
+
+    async def find(self, prefix: str) -> ApiKey | None:
+        """Return the key of that prefix."""
+
+    async def all(self) -> list[ApiKey]:
+        """Return every key there ever was, oldest first."""
+
+    async def any(self) -> bool:
+        """Whether there ever was a key."""
+
+    async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        """End a key now, if it hasn't ended yet; return it, or None where there is none."""
+
+    async def used(self, key_id: str, *, at: datetime) -> None:
+        """Note when a key was used last."""
+
+
+class Keys:
+    """Makes, knows and ends keys. What was looked up is believed for `cache_seconds`, so a revocation takes that long."""
+
+    def __init__(
+        self,
+        store: KeyStore,
+        *,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str],
+        cache_seconds: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._new_id = new_id
+        self._cache_for = timedelta(seconds=cache_seconds)
+        self._known: dict[str, tuple[datetime, ApiKey]] = {}
+        self._closed = False
+        self._open_until: datetime | None = None
+
+    async def create(
+        self,
+        *,
+        caller: str,
+        who: str,
+        scopes: Iterable[Scope],
+        everyone: bool = False,
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its text, which nobody can be shown again. Raise `KeyRefused`."""
+        wanted, now = frozenset(scopes), self._now()
+        for name, value in (("caller", caller), ("who", who)):
+            if not _NAME.fullmatch(value):
+                raise KeyRefused(
+                    f"{name}: give 1 to 64 letters, digits or . _ @ -, beginning with a letter or digit."
+                )
+        if not wanted:
+            raise KeyRefused(f"scopes: give at least one of {', '.join(Scope)}.")
+        if expires_at is not None and expires_at <= now:
+            raise KeyRefused("expires_at: give a time in the future.")
+        active = [k for k in await self._store.all() if (k.caller, k.who) == (caller, who) and k.active(now)]
+        if len(active) >= AT_MOST_ACTIVE:
+            raise KeyRefused(
+                f"{who} of {caller} has {AT_MOST_ACTIVE} active keys: revoke {active[0].prefix} first."
+            )
+        prefix = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
+        secret = secrets.token_urlsafe(32)
+        key = ApiKey(
+            id=self._new_id(),
+            prefix=prefix,
+            digest=_digest(secret),
+            caller=caller,
+            who=who,
+            scopes=wanted,
+            everyone=everyone,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        await self._store.add(key)
+        self._closed = True
+        return key, f"ck_{prefix}_{secret}"
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Return every key there ever was, oldest first."""
+        return await self._store.all()
+
+    async def revoke(self, key_id: str) -> ApiKey | None:
+        """End a key; return it, or None where there is none."""
+        key = await self._store.revoke(key_id, at=self._now())
+        if key is not None:
+            self._known.pop(key.prefix, None)
+        return key
+
+    async def required(self) -> bool:
+        """Whether a key is needed: from the first one on, for ever."""
+        now = self._now()
+        if not self._closed and (self._open_until is None or now >= self._open_until):
+            self._closed = await self._store.any()
+            self._open_until = now + self._cache_for
+        return self._closed
+
+    async def authenticate(self, text: str) -> Caller | None:
+        """Return who asks with this key, or None for one that opens nothing, whatever is wrong with it."""
+        match = _KEY.fullmatch(text)
+        if match is None:
+            return None
+        prefix, secret = match.groups()
+        key, now = await self._find(prefix), self._now()
+        known = bytes.fromhex(key.digest) if key else _NO_HASH
+        proved = hmac.compare_digest(known, bytes.fromhex(_digest(secret)))
+        if key is None or not proved or not key.active(now):
+            return None
+        return key.stands_for()
+
+    async def _find(self, prefix: str) -> ApiKey | None:
+        now = self._now()
+        until, key = self._known.get(prefix, (now, None))
+        if key is not None and now < until:
+            return key
+        key = await self._store.find(prefix)
+        if key is None:
+            self._known.pop(prefix, None)
+            return None
+        self._known[prefix] = (now + self._cache_for, key)
+        if key.active(now) and (key.last_used_at is None or now - key.last_used_at >= USED_EVERY):
+            await asyncio.shield(self._store.used(key.id, at=now))
+        return key
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

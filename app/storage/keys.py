@@ -1,0 +1,71 @@
+"""API keys in the database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, insert, select, update
+
+from app.callers import Scope
+from app.keys import ApiKey
+from app.storage.sql_log import SqlLog
+from app.storage.tables import api_key
+
+
+class SqlKeys:
+    """`KeyStore` over either database."""
+
+    def __init__(self, log: SqlLog) -> None:
+        self._log = log
+
+    async def add(self, key: ApiKey) -> None:
+        async with self._log.writing() as connection:
+            await connection.execute(insert(api_key).values(**_row(key)))
+
+    async def find(self, prefix: str) -> ApiKey | None:
+        found = await self._read(select(api_key).where(api_key.c.prefix == prefix))
+        return found[0] if found else None
+
+    async def all(self) -> list[ApiKey]:
+        return await self._read(select(api_key).order_by(api_key.c.id))
+
+    async def any(self) -> bool:
+        return bool(await self._read(select(api_key).limit(1)))
+
+    async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
+        async with self._log.writing() as connection:
+            await connection.execute(
+                update(api_key)
+                .where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None))
+                .values(revoked_at=at)
+            )
+        found = await self._read(select(api_key).where(api_key.c.id == key_id))
+        return found[0] if found else None
+
+    async def used(self, key_id: str, *, at: datetime) -> None:
+        async with self._log.writing() as connection:
+            await connection.execute(update(api_key).where(api_key.c.id == key_id).values(last_used_at=at))
+
+    async def _read(self, query: Select[Any]) -> list[ApiKey]:
+        async with self._log.reading() as connection:
+            return [_key(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _row(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "prefix": key.prefix,
+        "digest": key.digest,
+        "caller": key.caller,
+        "who": key.who,
+        "scopes": sorted(key.scopes),
+        "everyone": key.everyone,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+    }
+
+
+def _key(row: RowMapping) -> ApiKey:
+    scopes = frozenset(Scope(name) for name in row["scopes"] if name in list(Scope))
+    return ApiKey(**{**row, "scopes": scopes})

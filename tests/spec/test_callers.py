@@ -1,0 +1,237 @@
+"""Who may do what, through HTTP, on every route that the service has."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.routing import Route
+
+from app.api import create_api
+from app.api.authentication import RIGHTS, right_of
+from app.bootstrap import api_settings, open_service
+from app.callers import Scope
+from app.config import Settings
+from app.keys import Keys
+from tests.processes import an_order
+
+PUBLIC = {"/livez", "/readyz", "/openapi.json", "/docs", "/problems/{name}"}
+
+
+@dataclass(kw_only=True)
+class House:
+    """The service with keys: the shop's, its rival's, a reader's, an operator's, and one that was revoked."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    texts: dict[str, str]
+
+    async def ask(
+        self, method: str, path: str, key: str | None, *, json: Any = None, **headers: str
+    ) -> httpx.Response:
+        if key is not None:
+            headers["Authorization"] = f"Bearer {self.texts.get(key, key)}"
+        return await self.client.request(method, path, headers=headers, json=json)
+
+    @property
+    def keys(self) -> Keys:
+        keys: Keys = self.app.state.service.keys
+        return keys
+
+
+def settings_of(url: str, **members: Any) -> Settings:
+    return Settings(database_url=SecretStr(url), sandbox_database=":memory:", **members)
+
+
+@pytest.fixture
+async def house(database_url: str) -> AsyncIterator[House]:
+    settings = settings_of(database_url)
+    app = create_api(lambda: open_service(settings), api_settings(settings))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+    ):
+        house = House(app=app, client=client, texts={})
+        for name, caller, scopes, everyone in (
+            ("shop", "shop", [Scope.CHECKOUT], False),
+            ("rival", "rival", [Scope.CHECKOUT, Scope.READ, Scope.OPERATE], False),
+            ("reader", "shop", [Scope.READ], False),
+            ("operator", "ops", [Scope.OPERATE], True),
+            ("revoked", "shop", [Scope.CHECKOUT, Scope.READ, Scope.OPERATE], True),
+        ):
+            key, house.texts[name] = await house.keys.create(
+                caller=caller, who=name, scopes=scopes, everyone=everyone
+            )
+            if name == "revoked":
+                await house.keys.revoke(key.id)
+        yield house
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Yield every route's method and path."""
+    for route in app.routes:
+        if isinstance(route, Route):
+            for method in (route.methods or set()) - {"HEAD", "OPTIONS"}:
+                yield method, route.path
+    for path, item in app.openapi()["paths"].items():
+        for method in item:
+            yield method.upper(), path
+
+
+async def test_every_route_has_its_row_and_no_row_is_without_a_route(house: House) -> None:
+    """A new route whose author forgot who may use it is closed to all but operators of everything, and fails here."""
+    found = {(method, path.replace("{", "").replace("}", "")) for method, path in routes(house.app)}
+    assert {one for one in found if right_of(*one) is None} == set()
+    assert [row for row in RIGHTS if not any(row.fits(*one) for one in found)] == []
+
+
+async def test_no_route_but_the_public_ones_answers_without_a_good_key(house: House) -> None:
+    """No key, a wrong one, a revoked one: the same words, and nothing done."""
+    saga_id = (await house.ask("POST", "/checkout", "shop", json=an_order("ord-1"))).json()["id"]
+    told = set()
+    for (method, path), key in itertools.product(
+        sorted(set(routes(house.app))), [None, "ck_zzzzzzzz_" + "A" * 43, "nonsense", "revoked"]
+    ):
+        answer = await house.ask(method, _filled(path, saga_id), key, json={})
+        if path in PUBLIC:
+            assert (
+                answer.status_code == 200 if path != "/problems/{name}" else answer.status_code in {200, 404}
+            )
+            continue
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        told.add(answer.json()["detail"])
+    assert len(told) == 1
+    assert len((await house.ask("GET", "/sagas", "operator")).json()["data"]) == 1
+
+
+async def test_another_callers_saga_is_as_unknown_as_one_that_is_not(house: House) -> None:
+    """On every route with an id, in the very words, whatever the other may do with its own."""
+    saga_id = (await house.ask("POST", "/checkout", "shop", json=an_order("ord-1"))).json()["id"]
+    nobodys = "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55"
+    tried = 0
+    for method, path in sorted(set(routes(house.app))):
+        if "{saga_id}" not in path:
+            continue
+        body = (
+            {"reason": "mine now", "step": "payment"} if path.endswith("resolve") else {"reason": "mine now"}
+        )
+        given = None if method == "GET" else body
+        theirs = await house.ask(method, _filled(path, saga_id), "rival", json=given, X_Request_ID="same")
+        none = await house.ask(method, _filled(path, nobodys), "rival", json=given, X_Request_ID="same")
+        assert theirs.status_code == none.status_code == 404, (method, path)
+        assert {**theirs.json(), "request_id": ""} == {**none.json(), "request_id": ""}
+        tried += 1
+    assert tried >= 2
+    for query in ("", "?order_id=ord-1", "?customer_id=cus-7", "?status=completed"):
+        assert (await house.ask("GET", f"/sagas{query}", "rival")).json()["data"] == []
+
+
+async def test_its_own_readers_and_who_may_see_everything_see_it(house: House) -> None:
+    """A caller is not a key: all keys of one caller see the same."""
+    saga_id = (await house.ask("POST", "/checkout", "shop", json=an_order("ord-1"))).json()["id"]
+    for key in ("shop", "reader", "operator"):
+        assert (await house.ask("GET", f"/sagas/{saga_id}", key)).json()["id"] == saga_id
+        assert [one["id"] for one in (await house.ask("GET", "/sagas", key)).json()["data"]] == [saga_id]
+
+
+async def test_a_key_without_the_scope_is_refused(house: House) -> None:
+    """And begins nothing."""
+    answer = await house.ask("POST", "/checkout", "reader", json=an_order("ord-1"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    for method, path in (("GET", "/keys"), ("POST", "/keys")):
+        for key in ("shop", "reader", "rival"):  # the rival may operate, but not on everybody's
+            assert (await house.ask(method, path, key, json={})).status_code == 403
+    assert (await house.ask("GET", "/sagas", "operator")).json()["data"] == []
+
+
+async def test_a_key_and_an_order_belong_to_their_caller(house: House) -> None:
+    """The same Idempotency-Key and the same order of two callers are two checkouts."""
+    ids = [
+        (
+            await house.ask("POST", "/checkout", key, json=an_order("ord-1"), **{"Idempotency-Key": "k"})
+        ).json()["id"]
+        for key in ("shop", "rival", "shop")
+    ]
+    assert ids[0] == ids[2] != ids[1]
+
+
+async def test_keys_are_made_seen_and_ended_by_api(house: House) -> None:
+    """The text once, the secret never again."""
+    new = {"caller": "web", "who": "web-1", "scopes": ["read"]}
+    made = await house.ask("POST", "/keys", "operator", json=new)
+    assert made.status_code == 201
+    text = made.json()["key"]
+    assert (await house.ask("GET", "/sagas", text)).status_code == 200
+    listed = (await house.ask("GET", "/keys", "operator")).text
+    assert made.json()["prefix"] in listed
+    assert text.rpartition("_")[2] not in listed
+    ended = await house.ask("POST", f"/keys/{made.json()['id']}/revoke", "operator")
+    assert ended.json()["revoked_at"] is not None
+    assert (await house.ask("GET", "/sagas", text)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"caller": ""}, "/caller"),
+        ({"scopes": []}, "/scopes"),
+        ({"scopes": ["root"]}, "/scopes/0"),
+        ({"everyone": "yes"}, "/everyone"),
+        ({"expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "soon"}, "/expires_at"),
+        ({"extra": 1}, "/extra"),
+    ],
+)
+async def test_a_bad_key_request_names_its_member(house: House, change: dict[str, Any], pointer: str) -> None:
+    """And makes none."""
+    new = {"caller": "web", "who": "web-1", "scopes": ["read"], **change}
+    answer = await house.ask("POST", "/keys", "operator", json=new)
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert len((await house.ask("GET", "/keys", "operator")).json()["data"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("server", "allowed", "status"),
+    [("10.0.0.7", False, 403), ("10.0.0.7", True, 200), ("127.0.0.1", False, 200), ("::1", False, 200)],
+)
+async def test_without_keys_only_loopback_is_served(
+    database_url: str, server: str, allowed: bool, status: int
+) -> None:
+    """Unless the operator says that something else guards the way."""
+    settings = settings_of(database_url, allow_open=allowed)
+    app = create_api(lambda: open_service(settings), api_settings(settings))
+    host = f"[{server}]" if ":" in server else server
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}") as client,
+    ):
+        answer = await client.get("/sagas")
+        assert answer.status_code == status
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_caller_that_begins_too_many_is_told_when_to_come_back(database_url: str) -> None:
+    """429 with Retry-After, and no saga."""
+    settings = settings_of(database_url, rate_limit_per_second=0.01)
+    app = create_api(lambda: open_service(settings), api_settings(settings))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+    ):
+        assert (await client.post("/checkout", json=an_order("ord-1"))).status_code == 201
+        answer = await client.post("/checkout", json=an_order("ord-2"))
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+        assert 1 <= int(answer.headers["retry-after"]) <= 100
+        assert len((await client.get("/sagas")).json()["data"]) == 1
+
+
+def _filled(path: str, saga_id: str) -> str:
+    return path.replace("{saga_id}", saga_id).replace("{key_id}", saga_id).replace("{name}", "not_found")

@@ -1,0 +1,154 @@
+"""API keys on either database: who is let in, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from app.callers import Scope
+from app.keys import ApiKey, KeyRefused, Keys
+from app.storage import open_storage
+from app.storage.keys import SqlKeys
+from tests.builders import VirtualClock, an_id
+
+
+class House:
+    """Keys over a database, with a clock of the test's."""
+
+    def __init__(self, store: SqlKeys) -> None:
+        self.clock = VirtualClock()
+        self.store = store
+        self.keys = self.another_replica()
+
+    def another_replica(self) -> Keys:
+        return Keys(self.store, now=self.clock.now, new_id=an_id, cache_seconds=5.0)
+
+    async def make(
+        self, *, caller: str = "shop", who: str = "ada", hours: float | None = None
+    ) -> tuple[ApiKey, str]:
+        ends = self.clock.now() + timedelta(hours=hours) if hours else None
+        return await self.keys.create(caller=caller, who=who, scopes=[Scope.READ], expires_at=ends)
+
+
+@pytest.fixture
+async def house(database_url: str) -> AsyncIterator[House]:
+    async with open_storage(database_url) as storage:
+        yield House(SqlKeys(storage.log))
+
+
+async def test_a_key_opens_and_tells_who_it_is(house: House) -> None:
+    """Its caller, its person and its scopes, at any replica."""
+    _, text = await house.make()
+    for keys in (house.keys, house.another_replica()):
+        caller = await keys.authenticate(text)
+        assert caller is not None
+        assert (caller.name, caller.who, caller.scopes, caller.everyone) == (
+            "shop",
+            "ada",
+            {Scope.READ},
+            False,
+        )
+
+
+async def test_the_secret_is_nowhere_in_the_database(house: House) -> None:
+    """Whoever reads the table can't ask as anybody."""
+    key, text = await house.make()
+    secret = text.removeprefix(f"ck_{key.prefix}_")
+    assert len(secret) == 43
+    [kept] = await house.store.all()
+    assert secret not in repr(kept)
+    assert kept.digest != secret
+
+
+async def test_what_is_not_the_key_opens_nothing(house: House) -> None:
+    """A letter off, another prefix, nothing at all."""
+    key, text = await house.make()
+    other = "A" if text[-1] != "A" else "B"
+    for wrong in (text[:-1] + other, text.replace(key.prefix, "zzzzzzzz"), "", "ck_", text + "A", text[:-1]):
+        assert await house.keys.authenticate(wrong) is None
+
+
+async def test_an_expired_key_opens_nothing(house: House) -> None:
+    """From its end on, though it was looked up a moment before."""
+    _, text = await house.make(hours=1)
+    assert await house.keys.authenticate(text) is not None
+    house.clock.advance(3599)
+    assert await house.keys.authenticate(text) is not None
+    house.clock.advance(1)
+    assert await house.keys.authenticate(text) is None
+
+
+async def test_a_revoked_key_opens_nothing_here_at_once_and_elsewhere_soon(house: House) -> None:
+    """Another replica believes what it looked up for a few seconds, not longer."""
+    elsewhere = house.another_replica()
+    key, text = await house.make()
+    assert await elsewhere.authenticate(text) is not None
+    await house.keys.revoke(key.id)
+    assert await house.keys.authenticate(text) is None
+    assert await elsewhere.authenticate(text) is not None
+    house.clock.advance(5)
+    assert await elsewhere.authenticate(text) is None
+
+
+async def test_two_keys_are_active_for_a_rotation_and_a_third_is_refused(house: House) -> None:
+    """Until one of them is revoked; another person is another matter."""
+    first, _ = await house.make()
+    await house.make()
+    with pytest.raises(KeyRefused, match=f"revoke {first.prefix} first"):
+        await house.make()
+    await house.make(who="grace")
+    await house.keys.revoke(first.id)
+    await house.make()
+    assert len(await house.keys.list_keys()) == 4
+
+
+async def test_from_the_first_key_on_one_is_needed_for_ever(house: House) -> None:
+    """Also when every key was revoked: the last one's end doesn't open the house."""
+    assert not await house.keys.required()
+    elsewhere = house.another_replica()
+    assert not await elsewhere.required()
+    key, _ = await house.make()
+    assert await house.keys.required()
+    house.clock.advance(5)
+    assert await elsewhere.required()
+    await house.keys.revoke(key.id)
+    assert await house.another_replica().required()
+
+
+async def test_the_last_use_is_kept_to_the_minute(house: House) -> None:
+    """Without a write for each request."""
+    _, text = await house.make()
+    await house.keys.authenticate(text)
+    first = (await house.store.all())[0].last_used_at
+    assert first == house.clock.now()
+    for _ in range(5):
+        house.clock.advance(9)
+        await house.keys.authenticate(text)
+    assert (await house.store.all())[0].last_used_at == first
+    house.clock.advance(60)
+    await house.keys.authenticate(text)
+    assert (await house.store.all())[0].last_used_at == house.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"caller": ""}, "caller"),
+        ({"caller": "a b"}, "caller"),
+        ({"who": "x" * 65}, "who"),
+        ({"scopes": []}, "scopes"),
+        ({"expires_at": "past"}, "expires_at"),
+    ],
+)
+async def test_a_key_that_makes_no_sense_is_refused_by_its_member(
+    house: House, wrong: dict[str, object], named: str
+) -> None:
+    """And none is made."""
+    if wrong.get("expires_at"):
+        wrong = {"expires_at": house.clock.now()}
+    given = {"caller": "shop", "who": "ada", "scopes": [Scope.READ], **wrong}
+    with pytest.raises(KeyRefused, match=f"^{named}: "):
+        await house.keys.create(**given)  # type: ignore[arg-type]
+    assert await house.store.all() == []
