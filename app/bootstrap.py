@@ -15,11 +15,12 @@ from typing import Any
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
-from uuid_utils import uuid7
+from uuid_utils import uuid4, uuid7
 
 from app.api import ApiSettings, Service
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
+from app.operator import Operator
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
@@ -167,6 +168,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain = Drain(draining, recovery, runner, settings.drain_seconds)
         service = Service(
             checkout=checkout,
+            operator=Operator(
+                runner,
+                storage.log,
+                definitions,
+                now=clock.now,
+                new_id=lambda: str(uuid4()),
+                wake=recovery.wake,
+                observers=[log_events],
+            ),
             health=ServiceHealth(storage, lease, draining),
             in_flight=lambda: runner.in_flight,
             draining=draining,

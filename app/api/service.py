@@ -14,6 +14,7 @@ from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
+from app.operator import Operator
 
 
 class Health(Protocol):
@@ -28,7 +29,7 @@ class Health(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """The use case behind the API, and how its process is doing.
+    """The use cases behind the API, and how its process is doing.
 
     `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
@@ -36,6 +37,7 @@ class Service:
     """
 
     checkout: Checkout
+    operator: Operator
     health: Health
     in_flight: Callable[[], int]
     draining: asyncio.Event = field(default_factory=asyncio.Event)

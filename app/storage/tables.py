@@ -68,6 +68,7 @@ def instant_text(at: datetime) -> str:
 
 _UNFINISHED = "status IN ('running', 'compensating')"
 _UNDONE = "status = 'compensated'"
+CANCEL_WANTED = "cancel IS NOT NULL AND status = 'running'"
 
 saga = Table(
     "saga",
@@ -89,6 +90,7 @@ saga = Table(
     Column("fingerprint", Text),
     Column("request_id", Text),
     Column("input", JSON, nullable=False),
+    Column("cancel", JSON(none_as_null=True)),
     PrimaryKeyConstraint("id"),
     CheckConstraint(
         "status IN ('running', 'compensating', 'completed', 'compensated', 'needs_attention')",
@@ -139,6 +141,13 @@ Index(
     saga.c.id,
     postgresql_where=text("status = 'needs_attention'"),
     sqlite_where=text("status = 'needs_attention'"),
+)
+
+Index(
+    "ix_saga_cancel",
+    saga.c.id,
+    postgresql_where=text(CANCEL_WANTED),
+    sqlite_where=text(CANCEL_WANTED),
 )
 
 saga_log = Table(

@@ -16,6 +16,7 @@ from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.saga_body import saga_body
 from app.api.service import caller_of, service_of, settings_of
+from app.checkout import SagaView
 from app.saga.queries import SagaFilter
 from app.saga.state import SagaStatus
 
@@ -24,6 +25,16 @@ router = APIRouter(tags=["sagas"])
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FILTERS = ("status", "order_id", "customer_id", "created_after", "created_before", "cursor", "limit")
 _PRIVATE = "private, no-cache"
+
+
+def is_saga_id(text: str) -> bool:
+    """Whether it has the form of a saga's id."""
+    return _UUID.fullmatch(text) is not None
+
+
+def saga_etag(view: SagaView, content: bytes) -> str:
+    """Return the tag of a saga's body; its version is the length of the trail."""
+    return etag_of(content, view.state.seq)
 
 
 @router.get("/sagas/{saga_id}")
@@ -35,7 +46,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
     """
     service, settings = service_of(request), settings_of(request)
     query.parameters(request)
-    if not _UUID.fullmatch(saga_id):
+    if not is_saga_id(saga_id):
         raise Problem("not_found")
     caller, patience = caller_of(request), settings.storage_patience_seconds
     prefer = preference(request.headers.getlist("prefer"))
@@ -49,7 +60,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
     if view is None:
         raise Problem("not_found")
     content = encode(saga_body(view))
-    headers["ETag"] = etag_of(content)
+    headers["ETag"] = saga_etag(view, content)
     if matches(request.headers.getlist("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type="application/json")
