@@ -442,7 +442,9 @@ def _step_resolved(state: SagaState, event: SagaEvent) -> SagaState:
     action = Action.of(event.data, event.at)
     state = _go(state, state.parked_at)
     if state.status is SagaStatus.COMPENSATING:
-        compensation = replace(step.compensation or CompensationState(), finished_at=event.at)
+        compensation = replace(
+            step.compensation or CompensationState(), error=None, retry_at=None, finished_at=event.at
+        )
         return _put(
             state,
             replace(step, status=StepStatus.COMPENSATED, compensation=compensation, resolved_by=action),
