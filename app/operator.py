@@ -10,8 +10,9 @@ Two people at once: the second one's epoch is gone, and it is told that the saga
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from app.callers import Caller, Scope
 from app.saga.action import Action
@@ -22,6 +23,8 @@ from app.saga.events import EventType, Observer
 from app.saga.log import SagaLog, StoredSaga
 from app.saga.runner import SagaRunner
 from app.saga.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
+
+T = TypeVar("T")
 
 TRIES = 3
 """How often an action is given to a log that doesn't say whether it stored it."""
@@ -187,13 +190,7 @@ class Operator:
         A wish that stands already is joined, whatever was seen: the one who repeats it gets what they want.
         """
         as_seen = state.seq if seen is not None and stored.cancel is None else None
-        for left in reversed(range(TRIES)):
-            try:
-                return await self._log.want_cancel(stored.saga.id, wish, seen=as_seen)
-            except LogUnavailable as error:
-                if error.stored is False or not left:
-                    raise
-        return None
+        return await _surely(lambda: self._log.want_cancel(stored.saga.id, wish, seen=as_seen))
 
     async def _operate(
         self,
@@ -207,22 +204,13 @@ class Operator:
         """Store the action, and have the saga gone on with."""
         event = asked(state, what, action, self._now(), step=step)
         status = apply(state, event).status
-        doubt = False
-        for left in reversed(range(TRIES)):
-            try:
-                await self._log.operate(stored.saga.id, epoch=stored.epoch, event=event, status=status)
-            except LogUnavailable as error:
-                doubt = doubt or error.stored is not False
-                if not doubt:
-                    raise
-                if not left:
-                    raise LogUnavailable(str(error), stored=None) from error
-            except SagaMoved:
-                if not (doubt and await self._stands(stored.saga.id, action)):
-                    raise
-                break
-            else:
-                break
+        try:
+            await _surely(
+                lambda: self._log.operate(stored.saga.id, epoch=stored.epoch, event=event, status=status)
+            )
+        except SagaMoved:
+            if not await self._stands(stored.saga.id, action):
+                raise
         for observer in self._observers:
             with contextlib.suppress(Exception):
                 observer(stored.saga.id, event)
@@ -235,6 +223,19 @@ class Operator:
         except LogUnavailable as error:
             raise LogUnavailable(str(error), stored=None) from error
         return stored is not None and any(event.data.get("action") == action.id for event in stored.events)
+
+
+async def _surely(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again what nobody can tell whether it was stored: it is stored once. Raise `LogUnavailable`."""
+    doubt = False
+    for _ in range(TRIES):
+        try:
+            return await ask()
+        except LogUnavailable as error:
+            doubt = doubt or error.stored is not False
+            if not doubt:
+                raise
+    raise LogUnavailable("The saga log did not say whether it was stored.", stored=None)
 
 
 def _check_seen(state: SagaState, seen: Collection[int] | None) -> None:
