@@ -421,8 +421,8 @@ async def test_nobody_listens_without_a_reason() -> None:
     """A replica that runs nothing to be cancelled, or may not act, asks the database nothing."""
     replica = _a_replica()
 
-    async def asked(_: str) -> dict[str, Action]:
-        raise AssertionError("the database was asked")
+    async def asked(owner: str) -> dict[str, Action]:
+        raise AssertionError(f"the database was asked for {owner}")
 
     replica.log.wishes = asked  # type: ignore[method-assign]
     await replica.recovery.listen()
