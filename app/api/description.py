@@ -50,6 +50,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
         "The ETag of the saga that was decided on: refused with 412 once it has gone on.",
         {"type": "string"},
     ),
+    "Last-Event-ID": (
+        "The id of the last event that came; the stream goes on behind it.",
+        {"type": "string"},
+    ),
     "If-None-Match": ("The ETag that the caller has.", {"type": "string"}),
 }
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {

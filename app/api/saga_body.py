@@ -143,7 +143,7 @@ def saga_body(view: SagaView) -> SagaBody:
         failure=_failure(state.failure),
         cancel=_action(view.cancel),
         steps=[_step(step) for step in state.steps],
-        trail=[_line(event) for event in view.events],
+        trail=[trail_line(event) for event in view.events],
     )
 
 
@@ -185,7 +185,8 @@ def _compensation(compensation: CompensationState | None) -> CompensationBody | 
     )
 
 
-def _line(event: SagaEvent) -> TrailBody:
+def trail_line(event: SagaEvent) -> TrailBody:
+    """Return what is shown of an event."""
     data = event.data
     next_action_at = data.get("next_action_at")
     return TrailBody(

@@ -124,7 +124,7 @@ class SqlLog:
     ) -> list[StoredSaga]:
         """Claim in one transaction; raise `_Overtaken` where an old owner stored something in the middle of it."""
         async with self._writing(self._engine) as connection:
-            now = await self._now(connection)
+            now = await self.now(connection)
             due = (await connection.execute(self._due(now, definitions, limit))).all()
             if not due:
                 return []
@@ -174,7 +174,7 @@ class SqlLog:
                 return stands
             values: dict[str, Any] = {"cancel": wish.stored()}
             if row.owner is None:
-                values["next_action_at"] = await self._now(connection)
+                values["next_action_at"] = await self.now(connection)
             await connection.execute(update(saga).where(saga.c.id == saga_id).values(values))
         return wish
 
@@ -200,7 +200,7 @@ class SqlLog:
                     owner=None,
                     cancel=None,
                     updated_at=event.at,
-                    next_action_at=await self._now(connection),
+                    next_action_at=await self.now(connection),
                 )
                 .returning(saga.c.id)
             )
@@ -225,7 +225,7 @@ class SqlLog:
 
     async def renew(self, owner: str, *, seconds: float) -> datetime:
         async with self._writing(self._lease_engine) as connection:
-            now = await self._now(connection)
+            now = await self.now(connection)
             values = {
                 "lease_expires_at": now + timedelta(seconds=seconds),
                 "renewed_at": now,
@@ -247,7 +247,7 @@ class SqlLog:
 
     async def release(self, owner: str) -> None:
         async with self._writing(self._lease_engine) as connection:
-            now = await self._now(connection)
+            now = await self.now(connection)
             await connection.execute(
                 delete(replica).where(
                     or_(
@@ -272,7 +272,7 @@ class SqlLog:
             .with_for_update(skip_locked=True)
         )
 
-    async def _now(self, connection: AsyncConnection) -> datetime:
+    async def now(self, connection: AsyncConnection) -> datetime:
         """Return the database's own time: the one clock that every replica shares."""
         if self._postgres:
             asked = select(func.clock_timestamp(type_=DateTime(timezone=True)))
@@ -388,7 +388,7 @@ async def read_sagas(
     found = []
     for row in rows:
         try:
-            found.append(_stored(row, [_event(event) for event in logs[row["id"]]]))
+            found.append(_stored(row, [event_of(event) for event in logs[row["id"]]]))
         except ValueError as error:
             if unreadable is None:
                 raise LogUnreadable(f"Saga {row['id']}: {error}.") from error
@@ -396,7 +396,8 @@ async def read_sagas(
     return found
 
 
-def _event(row: RowMapping) -> SagaEvent:
+def event_of(row: RowMapping) -> SagaEvent:
+    """Return a row of `saga_log` as the event that it is; raise `ValueError` for a word that isn't known here."""
     return SagaEvent(
         seq=row["seq"],
         at=row["at"],

@@ -18,8 +18,9 @@ from app.api.operation import NOTHING_DONE, Operation, Resolution, seen_by
 from app.api.outcome import accepted, saga_url, wait_for
 from app.api.prefer import preference
 from app.api.problem import Problem
-from app.api.routes.sagas import is_saga_id, saga_etag
+from app.api.routes.sagas import saga_etag
 from app.api.saga_body import saga_body
+from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.callers import Scope
 from app.checkout import SagaView
@@ -106,8 +107,7 @@ async def _body(request: Request, saga_id: str) -> Any:
     query.parameters(request)
     if not caller_of(request).may(Scope.OPERATE):
         raise Problem("forbidden")
-    if not is_saga_id(saga_id):
-        raise Problem("not_found")
+    known_form(saga_id)
     check_headers(request, max_bytes=settings.max_body_bytes)
     return await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
 

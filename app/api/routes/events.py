@@ -1,0 +1,100 @@
+"""A saga's trail as server-sent events: what happened so far, then live until it is finished."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api import query
+from app.api.encode import encode
+from app.api.outcome import patiently
+from app.api.problem import Problem
+from app.api.saga_body import trail_line
+from app.api.saga_id import known_form
+from app.api.service import caller_of, service_of, settings_of
+from app.saga.events import SagaEvent
+from app.watch import TooManyWatchers, Watched
+
+router = APIRouter(tags=["sagas"])
+
+RETRY_MS = 2000
+_SEQ = re.compile(r"[0-9]{1,9}")
+_BEGIN = f"retry: {RETRY_MS}\n\n".encode()
+_HEARTBEAT = b": still here\n\n"
+_END = b"event: end\ndata: {}\n\n"
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def frame_of(event: SagaEvent) -> bytes:
+    """Return an event as one frame of a stream: its seq as id, its word, its line of the trail."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        event.seq,
+        event.type.value.encode(),
+        encode(trail_line(event)),
+    )
+
+
+@router.get("/sagas/{saga_id}/events")
+async def watch_saga(request: Request, saga_id: str) -> Response:
+    """Follow one saga: the trail so far, then each event as it becomes durable; `end` once it is finished.
+
+    Whoever was cut off goes on behind `Last-Event-ID`, at any replica. A saga that needs attention isn't
+    finished: its stream goes on when a person has acted.
+    """
+    service, settings = service_of(request), settings_of(request)
+    after = _after(request)
+    view = await patiently(
+        service.checkout.get(known_form(saga_id), caller=caller_of(request)),
+        settings.storage_patience_seconds,
+    )
+    if view is None:
+        raise Problem("not_found")
+    if after > view.events[-1].seq:
+        raise Problem("invalid_last_event_id", f"The trail has {view.events[-1].seq} events so far.")
+    if service.watch is None or service.draining.is_set():
+        raise Problem("shutting_down")
+    place = ExitStack()
+    try:
+        watched = place.enter_context(service.watch.watching(view))
+    except TooManyWatchers:
+        raise Problem("too_many_watchers") from None
+    return _Stream(
+        place,
+        service.watch.follow(watched, after=after, heartbeat_seconds=settings.heartbeat_seconds),
+        watched,
+    )
+
+
+class _Stream(StreamingResponse):
+    """One watcher's answer; its place among the watchers is given back however it ends, begun or not."""
+
+    def __init__(self, place: ExitStack, following: AsyncIterator[Sequence[bytes]], watched: Watched) -> None:
+        super().__init__(_frames(following, watched), headers=_HEADERS, media_type="text/event-stream")
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
+async def _frames(following: AsyncIterator[Sequence[bytes]], watched: Watched) -> AsyncIterator[bytes]:
+    yield _BEGIN
+    async for frames in following:
+        yield b"".join(frames) or _HEARTBEAT
+    if watched.ended:
+        yield _END
+
+
+def _after(request: Request) -> int:
+    """Return the seq behind which the stream begins: the header's, or the parameter's where there is no header."""
+    given = query.parameters(request, ("last_event_id",)).get("last_event_id", "")
+    value = (request.headers.get("last-event-id") or given).strip() or "0"
+    if not _SEQ.fullmatch(value):
+        raise Problem("invalid_last_event_id", "It is the id of an event of this stream: a whole number.")
+    return int(value)
