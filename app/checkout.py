@@ -168,10 +168,12 @@ class Checkout:
     async def get(self, saga_id: str, *, caller: Caller = ANYONE) -> SagaView | None:
         """Return a saga as it is durable now; None for another caller's.
 
-        It is told from memory where it runs here, while nobody else can have moved it.
+        It is told from memory where it runs here, while nobody else can have moved it; as a person can
+        who acts on what needs attention.
         """
         running = self._runner.get(saga_id)
-        if running is not None and self._lease_held():
+        stuck = running is not None and running.run.state.status is SagaStatus.NEEDS_ATTENTION
+        if running is not None and not stuck and self._lease_held():
             view = self._live(running.run)
         else:
             stored = await self._log.load(saga_id)
