@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
-from uuid_utils import uuid7
+from uuid_utils import uuid4, uuid7
 
 from app.api import ApiSettings, Service
 from app.api.authentication import is_loopback
@@ -24,6 +24,7 @@ from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
 from app.keys import Keys
+from app.operator import Operator
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
@@ -154,13 +155,14 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             steps=[step.name for step in definition], problems=PROBLEMS, census=storage.queries.census
         )
         storage.journal.on_batch = metrics.batch
+        observers = [log_events, metrics.observe, watch.tell]
         orchestrator = SagaOrchestrator(
             definition,
             storage.log,
             clock=clock,
             lease=lease,
             park_after=settings.park_after_seconds,
-            observers=[log_events, metrics.observe, watch.tell],
+            observers=observers,
         )
         runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
         recovery = Recovery(
@@ -198,6 +200,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain = Drain(draining, recovery, runner, settings.drain_seconds, watch.close)
         service = Service(
             checkout=checkout,
+            operator=Operator(
+                runner,
+                storage.log,
+                definitions,
+                now=clock.now,
+                new_id=lambda: str(uuid4()),
+                wake=recovery.wake,
+                observers=observers,
+            ),
             health=ServiceHealth(storage, lease, draining),
             keys=keys,
             watch=watch,

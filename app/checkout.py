@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.callers import ANYONE, Caller
+from app.saga.action import Action
 from app.saga.definition import Definitions, SagaDefinition
 from app.saga.errors import LogUnavailable, SagaError
 from app.saga.events import SagaEvent
@@ -76,12 +77,16 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SagaView:
-    """A saga as it is shown: what it is, how it stands, and its trail."""
+    """A saga as it is shown: what it is, how it stands, and its trail.
+
+    `cancel` is a person's wish to stop it, heeded or still waiting for what is under way.
+    """
 
     saga: NewSaga
     state: SagaState
     events: tuple[SagaEvent, ...]
     next_action_at: datetime | None
+    cancel: Action | None = None
 
     @property
     def at_rest(self) -> bool:
@@ -163,10 +168,12 @@ class Checkout:
     async def get(self, saga_id: str, *, caller: Caller = ANYONE) -> SagaView | None:
         """Return a saga as it is durable now; None for another caller's.
 
-        It is told from memory where it runs here, while nobody else can have moved it.
+        It is told from memory where it runs here, while nobody else can have moved it; as a person can
+        who acts on what needs attention.
         """
         running = self._runner.get(saga_id)
-        if running is not None and self._lease_held():
+        stuck = running is not None and running.run.state.status is SagaStatus.NEEDS_ATTENTION
+        if running is not None and not stuck and self._lease_held():
             view = self._live(running.run)
         else:
             stored = await self._log.load(saga_id)
@@ -203,13 +210,13 @@ class Checkout:
         return self._current
 
     def _live(self, run: SagaRun) -> SagaView:
-        return self._view(run.saga, run.state, tuple(run.events), self._lease_until())
+        return self._view(run.saga, run.state, tuple(run.events), self._lease_until(), run.wish)
 
     def _stored(self, stored: StoredSaga) -> SagaView:
         steps = [event.step for event in stored.events if event.step is not None]
         definition = self._definitions.recalled(stored.saga.definition, stored.saga.version, steps)
         state = fold(definition, stored.events)
-        return self._view(stored.saga, state, stored.events, stored.lease_expires_at)
+        return self._view(stored.saga, state, stored.events, stored.lease_expires_at, stored.cancel)
 
     @staticmethod
     def _view(
@@ -217,12 +224,14 @@ class Checkout:
         state: SagaState,
         events: tuple[SagaEvent, ...],
         lease_until: datetime | None,
+        wish: Action | None,
     ) -> SagaView:
         """While an action is under way, the next one after it is due at the latest when the lease ends."""
         due = None
         if state.status not in AT_REST:
             due = state.next_action_at or lease_until or state.updated_at
-        return SagaView(saga=saga, state=state, events=events, next_action_at=due)
+        cancel = state.cancel or (wish if state.cancellable else None)
+        return SagaView(saga=saga, state=state, events=events, next_action_at=due, cancel=cancel)
 
 
 __all__ = [

@@ -3,6 +3,7 @@
 every lease/3   renew the lease on the database's clock ── refused or too late ──▶ a lapse is a death:
                                                             drop everything, come back as a new owner
 every poll      claim what is due and has no living owner ──▶ runner.resume
+                hear which of the sagas that run here a person wants stopped ──▶ runner.cancel
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LONGEST_PAUSE_SECONDS = 3600.0
 
 
 class Recovery:
-    """The two loops beside the requests. `max_in_flight` bounds what this process recovers at once."""
+    """The three loops beside the requests. `max_in_flight` bounds what this process recovers at once."""
 
     def __init__(
         self,
@@ -53,9 +54,10 @@ class Recovery:
         self._tasks: list[asyncio.Task[None]] = []
         self.on_takeover: Callable[[StoredSaga], None] = lambda _stored: None
         self._leaving = False
+        self._woken = asyncio.Event()
 
     async def begin(self) -> None:
-        """Take the lease and begin both loops. Raise `LogUnavailable` where the database is away."""
+        """Take the lease and begin the loops. Raise `LogUnavailable` where the database is away."""
         for tries_left in reversed(range(RENEWALS_PER_LEASE)):
             try:
                 await self.renew()
@@ -66,6 +68,7 @@ class Recovery:
                 break
         self._tasks = [
             asyncio.create_task(self._keep_lease()),
+            asyncio.create_task(self._keep_listening()),
             asyncio.create_task(self._keep_claiming()),
         ]
 
@@ -76,10 +79,14 @@ class Recovery:
     async def stop_claiming(self) -> None:
         """Take over nothing more, and return once no claim is under way."""
         self.leave()
-        await _cancel(self._tasks[1:])
+        await _cancel(self._tasks[2:])
+
+    def wake(self) -> None:
+        """Look at once for what is due: something just became so."""
+        self._woken.set()
 
     async def end(self) -> None:
-        """Stop both loops and end the lease, so that others take over at once what is left."""
+        """Stop all loops and end the lease, so that others take over at once what is left."""
         await _cancel(self._tasks)
         self._lease.lost()
         with contextlib.suppress(LogError, TimeoutError):
@@ -131,6 +138,13 @@ class Recovery:
             _logger.info("took over %d sagas", len(claimed))
         return len(claimed)
 
+    async def listen(self) -> None:
+        """Hear once which of the sagas that run here a person wants stopped."""
+        if not self._lease.held or not self._runner.has_cancellable:
+            return
+        for saga_id, wish in (await self._log.wishes(self._lease.owner)).items():
+            self._runner.cancel(saga_id, wish)
+
     async def _resume(self, stored: StoredSaga, owner: str) -> None:
         """One saga whose log can't be understood mustn't hold back the others; it comes again, ever more rarely."""
         try:
@@ -180,7 +194,20 @@ class Recovery:
                 _logger.exception("taking over broke down")
                 claimed = 0
             if claimed < CLAIM_AT_ONCE:
-                await asyncio.sleep(self._poll_seconds)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll_seconds):
+                        await self._woken.wait()
+            self._woken.clear()
+
+    async def _keep_listening(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self.listen()
+            except LogUnavailable as error:
+                _logger.warning("wishes to cancel could not be heard: %s", error)
+            except Exception:
+                _logger.exception("hearing wishes to cancel broke down")
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

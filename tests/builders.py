@@ -25,6 +25,7 @@ from app.saga import (
     StoredSaga,
     fold,
 )
+from app.saga.action import Action
 from app.saga.log import RowChange, StartResult
 from app.saga.step import JSON
 
@@ -241,6 +242,16 @@ def was_recovered() -> SagaEvent:
 
 def finished(event: EventType = EventType.SAGA_COMPLETED) -> SagaEvent:
     return an_event(event)
+
+
+def by_person(what: EventType, step: str | None = None, **data: JSON) -> SagaEvent:
+    told: dict[str, JSON] = {"who": "ada", "reason": "The customer called.", "action": "a1", **data}
+    return an_event(what, step, data=told)
+
+
+def an_action(who: str = "ada", **members: Any) -> Action:
+    """Return what a person did."""
+    return Action(**{"id": an_id(), "who": who, "reason": "The customer called.", "at": NOON, **members})
 
 
 def an_error(code: str = "rejected", message: str = "No.", kind: str = "refused") -> dict[str, JSON]:

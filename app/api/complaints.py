@@ -50,10 +50,12 @@ def complaint(pointer: str, code: str, detail: str) -> dict[str, str]:
     return {"pointer": pointer, "detail": detail, "code": code}
 
 
-def invalid(errors: list[dict[str, str]]) -> Problem:
-    """Return the problem that these errors are."""
+def invalid(
+    errors: list[dict[str, str]], *, outcome: str = "No saga was made; the Idempotency-Key is still free."
+) -> Problem:
+    """Return the problem that these errors are; `outcome` says what became of the request."""
     places = "place" if len(errors) == 1 else "places"
-    detail = f"Mend {len(errors)} {places} that `errors` points at. No saga was made; the Idempotency-Key is still free."
+    detail = f"Mend {len(errors)} {places} that `errors` points at. {outcome}"
     return Problem("invalid_request", detail, members={"errors": errors})
 
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from app.api.operation import Operation, Resolution
 from app.api.operations import operations
 from app.api.order import Order
 from app.api.plan import PlanBody
@@ -46,6 +47,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "maxLength": 128},
     ),
     "traceparent": ("W3C Trace Context; the saga's own trace goes on from it.", {"type": "string"}),
+    "If-Match": (
+        "The ETag of the saga that was decided on: refused with 412 once it has gone on.",
+        {"type": "string"},
+    ),
     "Last-Event-ID": (
         "The id of the last event that came; the stream goes on behind it.",
         {"type": "string"},
@@ -149,13 +154,24 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    shown = (NewKey, KeyBody, MadeKeyBody, Order, SagaBody, PlanBody, ReadyBody, AliveBody)
+    shown = (
+        NewKey,
+        KeyBody,
+        MadeKeyBody,
+        Operation,
+        Resolution,
+        Order,
+        SagaBody,
+        PlanBody,
+        ReadyBody,
+        AliveBody,
+    )
     _, made = TypeAdapter.json_schemas(
         [(shape, "validation", TypeAdapter(shape)) for shape in shown],
         ref_template="#/components/schemas/{model}",
     )
     named: dict[str, Any] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))
-    for name in ("Trail", "Check"):
+    for name in ("Trail", "Check", "Action"):
         for member in named[name]["properties"].values():
             _left_out(member)
     return named | {"Problem": _PROBLEM, "Complaint": _COMPLAINT, "SagaPage": _PAGE}

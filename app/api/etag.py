@@ -9,9 +9,9 @@ from collections.abc import Sequence
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
-def etag_of(content: bytes) -> str:
-    """Return the strong tag of a body."""
-    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+def etag_of(content: bytes, version: int) -> str:
+    """Return the strong tag of a body, which begins with the version of what it shows."""
+    return f'"{version}-{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def matches(if_none_match: Sequence[str], etag: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.api.complaints import complaint, invalid
 from app.api.encode import encode
+from app.api.operation import NOTHING_DONE
 from app.api.order import Order
 from app.api.outcome import failed, saga_url
 from app.api.plan import plan_of
@@ -87,7 +88,8 @@ class _Story:
 
     def then(self, event: EventType, step: str | None = None, *, attempt: int = 1, **data: JSON) -> _Story:
         at = _BEGAN + timedelta(milliseconds=20 * len(self._events))
-        if step is not None:
+        sent = step is not None and "who" not in data
+        if sent:
             data["duration_ms"] = 12.4
         self._events.append(
             SagaEvent(
@@ -95,7 +97,7 @@ class _Story:
                 at=at,
                 type=event,
                 step=step,
-                attempt=attempt if step else None,
+                attempt=attempt if sent else None,
                 data=data,
             )
         )
@@ -138,6 +140,15 @@ def _failed(code: str, message: str, kind: FailureKind, *, after: tuple[str, ...
     return body
 
 
+def _stuck() -> _Story:
+    stuck = _Story().succeeded("payment")
+    out_of_stock = {"code": "out_of_stock", "message": "TSHIRT-M is out of stock.", "kind": "refused"}
+    not_reversible = {"code": "not_reversible", "message": "The charge can't be undone.", "kind": "refused"}
+    stuck.then(EventType.STEP_FAILED, "inventory", error=out_of_stock)
+    stuck.then(EventType.COMPENSATION_FAILED, "payment", error=not_reversible)
+    return stuck.then(EventType.SAGA_NEEDS_ATTENTION)
+
+
 def sagas() -> dict[str, Any]:
     """Return sagas by how they stand."""
     retried = _Story().succeeded("payment")
@@ -148,15 +159,23 @@ def sagas() -> dict[str, Any]:
         outcome="unavailable",
         next_action_at="2026-01-30T09:30:00.140000Z",
     )
-    stuck = _Story().succeeded("payment")
-    out_of_stock = {"code": "out_of_stock", "message": "TSHIRT-M is out of stock.", "kind": "refused"}
-    not_reversible = {"code": "not_reversible", "message": "The charge can't be undone.", "kind": "refused"}
-    stuck.then(EventType.STEP_FAILED, "inventory", error=out_of_stock)
-    stuck.then(EventType.COMPENSATION_FAILED, "payment", error=not_reversible)
-    stuck.then(EventType.SAGA_NEEDS_ATTENTION)
     completed = _Story().succeeded(*_RESULTS).then(EventType.SAGA_COMPLETED)
-    told = {"completed": completed, "running": retried, "needs_attention": stuck}
+    told = {"completed": completed, "running": retried, "needs_attention": _stuck()}
     return {name: _shown(saga_body(story.view())) for name, story in told.items()}
+
+
+def operated() -> dict[str, Any]:
+    """Return a saga that rests after each of the operator's actions."""
+    person: dict[str, JSON] = {"who": "ada", "reason": "The customer called.", "action": "a1"}
+    cancelled = {"code": "cancelled", "message": "An operator cancelled the checkout.", "kind": "cancelled"}
+    cancel = _Story().succeeded("payment").then(EventType.CANCEL_REQUESTED, **person)
+    cancel.then(EventType.STEP_FAILED, "inventory", attempt=0, error=cancelled).undone("payment")
+    retry = _stuck().then(EventType.RETRY_REQUESTED, **person).undone("payment")
+    resolve = _stuck().then(EventType.STEP_RESOLVED, "payment", **person, reference="bank transfer 4711")
+    told = {"cancel": cancel, "retry": retry, "resolve": resolve}
+    return {
+        name: _shown(saga_body(story.then(EventType.SAGA_COMPENSATED).view())) for name, story in told.items()
+    }
 
 
 def plan() -> Any:
@@ -175,6 +194,9 @@ def problems() -> dict[str, dict[str, Any]]:
     )
     examples = {
         "invalid_request": invalid([mended]),
+        "invalid_operation": invalid(
+            [complaint("/reason", "missing", "Add this member.")], outcome=NOTHING_DONE
+        ),
         "invalid_query": wrong("dry_run", "wrong_form", "Give true or false."),
         "checkout_in_progress": Problem("checkout_in_progress", members=url),
         "order_in_checkout": Problem("order_in_checkout", members=url),

@@ -60,7 +60,7 @@ async def read_json(request: Request, *, max_bytes: int, seconds: float) -> Any:
 def parse(content: bytes) -> Any:
     """Return the JSON value of a text in UTF-8, with or without a byte order mark."""
     if not content.strip():
-        raise Problem("malformed_json", "The body is empty: send the checkout as a JSON object.")
+        raise Problem("malformed_json", "The body is empty: send a JSON object.")
     try:
         return json.loads(
             content.decode("utf-8-sig"),

@@ -130,6 +130,10 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 ),
             },
         },
+        **{
+            (f"/sagas/{{saga_id}}/{action}", "post"): _operation(action, names)
+            for action, names in _OPERATIONS.items()
+        },
         ("/sagas", "get"): {
             "parameters": [
                 _query("status", {"type": "string", "enum": list(SagaStatus)}, "Only sagas that stand so."),
@@ -255,6 +259,53 @@ def operations() -> Mapping[tuple[str, str], Described]:
     }
 
 
+def _operation(action: str, names: tuple[str, ...]) -> Described:
+    """Return what an operator's action takes and answers."""
+    saga, shown = {"$ref": "#/components/schemas/Saga"}, examples.operated()[action]
+    shape = "Resolution" if action == "resolve" else "Operation"
+    resolution = {"step": "payment", "reference": "bank transfer 4711"} if action == "resolve" else {}
+    given = {**resolution, "reason": "The customer called."}
+    return {
+        "parameters": [_SAGA_ID, *_headers("If-Match", "Prefer", "X-Request-ID")],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{shape}"},
+                    "examples": {action: {"value": given}},
+                }
+            },
+        },
+        "responses": {
+            "200": _answer("The saga rests.", saga, {"rests": shown}, ("ETag", "Preference-Applied")),
+            "202": _answer(
+                "It is stored, and the saga goes on.",
+                saga,
+                {"running": examples.sagas()["running"]},
+                ("ETag", "Location", "Retry-After", "Preference-Applied"),
+            ),
+            **_problems(*_OPERATING, *names, *_STORAGE),
+        },
+    }
+
+
+_OPERATING = (
+    "malformed_json",
+    *_GUARDED,
+    "not_found",
+    "request_timeout",
+    "saga_finished",
+    "saga_moved",
+    "precondition_failed",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_operation",
+)
+_OPERATIONS = {
+    "cancel": ("past_pivot", "not_cancellable"),
+    "retry": ("no_attention_needed",),
+    "resolve": ("no_attention_needed", "step_not_stuck"),
+}
 _STREAM = """retry: 2000
 
 id: 1

@@ -63,15 +63,15 @@ def _scalar(value: Any) -> Any:
     raise Unfit("not_a_scalar", "Give a string, a number, true, false or null.")
 
 
-_NO_CONTROLS = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"})
-_PRINTED = AfterValidator(_printable)
-_TRIM = AfterValidator(_trimmed)
+NO_CONTROLS = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"})
+PRINTED = AfterValidator(_printable)
+TRIM = AfterValidator(_trimmed)
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200), _PRINTED, _NO_CONTROLS]
-PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), _PRINTED, _NO_CONTROLS]
-Reference = Annotated[str, StringConstraints(min_length=1, max_length=128), _PRINTED, _TRIM, _NO_CONTROLS]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=255), _PRINTED, _TRIM, _NO_CONTROLS]
-MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), _PRINTED, _NO_CONTROLS]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), PRINTED, NO_CONTROLS]
+PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), PRINTED, NO_CONTROLS]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=128), PRINTED, TRIM, NO_CONTROLS]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=255), PRINTED, TRIM, NO_CONTROLS]
+MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), PRINTED, NO_CONTROLS]
 MetadataValue = Annotated[
     Any,
     AfterValidator(_scalar),
@@ -79,11 +79,13 @@ MetadataValue = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A JSON object of which nothing is guessed."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Item(_Strict):
+class Item(Strict):
     """One line of the order."""
 
     sku: Reference
@@ -93,7 +95,7 @@ class Item(_Strict):
     ]
 
 
-class Address(_Strict):
+class Address(Strict):
     """Where the order goes."""
 
     name: Text
@@ -105,7 +107,7 @@ class Address(_Strict):
     country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.")]
 
 
-class Order(_Strict):
+class Order(Strict):
     """An order to check out. The amount charged is the sum of quantity times unit_price."""
 
     order_id: Annotated[

@@ -155,6 +155,49 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             f"A checkout of this order has completed. Its payment was not touched. {_NOTHING}",
             "Nothing is left to do; the saga at `saga_url` tells what was done.",
         ),
+        # What a person can't do about a saga
+        "saga_finished": ProblemType(
+            409,
+            "The saga has ended",
+            "The saga is completed or compensated, which is final. Nothing was done.",
+            "Nothing is left to do; the saga at `saga_url` tells how it ended.",
+        ),
+        "past_pivot": ProblemType(
+            409,
+            "There is no way back any more",
+            "The saga is past the step after which it only goes forward. It was not cancelled.",
+            "Follow the saga at `saga_url`; what it did is taken back by other means, such as a return.",
+        ),
+        "not_cancellable": ProblemType(
+            409,
+            "The saga is going back already",
+            "The saga was being undone and got stuck, so there is nothing to cancel. Nothing was done.",
+            "Retry it, or resolve the step that can't be undone.",
+        ),
+        "no_attention_needed": ProblemType(
+            409,
+            "The saga doesn't need attention",
+            "The saga is being worked on. Nothing was done.",
+            "Follow it at `saga_url`: somebody else may have acted on it already.",
+        ),
+        "step_not_stuck": ProblemType(
+            409,
+            "There is nothing to settle at this step",
+            "The saga needs attention for another step. Nothing was done.",
+            "Look at the saga at `saga_url`: a step whose compensation failed is one to resolve.",
+        ),
+        "saga_moved": ProblemType(
+            409,
+            "The saga has moved",
+            "Somebody else acted on the saga at the same moment. Nothing was done.",
+            "Look at the saga at `saga_url` before you act on it again.",
+        ),
+        "precondition_failed": ProblemType(
+            412,
+            "The saga is not as you saw it",
+            "The saga has gone on since the ETag in If-Match was made. Nothing was done.",
+            "Look at the saga at `saga_url`, and send its new ETag.",
+        ),
         # How a checkout failed
         "payment_declined": ProblemType(
             402,

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from app.api.encode import Body, SparseBody
 from app.checkout import SagaView
+from app.saga.action import Action
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
 
@@ -47,6 +48,16 @@ class CompensationBody(Body):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ActionBody(SparseBody):
+    """What a person did: who, when and why, and where that can be looked up."""
+
+    who: str
+    at: datetime
+    reason: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepBody(Body):
     """How a step stands."""
 
@@ -58,6 +69,7 @@ class StepBody(Body):
     started_at: datetime | None
     finished_at: datetime | None
     compensation: CompensationBody | None
+    resolved_by: Annotated[ActionBody | None, Field(description="Who settled it, or its undoing, outside.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +88,9 @@ class TrailBody(SparseBody):
     ] = None
     error: ErrorBody | None = None
     next_action_at: datetime | None = None
+    who: Annotated[str | None, Field(description="The person or program whose action this is.")] = None
+    reason: str | None = None
+    reference: Annotated[str | None, Field(description="Where a person settled the step.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +115,10 @@ class SagaBody(Body):
         Field(description="When it goes on at the latest; null only once nobody works on it."),
     ]
     failure: FailureBody | None
+    cancel: Annotated[
+        ActionBody | None,
+        Field(description="Who wants it stopped, from when that is asked: what is under way is waited for."),
+    ]
     steps: list[StepBody]
     trail: Annotated[list[TrailBody], Field(description="Append-only, never rewritten.")]
 
@@ -122,6 +141,7 @@ def saga_body(view: SagaView) -> SagaBody:
         finished_at=state.finished_at,
         next_action_at=view.next_action_at,
         failure=_failure(state.failure),
+        cancel=_action(view.cancel),
         steps=[_step(step) for step in state.steps],
         trail=[trail_line(event) for event in view.events],
     )
@@ -145,7 +165,14 @@ def _step(step: StepState) -> StepBody:
         started_at=step.started_at,
         finished_at=step.finished_at,
         compensation=_compensation(step.compensation),
+        resolved_by=_action(step.resolved_by),
     )
+
+
+def _action(action: Action | None) -> ActionBody | None:
+    if action is None:
+        return None
+    return ActionBody(who=action.who, at=action.at, reason=action.reason, reference=action.reference)
 
 
 def _compensation(compensation: CompensationState | None) -> CompensationBody | None:
@@ -173,6 +200,9 @@ def trail_line(event: SagaEvent) -> TrailBody:
         looked_up=data.get("looked_up"),
         error=_error(data.get("error")),
         next_action_at=datetime.fromisoformat(next_action_at) if next_action_at else None,
+        who=data.get("who"),
+        reason=data.get("reason"),
+        reference=data.get("reference"),
     )
 
 

@@ -15,6 +15,7 @@ from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
 from app.keys import Keys
+from app.operator import Operator
 from app.telemetry import Metrics
 from app.watch import Watch
 
@@ -31,7 +32,7 @@ class Health(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """The use case behind the API, and how its process is doing.
+    """The use cases behind the API, and how its process is doing.
 
     `keys` knows who asks; without them everyone may do everything. `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
@@ -39,6 +40,7 @@ class Service:
     """
 
     checkout: Checkout
+    operator: Operator
     health: Health
     in_flight: Callable[[], int]
     keys: Keys | None = None

@@ -10,7 +10,7 @@ class ApiSettings:
     """What the API allows. Times are in seconds.
 
     `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers
-    otherwise, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
+    otherwise, `operate_wait_seconds` the same of an operator's action, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
     storage may take to answer before the caller hears that it is not available, `body_seconds` how
     long a caller may take to send a body. `heartbeat_seconds` is
     how long a stream of events is silent at most. `rate_limit_per_second` is
@@ -23,6 +23,7 @@ class ApiSettings:
     max_items: int = 100
     max_in_flight: int = 512
     wait_seconds: float = 25.0
+    operate_wait_seconds: float = 5.0
     max_wait_seconds: float = 60.0
     storage_patience_seconds: float = 10.0
     require_idempotency_key: bool = False

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.saga.action import Action
 from app.saga.definition import SagaDefinition, StepDefinition
 from app.saga.errors import FailureKind, StepError, StepRejected, StepUnavailable
 from app.saga.events import EventType, SagaEvent
@@ -87,10 +88,9 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
         return Record(event=_event(state, now, EventType.SAGA_COMPLETED))
     if step.status is not StepStatus.RUNNING:
         return Record(event=_attend(state, now))
-    started_at = state.started_at or now
-    deadline = started_at + timedelta(seconds=definition.deadline)
+    deadline = (state.resumed_at or state.started_at or now) + timedelta(seconds=definition.deadline)
     bounded = not state.past_pivot
-    if bounded and now >= deadline:
+    if state.cancel is not None or (bounded and now >= deadline):
         given_up = EventType.STEP_UNKNOWN if step.maybe else EventType.STEP_FAILED
         return Record(
             event=_event(
@@ -99,7 +99,7 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
                 given_up,
                 step=step.name,
                 attempt=step.attempts,
-                error=_DEADLINE,
+                error=_DEADLINE if state.cancel is None else _CANCELLED,
             )
         )
     if step.retry_at is not None and now < step.retry_at:
@@ -122,6 +122,18 @@ def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> De
     if _expired(definition, so_far.started_at, now):
         return LookUp(step=defined, attempt=attempt, undoing=True)
     return Compensate(step=defined, attempt=attempt)
+
+
+def cancelled(state: SagaState, wish: Action, now: datetime) -> SagaEvent | None:
+    """Return the event with which a saga heeds a person's wish to stop it; None where it can't any more."""
+    return asked(state, EventType.CANCEL_REQUESTED, wish, now) if state.cancellable else None
+
+
+def asked(
+    state: SagaState, what: EventType, action: Action, now: datetime, *, step: str | None = None
+) -> SagaEvent:
+    """Return the event that a person's action is."""
+    return _event(state, now, what, step=step, **action.data())
 
 
 def _expired(definition: SagaDefinition, first_send: datetime | None, now: datetime) -> bool:
@@ -166,11 +178,12 @@ def after_execute(
         )
     unknown = not isinstance(answer, StepRejected | StepUnavailable)
     error = _error(answer)
-    if isinstance(answer, StepRejected) or attempt >= action.step.policy.attempts:
+    tries = attempt - state.step(name).spent
+    if isinstance(answer, StepRejected) or tries >= action.step.policy.attempts:
         maybe = unknown or state.step(name).maybe
         given_up = EventType.STEP_UNKNOWN if maybe else EventType.STEP_FAILED
         return _event(state, now, given_up, step=name, attempt=attempt, error=error, **timed)
-    pause = action.step.policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+    pause = action.step.policy.pause(tries, jitter=jitter, retry_after=answer.retry_after)
     return _event(
         state,
         now,
@@ -208,7 +221,8 @@ def after_compensate(
         )
     error = _error(answer)
     policy = action.step.compensation
-    if isinstance(answer, StepRejected) or attempt >= policy.attempts:
+    tries = attempt - _spent_on_undoing(state, name)
+    if isinstance(answer, StepRejected) or tries >= policy.attempts:
         return _event(
             state,
             now,
@@ -218,7 +232,7 @@ def after_compensate(
             error=error,
             **timed,
         )
-    pause = policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+    pause = policy.pause(tries, jitter=jitter, retry_after=answer.retry_after)
     return _event(
         state,
         now,
@@ -249,10 +263,11 @@ def after_look_up(
     name, attempt = action.step.name, action.attempt
     how: dict[str, JSON] = {"duration_ms": duration_ms, "looked_up": True}
     policy = action.step.compensation if action.undoing else action.step.policy
+    tries = attempt - (_spent_on_undoing(state, name) if action.undoing else state.step(name).spent)
     if isinstance(answer, StepError):
-        given_up = isinstance(answer, StepRejected) or attempt >= policy.attempts
+        given_up = isinstance(answer, StepRejected) or tries >= policy.attempts
         error = _error(answer)
-        pause = policy.pause(attempt, jitter=jitter, retry_after=answer.retry_after)
+        pause = policy.pause(tries, jitter=jitter, retry_after=answer.retry_after)
         retry_at = _text(now + timedelta(seconds=pause))
     else:
         settled = isinstance(answer, Closed) if action.undoing else isinstance(answer, Mapping)
@@ -280,11 +295,21 @@ _DEADLINE: dict[str, JSON] = {
     "message": "The whole checkout took longer than its deadline.",
     "kind": FailureKind.DEADLINE.value,
 }
+_CANCELLED: dict[str, JSON] = {
+    "code": "cancelled",
+    "message": "An operator cancelled the checkout.",
+    "kind": FailureKind.CANCELLED.value,
+}
 _POISONED: dict[str, JSON] = {
     "code": "poisoned",
     "message": f"The process running this saga died {POISON_AFTER} times without progress.",
     "kind": FailureKind.POISONED.value,
 }
+
+
+def _spent_on_undoing(state: SagaState, name: str) -> int:
+    compensation = state.step(name).compensation
+    return compensation.spent if compensation else 0
 
 
 def _attend(state: SagaState, now: datetime, error: dict[str, JSON] | None = None) -> SagaEvent:

@@ -10,6 +10,7 @@ SagaError
 ├── LeaseLost               this process may no longer act: stop, touch nothing
 └── LogError                the saga log did not take what was given
     ├── SagaFenced          another owner has moved the saga: stop, touch nothing
+    ├── SagaMoved           the saga isn't as the person saw it who acts on it: look again
     ├── LogUnavailable      nothing can be stored now: come back later
     └── LogRefused          this entry can never be stored: mend what was given
 """
@@ -101,6 +102,10 @@ class LogError(SagaError):
 
 class SagaFenced(LogError):
     """Another owner has moved this saga: stop and touch nothing."""
+
+
+class SagaMoved(LogError):
+    """The saga is not as it was seen: look at it again before acting on it."""
 
 
 class LogUnavailable(LogError):

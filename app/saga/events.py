@@ -22,6 +22,9 @@ class EventType(StrEnum):
     COMPENSATION_RETRIED = "compensation_retried"  # not acknowledged; it will be sent again
     COMPENSATION_FAILED = "compensation_failed"  # can't be undone; a person must act
     SAGA_RECOVERED = "saga_recovered"  # its owner was gone; another took it over
+    CANCEL_REQUESTED = "cancel_requested"  # a person stopped it: it goes back
+    RETRY_REQUESTED = "retry_requested"  # a person has what failed tried again
+    STEP_RESOLVED = "step_resolved"  # a person settled this step outside
     SAGA_COMPLETED = "saga_completed"  # every step succeeded
     SAGA_COMPENSATED = "saga_compensated"  # everything done was undone
     SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs a person
@@ -33,7 +36,8 @@ class SagaEvent:
 
     `seq` counts from 1 without gaps. `attempt` counts the sends of one action from 1. `data` is a
     JSON object; its members, where they apply: `result` (a step's), `error` (`code`, `message`,
-    `kind`), `outcome` (`unavailable` or `unknown`), `duration_ms`, `next_action_at` (RFC 3339).
+    `kind`), `outcome` (`unavailable` or `unknown`), `duration_ms`, `next_action_at` (RFC 3339); of a
+    person's action `who`, `reason`, `action` (its id) and `reference`.
     """
 
     seq: int

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from app.saga.action import Action
 from app.saga.errors import LogRefused
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import AT_REST, FINAL, SagaStatus
@@ -50,7 +51,8 @@ class NewSaga:
 class StoredSaga:
     """A saga with its log, as read. `epoch` is its current owner's.
 
-    `lease_expires_at` says when the owner's lease ends, where it has an owner.
+    `lease_expires_at` says when the owner's lease ends, where it has an owner. `cancel` is a person's wish
+    to stop it, which its owner heeds where it still can.
     """
 
     saga: NewSaga
@@ -58,6 +60,7 @@ class StoredSaga:
     epoch: int
     events: tuple[SagaEvent, ...]
     lease_expires_at: datetime | None = None
+    cancel: Action | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,13 +91,15 @@ StartResult = Started | KeyTaken | OrderTaken
 class RowChange:
     """What an append changes about the saga itself, in the same transaction as its events.
 
-    `park` gives the saga back: nobody owns it until `next_action_at`, when any replica may claim it.
+    `park` gives the saga back: nobody owns it until `next_action_at`, when any replica may claim it; or at
+    once, where it is `cancellable` and a wish to cancel it has come in.
     """
 
     status: SagaStatus
     next_action_at: datetime | None
     finished_at: datetime | None = None
     park: bool = False
+    cancellable: bool = False
 
 
 def check_start(saga: NewSaga, event: SagaEvent) -> None:
@@ -113,6 +118,14 @@ def check_start(saga: NewSaga, event: SagaEvent) -> None:
     if event.seq != 1:
         raise LogRefused("A saga's first event has seq 1.")
     encode(saga.input)
+    encode(event.data)
+
+
+def check_operate(event: SagaEvent, status: SagaStatus) -> None:
+    """Raise `LogRefused` for a person's action that no log takes."""
+    if status in AT_REST:
+        raise LogRefused("A person's action makes a saga go on.")
+    _check_text(event.step)
     encode(event.data)
 
 
@@ -214,6 +227,25 @@ class SagaLog(Protocol):
         Of those, `taken_together` says which go in one claim. `LogUnavailable` with `stored` None says that they may have been taken over all the same. Each
         gets a new epoch; one whose owner died also gets a `saga_recovered` event, in the same
         transaction.
+        """
+
+    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+        """Keep a wish to stop a running saga, for its owner; a saga without one is due at once.
+
+        Return the wish that stands, which is the first; None where the saga isn't running. Raise `SagaMoved`
+        where `seen` isn't the number of its last event. `LogUnavailable` with `stored` None says that it may
+        stand all the same; asked again with the same wish it is kept once.
+        """
+
+    async def wishes(self, owner: str) -> dict[str, Action]:
+        """Return the wishes to cancel that wait for this owner, by saga."""
+
+    async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
+        """Store a person's action on a saga that needs attention, which is then unfinished and due at once.
+
+        It gets a new epoch, and belongs to nobody until it is claimed. Raise `SagaMoved` where `epoch` or
+        the event's `seq` isn't the saga's next any more, or it doesn't need attention: somebody else was
+        first, or this very action has been stored already, which its id tells.
         """
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:

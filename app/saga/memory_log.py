@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from app.saga.action import Action
 from app.saga.clock import Clock, SystemClock
-from app.saga.errors import LeaseLost, SagaFenced
+from app.saga.errors import LeaseLost, SagaFenced, SagaMoved
 from app.saga.events import SagaEvent
 from app.saga.log import (
     LOST,
@@ -24,7 +25,9 @@ from app.saga.log import (
     StartResult,
     StoredSaga,
     check_append,
+    check_operate,
     check_start,
+    encode,
     recovered,
     taken_together,
 )
@@ -38,6 +41,7 @@ class _Row:
     next_action_at: datetime | None
     status: SagaStatus = SagaStatus.RUNNING
     epoch: int = 1
+    cancel: Action | None = None
     events: list[tuple[int, SagaEvent]] = field(default_factory=list)
 
 
@@ -97,6 +101,8 @@ class MemoryLog:
         if change:
             row.status = change.status
             row.next_action_at = change.next_action_at
+            if change.cancellable and row.cancel is not None:
+                row.next_action_at = events[-1].at
             if change.park or change.status in AT_REST:
                 row.owner = None
 
@@ -133,6 +139,43 @@ class MemoryLog:
             row.owner = owner
         return [self._stored(row) for row in due]
 
+    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+        encode(wish.data())
+        row = self._rows.get(saga_id)
+        if row is None or row.status is not SagaStatus.RUNNING:
+            return None
+        if row.cancel is not None and row.cancel.id == wish.id:
+            return row.cancel
+        if seen is not None and len(row.events) != seen:
+            raise SagaMoved
+        if row.cancel is None:
+            row.cancel = wish
+            if row.owner is None:
+                row.next_action_at = self._clock.now()
+        return row.cancel
+
+    async def wishes(self, owner: str) -> dict[str, Action]:
+        return {
+            saga_id: row.cancel
+            for saga_id, row in self._rows.items()
+            if row.cancel is not None and row.owner == owner and row.status is SagaStatus.RUNNING
+        }
+
+    async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
+        check_operate(event, status)
+        row = self._rows.get(saga_id)
+        if (
+            row is None
+            or row.epoch != epoch
+            or row.status is not SagaStatus.NEEDS_ATTENTION
+            or event.seq != len(row.events) + 1
+        ):
+            raise SagaMoved
+        row.epoch += 1
+        row.status, row.owner, row.cancel = status, None, None
+        row.next_action_at = self._clock.now()
+        row.events.append((row.epoch, copy.deepcopy(event)))
+
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         row = self._rows.get(saga_id)
         if row is not None and row.epoch == epoch and row.status not in AT_REST:
@@ -155,4 +198,5 @@ class MemoryLog:
             epoch=row.epoch,
             events=tuple(copy.deepcopy(event) for _, event in row.events),
             lease_expires_at=self._leases.get(row.owner) if row.owner else None,
+            cancel=row.cancel,
         )

@@ -28,6 +28,7 @@ from app.saga.decide import (
     after_compensate,
     after_execute,
     after_look_up,
+    cancelled,
     decide,
 )
 from app.saga.definition import SagaDefinition, StepDefinition
@@ -110,11 +111,15 @@ class SagaOrchestrator:
         Raise `SagaFenced` or `LeaseLost` where another process may have it; the log tells how it stands.
         """
         while not run.parked:
+            stop = run.wish and cancelled(run.state, run.wish, self._clock.now())
+            if stop:  # nothing is under way here, so what is undone next is undone in order
+                await self._append(run, stop)
+                continue
             match decide(run.definition, run.state, self._clock.now()):
                 case Rest():
                     return
                 case Wait(until=until):
-                    await self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
+                    await run.pause(self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds())))
                 case Record(event=event):
                     await self._append(run, event)
                 case Execute() | Compensate() | LookUp() as action:
@@ -143,7 +148,12 @@ class SagaOrchestrator:
         while isinstance(following := decide(run.definition, state, now), Record):
             state = apply(state, following.event)
             events.append(following.event)
-        park = isinstance(following, Wait) and (following.until - now).total_seconds() > self._park_after
+        heeding = run.wish is not None and state.cancellable
+        park = (
+            isinstance(following, Wait)
+            and not heeding
+            and (following.until - now).total_seconds() > self._park_after
+        )
         change = None
         if park or state.status is not run.state.status:
             due = following.until if isinstance(following, Wait) else now
@@ -152,6 +162,7 @@ class SagaOrchestrator:
                 next_action_at=None if state.status in AT_REST else due,
                 finished_at=state.finished_at,
                 park=park,
+                cancellable=park and state.cancellable,
             )
         await self._log.append(run.saga.id, epoch=run.epoch, events=events, change=change)
         run.parked = park

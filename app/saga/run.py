@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Awaitable
 
+from app.saga.action import Action
 from app.saga.definition import SagaDefinition
 from app.saga.events import SagaEvent
 from app.saga.log import NewSaga, StoredSaga
@@ -16,7 +18,7 @@ class SagaRun:
     """What this process knows of a saga that it runs: always exactly what is durable.
 
     `owner` is whom the log names as its owner, where a lease is kept. `parked` says that it has been
-    given back to the log until it is due again.
+    given back to the log until it is due again. `wish` is a person's, to cancel it.
     """
 
     def __init__(
@@ -29,12 +31,15 @@ class SagaRun:
         self.state: SagaState = initial(definition)
         self.events: list[SagaEvent] = []
         self.parked = False
+        self.wish: Action | None = None
+        self._pause: asyncio.Timeout | None = None
         self._changed = asyncio.Event()
 
     @classmethod
     def of(cls, stored: StoredSaga, definition: SagaDefinition, *, owner: str | None = None) -> SagaRun:
         """Return the run that goes on from what the log holds."""
         run = cls(stored.saga, definition, epoch=stored.epoch, owner=owner)
+        run.wish = stored.cancel
         run.advance(fold(definition, stored.events), list(stored.events))
         return run
 
@@ -44,6 +49,24 @@ class SagaRun:
         self.events.extend(events)
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def cancel(self, wish: Action) -> None:
+        """Have the saga stopped at its next boundary, where that can still be; a pause ends at once."""
+        if self.wish is not None:
+            return
+        self.wish = wish
+        if self._pause is not None and self.state.cancellable:
+            self._pause.reschedule(asyncio.get_running_loop().time())
+
+    async def pause(self, sleep: Awaitable[None]) -> None:
+        """Sleep until the sleep ends, or the saga is to be stopped."""
+        try:
+            async with asyncio.timeout(None) as self._pause:
+                await sleep
+        except TimeoutError:
+            pass  # woken
+        finally:
+            self._pause = None
 
     async def changed(self) -> None:
         """Return when the next event has become durable."""

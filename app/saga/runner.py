@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from app.saga.action import Action
 from app.saga.clock import Clock
 from app.saga.definition import Definitions
 from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
@@ -84,6 +85,18 @@ class SagaRunner:
     def has_suspects(self) -> bool:
         """Whether something runs here beside which nothing else should be taken over."""
         return any(running.suspect for running in self._running.values())
+
+    @property
+    def has_cancellable(self) -> bool:
+        """Whether something runs here that a person may want to stop."""
+        return any(
+            running.run.wish is None and running.run.state.cancellable for running in self._running.values()
+        )
+
+    def cancel(self, saga_id: str, wish: Action) -> None:
+        """Have a saga stopped at its next boundary, where it runs here."""
+        if running := self.get(saga_id):
+            running.run.cancel(wish)
 
     def get(self, saga_id: str) -> RunningSaga | None:
         """Return a saga that runs here and is durable, or None."""

@@ -8,7 +8,8 @@ compensating ──────────────────────�
    │           everything was undone
    │ something could not be undone; or, from running, a step after the pivot failed
    ▼
-needs_attention
+needs_attention ───────────────────────▶ running, or compensating: where it was parked
+                 a person retries it, settles a step outside, or cancels it before the pivot
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from app.saga.action import Action
 from app.saga.definition import SagaDefinition
 from app.saga.errors import FailureKind, SagaError
 from app.saga.events import EventType, SagaEvent
@@ -45,7 +47,7 @@ EDGES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
     SagaStatus.COMPENSATING: frozenset({SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}),
     SagaStatus.COMPLETED: frozenset(),
     SagaStatus.COMPENSATED: frozenset(),
-    SagaStatus.NEEDS_ATTENTION: frozenset(),
+    SagaStatus.NEEDS_ATTENTION: frozenset({SagaStatus.RUNNING, SagaStatus.COMPENSATING}),
 }
 """The only ways from one status to another."""
 
@@ -69,10 +71,14 @@ class IllegalEvent(SagaError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompensationState:
-    """How the undoing of a step stands. `started_at` is when it was first due."""
+    """How the undoing of a step stands.
+
+    `started_at` is when it was first due. `spent` of the attempts belong to a budget that a person renewed.
+    """
 
     started_at: datetime | None = None
     attempts: int = 0
+    spent: int = 0
     error: Mapping[str, JSON] | None = None
     retry_at: datetime | None = None
     finished_at: datetime | None = None
@@ -80,12 +86,17 @@ class CompensationState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepState:
-    """How a step stands. `maybe` says that an attempt without a definite answer may have had its effect."""
+    """How a step stands.
+
+    `maybe` says that an attempt without a definite answer may have had its effect. `spent` of the attempts
+    belong to a budget that a person renewed. `resolved_by` is who settled it, or its undoing, outside.
+    """
 
     name: str
     kind: StepKind
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0
+    spent: int = 0
     maybe: bool = False
     result: Mapping[str, JSON] | None = None
     error: Mapping[str, JSON] | None = None
@@ -93,6 +104,7 @@ class StepState:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     compensation: CompensationState | None = None
+    resolved_by: Action | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +133,7 @@ class SagaState:
 
     `effects` names the steps that had, or may have had, an effect, in the persisted order in which
     that became known; compensation runs in its reverse. `recoveries` counts the takeovers since the
-    last progress.
+    last progress. `cancel` is by whom it was stopped. `resumed_at` is when a person had it go forward again.
     """
 
     steps: tuple[StepState, ...]
@@ -130,7 +142,9 @@ class SagaState:
     effects: tuple[str, ...] = ()
     failure: Failure | None = None
     recoveries: int = 0
+    cancel: Action | None = None
     started_at: datetime | None = None
+    resumed_at: datetime | None = None
     updated_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -155,6 +169,27 @@ class SagaState:
         return any(s.kind is StepKind.PIVOT and s.status is StepStatus.SUCCEEDED for s in self.steps)
 
     @property
+    def parked_at(self) -> SagaStatus:
+        """Where a saga that needs attention goes on: as it was when it stopped, forward or back."""
+        back = any(step.status is StepStatus.COMPENSATION_FAILED for step in self.steps)
+        return SagaStatus.COMPENSATING if back else SagaStatus.RUNNING
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether it goes forward, or stopped doing so, and can still go back."""
+        forward = self.status is SagaStatus.RUNNING or (
+            self.status is SagaStatus.NEEDS_ATTENTION and self.parked_at is SagaStatus.RUNNING
+        )
+        return forward and self.current is not None and not self.past_pivot and self.cancel is None
+
+    def resolvable(self, name: str) -> bool:
+        """Whether that step is what a saga that needs attention can't get over."""
+        if self.status is not SagaStatus.NEEDS_ATTENTION:
+            return False
+        step = self.step(name)
+        return step.status is StepStatus.COMPENSATION_FAILED or (self.past_pivot and step == self.current)
+
+    @property
     def next_action_at(self) -> datetime | None:
         """Until when a saga in back-off waits; None while it is being worked on or at rest."""
         if self.status is SagaStatus.RUNNING and (step := self.current):
@@ -172,6 +207,10 @@ class SagaState:
             if step.status not in done:
                 return step
         return None
+
+
+BY_PERSONS = frozenset({EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED, EventType.STEP_RESOLVED})
+"""The operators' actions: the only way on for a saga that needs attention."""
 
 
 def fold(definition: SagaDefinition, events: Iterable[SagaEvent]) -> SagaState:
@@ -193,7 +232,7 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
         raise IllegalEvent(f"Event {event.seq} can't follow event {state.seq}.")
     if (event.seq == 1) is not (event.type is EventType.SAGA_STARTED):
         raise IllegalEvent("A trail begins with saga_started, and has no other.")
-    if state.status in AT_REST:
+    if state.status in FINAL or (state.status is SagaStatus.NEEDS_ATTENTION and event.type not in BY_PERSONS):
         raise IllegalEvent(f"{event.type} can't follow once the saga is {state.status}.")
     state = replace(state, seq=event.seq, updated_at=event.at)
     if event.type is not EventType.SAGA_RECOVERED and state.recoveries:
@@ -362,6 +401,67 @@ def _saga_recovered(state: SagaState, _event: SagaEvent) -> SagaState:
     return state
 
 
+def _cancel_requested(state: SagaState, event: SagaEvent) -> SagaState:
+    """Mark it as stopped; that the current step is given up for it is an event of its own."""
+    if not state.cancellable:
+        raise IllegalEvent("This saga can't be cancelled any more.")
+    if state.status is SagaStatus.NEEDS_ATTENTION:
+        state = replace(_go(state, SagaStatus.RUNNING), failure=None)
+    return replace(state, cancel=Action.of(event.data, event.at))
+
+
+def _retry_requested(state: SagaState, event: SagaEvent) -> SagaState:
+    if state.status is not SagaStatus.NEEDS_ATTENTION:
+        raise IllegalEvent("Only a saga that needs attention is retried.")
+    state = _go(state, state.parked_at)
+    if state.status is SagaStatus.COMPENSATING:
+        return _begin_undoing(replace(state, steps=tuple(_to_be_undone(step) for step in state.steps)))
+    state = replace(state, failure=None, resumed_at=event.at)
+    step = state.current
+    if step is None:
+        return state
+    again = replace(step, status=StepStatus.RUNNING, spent=step.attempts, retry_at=None, finished_at=None)
+    return _put(state, again)
+
+
+def _to_be_undone(step: StepState) -> StepState:
+    """Return a step whose compensation failed as it was before, with a new budget."""
+    if step.status is not StepStatus.COMPENSATION_FAILED or step.compensation is None:
+        return step
+    compensation = replace(
+        step.compensation, spent=step.compensation.attempts, retry_at=None, finished_at=None
+    )
+    before = StepStatus.SUCCEEDED if step.error is None else StepStatus.UNKNOWN
+    return replace(step, status=before, compensation=compensation)
+
+
+def _step_resolved(state: SagaState, event: SagaEvent) -> SagaState:
+    step = _named(state, event)
+    if not state.resolvable(step.name):
+        raise IllegalEvent(f"Step {step.name!r} is not one that needs to be settled.")
+    action = Action.of(event.data, event.at)
+    state = _go(state, state.parked_at)
+    if state.status is SagaStatus.COMPENSATING:
+        compensation = replace(
+            step.compensation or CompensationState(), error=None, retry_at=None, finished_at=event.at
+        )
+        return _put(
+            state,
+            replace(step, status=StepStatus.COMPENSATED, compensation=compensation, resolved_by=action),
+        )
+    step = replace(
+        step,
+        status=StepStatus.SUCCEEDED,
+        result={} if action.reference is None else {"reference": action.reference},
+        error=None,
+        retry_at=None,
+        finished_at=event.at,
+        resolved_by=action,
+    )
+    state = replace(_put(state, step), effects=(*state.effects, step.name), failure=None)
+    return _begin_current(replace(state, resumed_at=event.at), event.at)
+
+
 def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
     to = _FINISH[event.type]
     if to is SagaStatus.COMPLETED and state.current is not None:
@@ -397,6 +497,9 @@ _APPLY: Mapping[EventType, Callable[[SagaState, SagaEvent], SagaState]] = {
     EventType.COMPENSATION_RETRIED: _compensation_retried,
     EventType.COMPENSATION_FAILED: _compensation_failed,
     EventType.SAGA_RECOVERED: _saga_recovered,
+    EventType.CANCEL_REQUESTED: _cancel_requested,
+    EventType.RETRY_REQUESTED: _retry_requested,
+    EventType.STEP_RESOLVED: _step_resolved,
     EventType.SAGA_COMPLETED: _saga_finished,
     EventType.SAGA_COMPENSATED: _saga_finished,
     EventType.SAGA_NEEDS_ATTENTION: _saga_finished,

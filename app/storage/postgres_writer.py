@@ -51,10 +51,12 @@ WITH new AS (
   RETURNING id
 ), changed AS (
   UPDATE saga SET status = c.status, updated_at = c.at, finished_at = c.finished_at,
-                  next_action_at = c.next_action_at, owner = CASE WHEN c.free THEN NULL ELSE saga.owner END
+                  next_action_at = CASE WHEN c.cancellable AND saga.cancel IS NOT NULL THEN c.at
+                                        ELSE c.next_action_at END,
+                  owner = CASE WHEN c.free THEN NULL ELSE saga.owner END
   FROM unnest($13::uuid[], $14::int[], $15::text[], $16::timestamptz[], $17::timestamptz[],
-              $18::timestamptz[], $19::bool[], $20::int[])
-    AS c(id, epoch, status, at, finished_at, next_action_at, free, follows)
+              $18::timestamptz[], $19::bool[], $20::int[], $21::bool[])
+    AS c(id, epoch, status, at, finished_at, next_action_at, free, follows, cancellable)
   WHERE saga.id = c.id AND saga.epoch = c.epoch
     AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows)
     AND NOT EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows + 1)
@@ -62,8 +64,8 @@ WITH new AS (
 )
 INSERT INTO saga_log (saga_id, seq, epoch, at, event, step, attempt, data)
 SELECT e.saga_id, e.seq, e.epoch, e.at, e.event, e.step, e.attempt, e.data::json
-FROM unnest($21::uuid[], $22::int[], $23::int[], $24::timestamptz[], $25::text[], $26::text[], $27::int[],
-            $28::text[], $29::int[], $30::int[])
+FROM unnest($22::uuid[], $23::int[], $24::int[], $25::timestamptz[], $26::text[], $27::text[], $28::int[],
+            $29::text[], $30::int[], $31::int[])
   AS e(saga_id, seq, epoch, at, event, step, attempt, data, follows, kind)
 WHERE CASE e.kind
   WHEN 0 THEN e.saga_id IN (SELECT id FROM new)
@@ -210,7 +212,7 @@ class PostgresWriter:
         appends = [entry for entry in batch if isinstance(entry, AppendEntry)]
         arguments = (
             *_columns(12, [_start_row(entry) for entry in starts]),
-            *_columns(8, [row for entry in appends for row in _change_rows(entry)]),
+            *_columns(9, [row for entry in appends for row in _change_rows(entry)]),
             *_columns(10, [row for entry in batch for row in _event_rows(entry)]),
         )
         rows = await self._statement.fetch(*arguments)
@@ -318,6 +320,7 @@ def _change_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
             change.next_action_at,
             free,
             entry.events[0].seq - 1,
+            change.cancellable,
         )
     ]
 

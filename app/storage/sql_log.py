@@ -29,7 +29,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.saga.errors import LeaseLost, LogRefused, LogUnavailable, LogUnreadable, SagaFenced
+from app.saga.action import Action
+from app.saga.errors import (
+    LeaseLost,
+    LogRefused,
+    LogUnavailable,
+    LogUnreadable,
+    SagaFenced,
+    SagaMoved,
+)
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import (
     LOST,
@@ -38,13 +46,15 @@ from app.saga.log import (
     StartResult,
     StoredSaga,
     check_append,
+    check_operate,
     check_start,
+    encode,
     recovered,
     taken_together,
 )
 from app.saga.state import SagaStatus
 from app.storage.journal import AppendEntry, Journal, StartEntry
-from app.storage.tables import replica, saga, saga_log
+from app.storage.tables import CANCEL_WANTED, replica, saga, saga_log
 
 _logger = logging.getLogger(__name__)
 
@@ -146,6 +156,60 @@ class SqlLog:
                 except IntegrityError as error:
                     raise _Overtaken from error
         return claimed
+
+    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+        encode(wish.data())
+        async with self._writing(self._engine) as connection:
+            query = select(saga.c.status, saga.c.owner, saga.c.cancel).where(saga.c.id == saga_id)
+            row = (await connection.execute(query.with_for_update())).first()
+            if row is None or row.status != SagaStatus.RUNNING.value:
+                return None
+            stands = None if row.cancel is None else Action.read(row.cancel)
+            if stands is not None and stands.id == wish.id:
+                return stands  # asked again, as its answer was lost
+            head = select(func.max(saga_log.c.seq)).where(saga_log.c.saga_id == saga_id)
+            if seen is not None and (await connection.execute(head)).scalar_one() != seen:
+                raise SagaMoved
+            if stands is not None:
+                return stands
+            values: dict[str, Any] = {"cancel": wish.stored()}
+            if row.owner is None:
+                values["next_action_at"] = await self.now(connection)
+            await connection.execute(update(saga).where(saga.c.id == saga_id).values(values))
+        return wish
+
+    async def wishes(self, owner: str) -> dict[str, Action]:
+        query = select(saga.c.id, saga.c.cancel).where(saga.c.owner == owner, text(CANCEL_WANTED))
+        async with self.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return {row.id: Action.read(row.cancel) for row in rows}
+
+    async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
+        check_operate(event, status)
+        async with self._writing(self._engine) as connection:
+            moved = await connection.execute(
+                update(saga)
+                .where(
+                    saga.c.id == saga_id,
+                    saga.c.epoch == epoch,
+                    saga.c.status == SagaStatus.NEEDS_ATTENTION.value,
+                )
+                .values(
+                    status=status.value,
+                    epoch=epoch + 1,
+                    owner=None,
+                    cancel=None,
+                    updated_at=event.at,
+                    next_action_at=await self.now(connection),
+                )
+                .returning(saga.c.id)
+            )
+            if moved.first() is None:
+                raise SagaMoved
+            head = select(func.max(saga_log.c.seq)).where(saga_log.c.saga_id == saga_id)
+            if (await connection.execute(head)).scalar_one() != event.seq - 1:
+                raise SagaMoved
+            await connection.execute(insert(saga_log), [_row(saga_id, epoch + 1, event)])
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         async with self._writing(self._engine) as connection:
@@ -292,14 +356,19 @@ def _claimed(stored: StoredSaga, died: datetime | None, lease: datetime | None) 
 
 def _mark(claimed: StoredSaga) -> dict[str, Any]:
     """Return the takeover's row, under the seq that the old owner would use next: so it can't any more."""
-    event = claimed.events[-1]
+    return _row(claimed.saga.id, claimed.epoch, claimed.events[-1])
+
+
+def _row(saga_id: str, epoch: int, event: SagaEvent) -> dict[str, Any]:
     return {
-        "saga_id": claimed.saga.id,
+        "saga_id": saga_id,
         "seq": event.seq,
-        "epoch": claimed.epoch,
+        "epoch": epoch,
         "at": event.at,
         "event": event.type.value,
-        "data": {},
+        "step": event.step,
+        "attempt": event.attempt,
+        "data": dict(event.data),
     }
 
 
@@ -363,4 +432,5 @@ def _stored(row: RowMapping, events: list[SagaEvent]) -> StoredSaga:
         epoch=row["epoch"],
         events=tuple(events),
         lease_expires_at=row["lease_expires_at"],
+        cancel=None if row["cancel"] is None else Action.read(row["cancel"]),
     )

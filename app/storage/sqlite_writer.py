@@ -33,7 +33,8 @@ VALUES (?1, 'running', ?2, ?3, ?4, ?4, ?4, ?5, 1, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 ON CONFLICT DO NOTHING
 """
 _CHANGE_SAGA = """
-UPDATE saga SET status = ?3, updated_at = ?4, finished_at = ?5, next_action_at = ?6,
+UPDATE saga SET status = ?3, updated_at = ?4, finished_at = ?5,
+                next_action_at = CASE WHEN ?8 AND cancel IS NOT NULL THEN ?4 ELSE ?6 END,
                 owner = CASE WHEN ?7 THEN NULL ELSE owner END
 WHERE id = ?1 AND epoch = ?2
 """
@@ -156,6 +157,7 @@ def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
                 change.finished_at and instant_text(change.finished_at),
                 change.next_action_at and instant_text(change.next_action_at),
                 change.park or change.status in AT_REST,
+                change.cancellable,
             ),
         )
     _insert_events(connection, entry.saga_id, entry.epoch, [entry])

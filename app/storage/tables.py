@@ -69,6 +69,7 @@ def instant_text(at: datetime) -> str:
 
 _UNFINISHED = "status IN ('running', 'compensating')"
 _UNDONE = "status = 'compensated'"
+CANCEL_WANTED = "cancel IS NOT NULL AND status = 'running'"
 
 saga = Table(
     "saga",
@@ -90,6 +91,7 @@ saga = Table(
     Column("fingerprint", Text),
     Column("request_id", Text),
     Column("input", JSON, nullable=False),
+    Column("cancel", JSON(none_as_null=True)),
     PrimaryKeyConstraint("id"),
     CheckConstraint(
         "status IN ('running', 'compensating', 'completed', 'compensated', 'needs_attention')",
@@ -140,6 +142,13 @@ Index(
     saga.c.id,
     postgresql_where=text("status = 'needs_attention'"),
     sqlite_where=text("status = 'needs_attention'"),
+)
+
+Index(
+    "ix_saga_cancel",
+    saga.c.id,
+    postgresql_where=text(CANCEL_WANTED),
+    sqlite_where=text(CANCEL_WANTED),
 )
 
 saga_log = Table(

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from app.saga.action import Action
 from app.saga.clock import SystemClock
 from app.saga.errors import LogUnavailable, StepOutcomeUnknown
 from app.saga.events import SagaEvent
 from app.saga.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
+from app.saga.state import SagaStatus
 from app.services import Call, Closed, Gateway, Service
 from app.services.gateway import JsonObject
 from app.storage.journal import FIRST_PAUSE_SECONDS
@@ -57,6 +59,23 @@ class GatedLog:
         return await self._gate.go(
             "log.claim",
             lambda: self._log.claim(owner=owner, definitions=definitions, limit=limit),
+            in_doubt=_unanswered,
+        )
+
+    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+        return await self._gate.go(
+            "log.want_cancel",
+            lambda: self._log.want_cancel(saga_id, wish, seen=seen),
+            in_doubt=_unanswered,
+        )
+
+    async def wishes(self, owner: str) -> dict[str, Action]:
+        return await self._gate.go("log.wishes", lambda: self._log.wishes(owner), in_doubt=_unanswered)
+
+    async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
+        await self._gate.go(
+            f"log.operate {event.type}",
+            lambda: self._log.operate(saga_id, epoch=epoch, event=event, status=status),
             in_doubt=_unanswered,
         )
 

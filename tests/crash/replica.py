@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -16,16 +16,19 @@ from app.api.order import Order
 from app.api.outcome import outcome, saga_url
 from app.api.problem import Problem
 from app.api.saga_body import saga_body
+from app.callers import ANYONE
 from app.checkout import Checkout, SagaView, checkout_saga
+from app.operator import Operator, OperatorError
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
-from app.saga.errors import LogUnavailable
+from app.saga.errors import LogUnavailable, SagaMoved
 from app.saga.lease import Lease
 from app.saga.log import SagaLog, StoredSaga
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.queries import SagaFilter
 from app.saga.runner import SagaRunner
+from app.saga.state import SagaStatus
 from app.services import (
     InventoryService,
     InventoryStep,
@@ -163,7 +166,7 @@ class Replica:
             new_id=an_id,
             lease_until=lambda: lease.expires_at,
         )
-        return Recovery(
+        recovery = Recovery(
             self._log,
             self._runner,
             definitions,
@@ -173,6 +176,10 @@ class Replica:
             poll_seconds=POLL_SECONDS,
             max_in_flight=100,
         )
+        self._operator = Operator(
+            self._runner, self._log, definitions, now=clock.now, new_id=an_id, wake=recovery.wake
+        )
+        return recovery
 
     def _new_owner(self) -> str:
         self.owners.append(f"{self.process.name}-{len(self.owners) + 1}")
@@ -191,6 +198,7 @@ class Replica:
             )
             view = await self._checkout.wait(placed.saga_id, seconds=WAIT_SECONDS)
             assert view is not None, "a saga that was acknowledged can't be found"
+            view = await self._acted(view)
             answer = outcome(view, replayed=placed.replayed)
             if placed.replayed and not view.at_rest:
                 members = {"saga_url": saga_url(placed.saga_id)}
@@ -205,6 +213,19 @@ class Replica:
             idempotency_key=key,
             order=order,
         )
+
+    async def _acted(self, view: SagaView) -> SagaView:
+        """Do what a person does in this scenario, if it is time for it, and return how the saga stands then."""
+        saga_id, when = view.saga.id, (self._scenario.act, view.state.status)
+        acts = {
+            ("cancel", SagaStatus.RUNNING): self._operator.cancel,
+            ("retry", SagaStatus.NEEDS_ATTENTION): self._operator.retry,
+        }
+        if when not in acts:
+            return view
+        with suppress(OperatorError, SagaMoved):  # somebody was first, or it went on meanwhile
+            await acts[when](saga_id, caller=ANYONE, reason="The customer called.")
+        return await self._checkout.wait(saga_id, seconds=WAIT_SECONDS) or view
 
     async def _get(self, saga_id: str) -> ApiAnswer:
         try:

@@ -22,7 +22,8 @@ class Scenario:
     """One checkout: its order, the trouble asked of the sandbox, how patient the saga is, and how it ends.
 
     `may_end` says how else it may end where a process dies on the way. `breaks` names an append over
-    which the journal breaks down once.
+    which the journal breaks down once. `act` is what a person does about it when a client's wait is over:
+    cancel it while it runs, or retry it once it needs attention.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scenario:
     key_window: float = 23 * 3600.0
     may_end: frozenset[SagaStatus] = frozenset()
     breaks: str | None = None
+    act: str | None = None
 
     @property
     def takes_its_time(self) -> bool:
@@ -127,6 +129,21 @@ SCENARIOS = (
         name="journal breaks down",
         ends=SagaStatus.COMPLETED,
         breaks="log.append step_succeeded inventory",
+    ),
+    Scenario(
+        name="cancelled",
+        ends=SagaStatus.COMPENSATED,
+        simulate="inventory.execute=unavailable:1",
+        policy=_SLOW,
+        act="cancel",
+        may_end=frozenset({SagaStatus.COMPLETED}),
+    ),
+    Scenario(
+        name="tried again by a person",
+        ends=SagaStatus.COMPENSATED,
+        order=NOWHERE,
+        simulate="inventory.compensate=not_reversible:1",
+        act="retry",
     ),
 )
 

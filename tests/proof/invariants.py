@@ -61,7 +61,7 @@ def completed_stands(run: Run) -> Iterator[Finding]:
             continue
         if saga.order is not None and (told := _paid(saga.document)) != _ordered(saga.order)["payment"]:
             yield saga.id, f"it shows {told}, but {_ordered(saga.order)['payment']} was ordered"
-        for service in SERVICES:
+        for service in {*SERVICES} - saga.resolved:
             wanted, found = _wanted(saga, service), saga.effects[service]
             wrong = len(found) != 1 if wanted is None else found != ([wanted] if wanted else [])
             if wrong:
@@ -99,9 +99,9 @@ def _paid(document: Mapping[str, object]) -> Effect | None:
 def compensated_leaves_nothing(run: Run) -> Iterator[Finding]:
     """Where a saga is compensated, or a step is or certainly failed, nothing stands: now and for ever."""
     for saga in run.shown:
-        undone = {*saga.steps_with("step_compensated", "step_failed")} - saga.given_up
+        undone = {*saga.steps_with("step_compensated", "step_failed")} - saga.left
         if any(document.get("status") == "compensated" for document in saga.documents):
-            undone = {*SERVICES}
+            undone = {*SERVICES} - saga.resolved
         for service in SERVICES:
             if service in undone and saga.effects[service]:
                 yield saga.id, f"undone, but at {service} there stands {saga.effects[service]}"
@@ -197,6 +197,10 @@ def reverse_order(run: Run) -> Iterator[Finding]:
         undone = saga.steps_with("step_compensated", "compensation_failed")
         if undone != order[::-1][: len(undone)]:
             yield saga.id, f"completed {order}, but undone {undone}"
+        for again in _tries(saga)[1:]:
+            places = [order[::-1].index(step) for step in again if step in order]
+            if places != sorted(places):
+                yield saga.id, f"completed {order}, but tried again {again}"
         begun, acknowledged = set(), set()
         for line in saga.lines_of("compensate"):
             step = line.service
@@ -207,6 +211,17 @@ def reverse_order(run: Run) -> Iterator[Finding]:
                         yield saga.id, f"{step}'s compensation arrived before {later}'s was acknowledged"
             elif acknowledges(line):
                 acknowledged.add(step)
+
+
+def _tries(saga: SagaSeen) -> list[list[str]]:
+    """Return the compensations that ended, in their order: at first, and after each retry by a person."""
+    tries: list[list[str]] = [[]]
+    for event in saga.trail:
+        if event.get("event") == "retry_requested":
+            tries.append([])
+        elif event.get("event") in {"step_compensated", "compensation_failed"}:
+            tries[-1].append(str(event.get("step")))
+    return tries
 
 
 def same_request(run: Run) -> Iterator[Finding]:
@@ -256,7 +271,7 @@ def undone_what_was_done(run: Run) -> Iterator[Finding]:
             continue
         undone = {line.service for line in saga.lines_of("compensate") if acknowledges(line)}
         for step in saga.completion_order:
-            if step not in undone | saga.given_up:
+            if step not in undone | saga.left:
                 yield saga.id, f"{saga.status}, but no compensation of {step} was acknowledged"
 
 
@@ -276,6 +291,9 @@ def _went_back(saga: SagaSeen) -> bool:
 
 # ── what the answers show ────────────────────────────────────────────────────────────────────────────
 
+_BEFORE = "as it was before"
+"""From needs_attention a saga goes on as it was when it stopped: forward, or back."""
+
 _WORDS: Mapping[str, tuple[frozenset[str], str | None]] = {
     "step_succeeded": (frozenset({"running"}), None),
     "step_retried": (frozenset({"running"}), None),
@@ -288,8 +306,13 @@ _WORDS: Mapping[str, tuple[frozenset[str], str | None]] = {
     "saga_completed": (frozenset({"running"}), "completed"),
     "saga_compensated": (frozenset({"compensating"}), "compensated"),
     "saga_needs_attention": (frozenset({"running", "compensating"}), "needs_attention"),
+    "cancel_requested": (frozenset({"running", "needs_attention"}), "running"),
+    "retry_requested": (frozenset({"needs_attention"}), _BEFORE),
+    "step_resolved": (frozenset({"needs_attention"}), _BEFORE),
 }
 """The words that may follow `saga_started`: in which statuses, and which status they make. The only edges."""
+
+_OPERATORS = frozenset({"cancel_requested", "retry_requested", "step_resolved"})
 
 
 def edges(run: Run) -> Iterator[Finding]:
@@ -300,6 +323,10 @@ def edges(run: Run) -> Iterator[Finding]:
             allowed, to = _WORDS.get(str(event.get("event")), (frozenset({statuses[-1]}), None))
             if statuses[-1] not in allowed:
                 yield saga.id, f"{event.get('event')} while it is {statuses[-1]}"
+            if event.get("event") == "cancel_requested" and "compensating" in statuses:
+                yield saga.id, "cancelled after it had gone back"
+            if to == _BEFORE:
+                to = next((s for s in reversed(statuses) if s != "needs_attention"), None)
             statuses.append(to or statuses[-1])
         for document in saga.documents:
             told = statuses[min(len(trail_of(document)), len(statuses)) - 1]
@@ -328,6 +355,15 @@ def trail(run: Run) -> Iterator[Finding]:
         epochs = [event["epoch"] for event in saga.trail if "epoch" in event]
         if epochs != sorted(epochs):
             yield saga.id, f"epochs go down: {epochs}"
+
+
+def who_and_why(run: Run) -> Iterator[Finding]:
+    """Each action of an operator's stands in the trail with who and why; nothing else claims to be one."""
+    for saga in run.shown:
+        for event in saga.trail:
+            told = bool(event.get("who")) and bool(event.get("reason"))
+            if told is not (event.get("event") in _OPERATORS):
+                yield saga.id, f"{event.get('event')} by {event.get('who')!r} for {event.get('reason')!r}"
 
 
 def final_is_final(run: Run) -> Iterator[Finding]:
@@ -396,6 +432,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     within_the_key_window,
     edges,
     trail,
+    who_and_why,
     final_is_final,
     acknowledged_is_kept,
     undone_what_was_done,

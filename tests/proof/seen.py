@@ -61,8 +61,23 @@ class SagaSeen:
 
     @cached_property
     def given_up(self) -> frozenset[str]:
-        """The steps whose compensation failed for good."""
+        """The steps whose compensation failed for good, also where it was tried again later."""
         return frozenset(self.steps_with("compensation_failed"))
+
+    @cached_property
+    def resolved(self) -> frozenset[str]:
+        """The steps that a person settled outside: what stands at the service is that person's business."""
+        return frozenset(self.steps_with("step_resolved"))
+
+    @cached_property
+    def left(self) -> frozenset[str]:
+        """The steps whose compensation failed for good and didn't succeed later, and those that a person settled."""
+        last = {
+            str(e.get("step")): e.get("event")
+            for e in self.trail
+            if e.get("event") in {"step_compensated", "compensation_failed"}
+        }
+        return self.resolved | {step for step, event in last.items() if event == "compensation_failed"}
 
     def may_be_given_up(self, step: str) -> bool:
         """Whether a step's compensation failed for good, or may have: the trail wasn't seen to its end."""

@@ -33,6 +33,8 @@ ORDERS: dict[str, tuple[dict[str, Any], str]] = {
     "late": ({}, "payment.execute=late_effect"),
     "down": ({}, "inventory.execute=unavailable"),
     "stuck": (FAR, "inventory.compensate=not_reversible"),
+    "retried": (FAR, "payment.compensate=not_reversible:1"),
+    "settled": (FAR, "payment.compensate=not_reversible"),
 }
 """The orders, by id: what is special about each, and the trouble it meets."""
 
@@ -48,6 +50,10 @@ class _Caller:
         named = {"Idempotency-Key": key} | headers
         response = await self._client.post("/checkout", json=order, headers=named)
         return self._kept(response, idempotency_key=key, order=order)
+
+    async def act(self, saga_id: str, action: str, **members: str) -> dict[str, Any]:
+        body = {"reason": "The customer called.", **members}
+        return self._kept(await self._client.post(f"/sagas/{saga_id}/{action}", json=body))
 
     async def get(self, path: str, **headers: str) -> dict[str, Any]:
         return self._kept(await self._client.get(path, headers=headers))
@@ -97,6 +103,11 @@ async def a_small_run(database: Path) -> Evidence:
             await caller.get(f"/sagas/{begun['id']}")
             await caller.get(f"/sagas/{begun['id']}", Prefer="wait=20")
             await caller.post(order, f"key-{order_id}", **simulate)
+            if order_id == "retried":
+                await caller.act(begun["id"], "retry")
+            if order_id == "settled":
+                await caller.act(begun["id"], "retry")
+                await caller.act(begun["id"], "resolve", step="payment", reference="bank transfer 4711")
         await caller.post(an_order("fine"), "another-key")  # taken already
         await caller.post(an_order("far"), "key-far-again")  # free again: to another address
         for saga in (await caller.get("/sagas"))["data"]:

@@ -169,6 +169,28 @@ def event_is(which: int, /, **members: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def each_of(word: str, /, **members: Any) -> Callable[[dict[str, Any]], None]:
+    """Change the events of one word in a document."""
+
+    def change(document: dict[str, Any]) -> None:
+        for event in document["trail"]:
+            if event["event"] == word:
+                event.update(members)
+
+    return change
+
+
+def cancelled(document: dict[str, Any]) -> None:
+    """Have a person stop a saga whose last step then fails."""
+    trail = document["trail"]
+    place = next((n for n, event in enumerate(trail) if event["event"] == "step_failed"), None)
+    if place is not None:
+        told = {"at": trail[place]["at"], "event": "cancel_requested", "who": "ada", "reason": "So."}
+        trail.insert(place, told)
+    for seq, event in enumerate(trail, start=1):
+        event["seq"] = seq
+
+
 def longer_by(*events: str) -> Callable[[dict[str, Any]], None]:
     """Append events to a document's trail."""
 
@@ -295,6 +317,8 @@ WRONG: list[tuple[str, str, Change]] = [
         "money, beside what is stuck",
         stands("stuck", "payment", {"EUR": 3998}),
     ),
+    ("compensated_leaves_nothing", "money, retried", stands("retried", "payment", {"EUR": 3998})),
+    ("compensated_leaves_nothing", "goods, beside a settled step", stands("settled", "inventory", {"T": 1})),
     ("nobody_elses", "work", a_strangers_line),
     ("nobody_elses", "money", a_strangers_money),
     ("one_charge", "charged twice", added("fine", "applied payment execute")),
@@ -348,6 +372,26 @@ WRONG: list[tuple[str, str, Change]] = [
         rewritten("far", "replied inventory compensate", status=503),
     ),
     (
+        "reverse_order",
+        "tried again in the order of completion",
+        shown(
+            "far",
+            trail_is(
+                "saga_started",
+                "step_succeeded payment",
+                "step_succeeded inventory",
+                "step_failed shipping",
+                "compensation_failed inventory",
+                "compensation_failed payment",
+                "saga_needs_attention",
+                "retry_requested",
+                "step_compensated payment",
+                "step_compensated inventory",
+                "saga_compensated",
+            ),
+        ),
+    ),
+    (
         "same_request",
         "the attempt in the key",
         rewritten("unknown", "arrived shipping execute", idempotency_key="another"),
@@ -387,6 +431,11 @@ WRONG: list[tuple[str, str, Change]] = [
             last_only=True,
         ),
     ),
+    ("edges", "retried while it goes forward", shown("fine", event_is(2, event="retry_requested"))),
+    ("edges", "cancelled while it goes back", shown("far", event_is(5, event="cancel_requested"))),
+    ("who_and_why", "nobody", shown("settled", each_of("step_resolved", who=None))),
+    ("who_and_why", "no reason", shown("retried", each_of("retry_requested", reason=None))),
+    ("who_and_why", "a service's answer", shown("fine", event_is(2, who="ada", reason="So."))),
     ("trail", "rewritten", shown("fine", event_is(2, attempt=7), last_only=True)),
     ("trail", "a gap", shown("fine", event_is(5, seq=6))),
     ("trail", "time goes back", shown("fine", event_is(3, at="2020-01-01T00:00:00.000000Z"))),
@@ -519,6 +568,7 @@ RIGHT: list[tuple[str, Change]] = [
     ),
     ("nobody counted deaths", all_of(shown("fine", recovered), lambda e: replace(e, deaths=None))),
     ("a saga is parked as it is", a_poisoned_saga),
+    ("a saga is cancelled", shown("far", cancelled)),
     ("orders were not kept", without_orders),
     ("a stranger's saga is still to be shown", lambda e: replace(a_strangers_money(e), settled=False)),
     ("a request is sent again within the key's window", repeated_after(23.9)),

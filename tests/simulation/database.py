@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.saga.errors import LeaseLost, SagaFenced
+from app.saga.action import Action
+from app.saga.errors import LeaseLost, SagaFenced, SagaMoved
 from app.saga.events import SagaEvent
 from app.saga.log import (
     LOST,
@@ -36,6 +37,7 @@ class Row:
     next_action_at: datetime | None
     status: SagaStatus = SagaStatus.RUNNING
     epoch: int = 1
+    cancel: Action | None = None
     events: list[tuple[int, SagaEvent]] = field(default_factory=list)
 
 
@@ -106,6 +108,8 @@ class Database:
         if (change := entry.change) is not None:
             row.status = change.status
             row.next_action_at = change.next_action_at
+            if change.cancellable and row.cancel is not None:
+                row.next_action_at = entry.events[-1].at
             if change.park or change.status in AT_REST:
                 row.owner = None
 
@@ -140,6 +144,44 @@ class Database:
                 self.takeovers.append((row.saga.id, row.owner))
             row.owner = owner
         return [self._stored(row) for row in due]
+
+    def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+        """Keep a wish to cancel; the first stands."""
+        row = self.rows.get(saga_id)
+        if row is None or row.status is not SagaStatus.RUNNING:
+            return None
+        if row.cancel is not None and row.cancel.id == wish.id:
+            return row.cancel
+        if seen is not None and len(row.events) != seen:
+            raise SagaMoved
+        if row.cancel is None:
+            row.cancel = wish
+            if row.owner is None:
+                row.next_action_at = self._now()
+        return row.cancel
+
+    def wishes(self, owner: str) -> dict[str, Action]:
+        """Return the wishes that wait for an owner."""
+        return {
+            saga_id: row.cancel
+            for saga_id, row in self.rows.items()
+            if row.cancel is not None and row.owner == owner and row.status is SagaStatus.RUNNING
+        }
+
+    def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
+        """Store a person's action on a saga that needs attention."""
+        row = self.rows.get(saga_id)
+        if (
+            row is None
+            or row.epoch != epoch
+            or row.status is not SagaStatus.NEEDS_ATTENTION
+            or event.seq != len(row.events) + 1
+        ):
+            raise SagaMoved
+        row.epoch += 1
+        row.status, row.owner, row.cancel = status, None, None
+        row.next_action_at = self._now()
+        row.events.append((row.epoch, event))
 
     def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         """Leave a saga to others from then on."""
@@ -178,4 +220,5 @@ class Database:
             epoch=row.epoch,
             events=tuple(event for _, event in row.events),
             lease_expires_at=self.leases.get(row.owner) if row.owner else None,
+            cancel=row.cancel,
         )

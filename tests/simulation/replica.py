@@ -11,6 +11,7 @@ from app.api import ApiSettings, Service
 from app.api.admission import Admission
 from app.bootstrap import Drain
 from app.checkout import Checkout, checkout_saga
+from app.operator import Operator
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
@@ -217,6 +218,9 @@ class Replica:
         self.admission = Admission(SETTINGS.max_in_flight)
         self.service = Service(
             checkout=checkout,
+            operator=Operator(
+                runner, log, definitions, now=clock.now, new_id=self._new_id, wake=recovery.wake
+            ),
             health=_Healthy(),
             in_flight=lambda: runner.in_flight,
             draining=drain.begun,

@@ -7,10 +7,20 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from app.saga.action import Action
 from app.saga.errors import LogRefused, LogUnavailable, SagaError, SagaFenced
 from app.saga.events import SagaEvent
-from app.saga.log import NewSaga, RowChange, StartResult, StoredSaga, check_append, check_start
+from app.saga.log import (
+    NewSaga,
+    RowChange,
+    StartResult,
+    StoredSaga,
+    check_append,
+    check_operate,
+    check_start,
+)
 from app.saga.queries import SagaFilter
+from app.saga.state import SagaStatus
 from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result, StartEntry
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault
@@ -187,6 +197,22 @@ class ReplicaLog:
             return claimed
 
         return await self._ask("claim", owner, work)
+
+    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+        return await self._ask(
+            "want_cancel", saga_id, lambda: self._database.want_cancel(saga_id, wish, seen=seen)
+        )
+
+    async def wishes(self, owner: str) -> dict[str, Action]:
+        return await self._ask("wishes", owner, lambda: self._database.wishes(owner))
+
+    async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
+        check_operate(event, status)
+        await self._ask(
+            "operate",
+            saga_id,
+            lambda: self._database.operate(saga_id, epoch=epoch, event=event, status=status),
+        )
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         await self._ask("abandon", saga_id, lambda: self._database.abandon(saga_id, epoch=epoch, until=until))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +13,16 @@ from app.saga.errors import SagaError, SagaFenced
 from app.saga.events import EventType
 from app.saga.log import NewSaga, RowChange, Started
 from app.saga.memory_log import MemoryLog
-from app.saga.state import SagaStatus
+from app.saga.state import AT_REST, SagaStatus
 from app.storage.journal import AppendEntry, StartEntry
-from tests.builders import NOON, VirtualClock, an_event
+from tests.builders import NOON, VirtualClock, an_action, an_event, by_person
 from tests.simulation.database import Database
 
 OWNERS = ("a", "b", "c")
-KINDS = ("start", "append", "append", "append", "claim", "abandon", "renew", "release", "pass")
+KINDS = (
+    *("start", "append", "append", "append", "claim", "abandon", "renew", "release", "pass"),
+    *("want_cancel", "wishes", "operate"),
+)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -55,15 +59,24 @@ def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) ->
         )
     if kind == "append":
         event = an_event(EventType.STEP_RETRIED, seq=chance.randint(2, 6), at=clock.now(), attempt=step)
-        status = chance.choice((None, SagaStatus.COMPENSATING, SagaStatus.COMPENSATED))
-        final = status is SagaStatus.COMPENSATED
+        status = chance.choice(
+            (
+                None,
+                SagaStatus.RUNNING,
+                SagaStatus.COMPENSATING,
+                SagaStatus.COMPENSATED,
+                SagaStatus.NEEDS_ATTENTION,
+            )
+        )
+        final, rests = status is SagaStatus.COMPENSATED, status in AT_REST
         change = None
         if status is not None:
             change = RowChange(
                 status=status,
-                next_action_at=None if final else clock.now() + timedelta(seconds=chance.choice((0, 2))),
+                next_action_at=None if rests else clock.now() + timedelta(seconds=chance.choice((0, 2))),
                 finished_at=clock.now() if final else None,
-                park=not final and chance.random() < 0.5,
+                park=not rests and chance.random() < 0.5,
+                cancellable=not rests and chance.random() < 0.5,
             )
         entry = AppendEntry(saga_id=saga_id, epoch=epoch, events=(event,), change=change)
         return (
@@ -74,6 +87,13 @@ def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) ->
         asked = {"owner": owner, "definitions": [("checkout", 1)], "limit": chance.randint(1, 3)}
     elif kind == "abandon":
         asked = {"saga_id": saga_id, "epoch": epoch, "until": NOON + timedelta(seconds=step)}
+    elif kind == "want_cancel":
+        wish = an_action(id=f"wish-{chance.randrange(3)}", who=owner)
+        asked = {"saga_id": saga_id, "wish": wish, "seen": chance.choice((None, None, 1, 2))}
+    elif kind == "operate":
+        event = by_person(EventType.RETRY_REQUESTED, action=f"a-{step}")
+        event = replace(event, seq=chance.randint(2, 6), at=clock.now())
+        asked = {"saga_id": saga_id, "epoch": epoch, "event": event, "status": SagaStatus.RUNNING}
     elif kind == "renew":
         asked = {"owner": owner, "seconds": 5.0}
     else:

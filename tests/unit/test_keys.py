@@ -47,7 +47,7 @@ async def test_a_key_opens_and_tells_who_it_is(house: House) -> None:
         assert (caller.name, caller.who, caller.scopes, caller.everyone) == (
             "shop",
             "ada",
-            {Scope.READ},
+            frozenset({Scope.READ}),
             False,
         )
 

@@ -7,20 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
 from app.recovery import Recovery
 from app.saga import MemoryLog, NewSaga, SagaDefinition, SagaOrchestrator
+from app.saga.action import Action
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
 from app.saga.errors import LeaseLost, LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.lease import Lease
 from app.saga.log import StoredSaga
-from app.saga.runner import SagaRunner
+from app.saga.runner import RunningSaga, SagaRunner
 from app.saga.state import SagaStatus
 from app.saga.step import Context
+from tests.builders import an_action
 
 SKEW = timedelta(hours=1)
 
@@ -31,6 +34,7 @@ class _Clock(SystemClock):
     def __init__(self, *, ahead: timedelta = timedelta()) -> None:
         super().__init__()
         self.passed = 0.0
+        self.hold = False
         self._from = datetime(2026, 1, 1, tzinfo=UTC) + ahead
         self._from_passed = 0.0
 
@@ -44,6 +48,8 @@ class _Clock(SystemClock):
         self._from, self._from_passed = now, self.passed
 
     async def sleep(self, seconds: float) -> None:
+        if self.hold:
+            await asyncio.Event().wait()
         self.passed += seconds
 
 
@@ -59,6 +65,7 @@ class _Step:
 class _Replica:
     log: MemoryLog
     clock: _Clock
+    poll_seconds: float = 1.0
     names: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
@@ -74,7 +81,7 @@ class _Replica:
             self.lease,
             clock=self.clock,
             new_owner=lambda: f"again-{next(self.names)}",
-            poll_seconds=1.0,
+            poll_seconds=self.poll_seconds,
             max_in_flight=10,
         )
 
@@ -384,3 +391,95 @@ async def test_a_slow_first_renewal_does_not_stop_the_start() -> None:
     log.failures = 100
     with pytest.raises(LogUnavailable):
         await _Replica(log, _Clock()).recovery.begin()
+
+
+# ── a person's wishes ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def _in_back_off(replica: _Replica, saga_id: str) -> RunningSaga:
+    """Have the replica run a saga that waits, and return it."""
+    at = replica.clock.now()
+    replica.clock.hold = True
+    later = (at + timedelta(seconds=3)).isoformat()
+    retry = SagaEvent(
+        seq=2,
+        at=at,
+        type=EventType.STEP_RETRIED,
+        step="payment",
+        attempt=1,
+        data={"outcome": "unavailable", "next_action_at": later},
+    )
+    await replica.log.start(
+        NewSaga(id=saga_id, definition="one", version=1),
+        SagaEvent(seq=1, at=at, type=EventType.SAGA_STARTED),
+        owner=replica.lease.owner,
+    )
+    await replica.log.append(saga_id, epoch=1, events=[retry])
+    stored = await replica.log.load(saga_id)
+    assert stored is not None
+    running = replica.runner.resume(stored, owner=replica.lease.owner)
+    await asyncio.sleep(0)
+    return running
+
+
+async def test_the_owner_hears_of_a_wish_that_came_to_another_replica() -> None:
+    """Of its own sagas alone, and a back-off ends for it."""
+    replica = _a_replica()
+    await replica.recovery.renew()
+    wanted, other = await _in_back_off(replica, "wanted"), await _in_back_off(replica, "other")
+    assert await replica.log.want_cancel("wanted", an_action()) is not None
+    await replica.recovery.listen()
+    await asyncio.wait_for(wanted.done, 5)
+    assert wanted.run.state.status is SagaStatus.COMPENSATED
+    assert wanted.run.state.cancel is not None
+    assert not other.done.done()
+    await replica.runner.drop()
+
+
+async def test_nobody_listens_without_a_reason() -> None:
+    """A replica that runs nothing to be cancelled, or may not act, asks the database nothing."""
+    replica = _a_replica()
+
+    async def asked(owner: str) -> dict[str, Action]:
+        raise AssertionError(f"the database was asked for {owner}")
+
+    replica.log.wishes = asked  # type: ignore[method-assign]
+    await replica.recovery.listen()
+    await replica.recovery.renew()
+    await replica.recovery.listen()
+    running = await _in_back_off(replica, "a")
+    running.run.cancel(an_action())
+    await replica.recovery.listen()
+    await replica.runner.drop()
+
+
+class _Ending(MemoryLog):
+    """A log that tells when it was first asked for what is due, and when a saga ended."""
+
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__(clock)
+        self.asked = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def claim(self, **what: Any) -> list[StoredSaga]:
+        self.asked.set()
+        return await super().claim(**what)
+
+    async def append(self, saga_id: str, **what: Any) -> None:
+        await super().append(saga_id, **what)
+        self.ended.set()
+
+
+async def test_what_is_due_now_is_claimed_at_once() -> None:
+    """Who has acted on a saga doesn't wait for the next poll."""
+    clock = _Clock()
+    clock.passed = 1.0
+    log = _Ending(clock)
+    replica = _Replica(log, clock, poll_seconds=3600.0)
+    await replica.recovery.begin()
+    await log.asked.wait()
+    await replica.left_behind("a")
+    replica.recovery.wake()
+    await asyncio.wait_for(log.ended.wait(), 60)
+    await replica.recovery.stop_claiming()
+    await replica.recovery.end()

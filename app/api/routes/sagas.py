@@ -15,6 +15,7 @@ from app.api.problem import Problem
 from app.api.saga_body import saga_body
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
+from app.checkout import SagaView
 from app.saga.queries import SagaFilter
 from app.saga.state import SagaStatus
 
@@ -22,6 +23,11 @@ router = APIRouter(tags=["sagas"])
 
 _FILTERS = ("status", "order_id", "customer_id", "created_after", "created_before", "cursor", "limit")
 _PRIVATE = "private, no-cache"
+
+
+def saga_etag(view: SagaView, content: bytes) -> str:
+    """Return the tag of a saga's body; its version is the length of the trail."""
+    return etag_of(content, view.state.seq)
 
 
 @router.get("/sagas/{saga_id}")
@@ -46,7 +52,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
     if view is None:
         raise Problem("not_found")
     content = encode(saga_body(view))
-    headers["ETag"] = etag_of(content)
+    headers["ETag"] = saga_etag(view, content)
     if matches(request.headers.getlist("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type="application/json")

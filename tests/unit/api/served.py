@@ -6,6 +6,8 @@ there, and its body to fit the schema.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -21,7 +23,9 @@ from app.api import ApiSettings, Service, create_api
 from app.api.examples import ORDER
 from app.api.openapi import document
 from app.checkout import Checkout, checkout_saga
+from app.operator import Operator
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga
+from app.saga.errors import LeaseLost
 from app.saga.log import NewSaga, Started, StartResult
 from app.saga.queries import SagaFilter
 from app.saga.runner import SagaRunner
@@ -106,8 +110,10 @@ class Served:
             compensation=QUICK,
         )
         self.runner, self.checkout = self.another_replica()
+        self.takeovers: set[asyncio.Task[None]] = set()
         self.service = Service(
             checkout=self.checkout,
+            operator=self.an_operator(self.runner),
             health=FakeHealth(),
             in_flight=lambda: self.runner.in_flight,
         )
@@ -129,6 +135,25 @@ class Served:
             lease_until=lambda: None,
         )
         return runner, checkout
+
+    def an_operator(self, runner: SagaRunner) -> Operator:
+        """Return an operator's desk at the replica that has this runner; what becomes due goes on there."""
+
+        def wake() -> None:
+            task = asyncio.create_task(self._take_over(runner))
+            self.takeovers.add(task)
+            task.add_done_callback(self.takeovers.discard)
+
+        return Operator(
+            runner, self.log, Definitions([self.definition]), now=self.clock.now, new_id=an_id, wake=wake
+        )
+
+    async def _take_over(self, runner: SagaRunner) -> None:
+        """Claim as recovery does what nobody owns; the sagas under way are their living owner's."""
+        with contextlib.suppress(LeaseLost):
+            await self.log.renew("local", seconds=1e9)
+        for stored in await self.log.claim(owner="local", definitions=[("checkout", 1)], limit=100):
+            runner.resume(stored)
 
     @property
     def health(self) -> FakeHealth:

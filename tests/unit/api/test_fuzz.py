@@ -77,7 +77,12 @@ async def test_an_order_with_any_headers(headers: dict[str, str]) -> None:
 described = st.one_of(
     [
         OPERATIONS[path][method].as_strategy()
-        for path, method in (("/checkout", "POST"), ("/sagas", "GET"), ("/sagas/{saga_id}", "GET"))
+        for path, method in (
+            ("/checkout", "POST"),
+            ("/sagas", "GET"),
+            ("/sagas/{saga_id}", "GET"),
+            *((f"/sagas/{{saga_id}}/{action}", "POST") for action in ("cancel", "retry", "resolve")),
+        )
     ]
 )
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -45,7 +45,8 @@ from app.saga.log import RowChange, StartResult
 from app.saga.run import SagaRun
 from app.saga.state import apply, initial
 from app.saga.step import JSON
-from tests.builders import VirtualClock, a_saga, told
+from tests.builders import VirtualClock, a_saga, an_action
+from tests.builders import told as words_of
 
 NAMES = ("payment", "inventory", "shipping")
 ALMOST_FOR_EVER = 1e9
@@ -116,6 +117,8 @@ class World:
     crashes: frozenset[int] = frozenset()
     poison: str | None = None
     stands_still_at: int | None = None
+    cancelled_at: int | None = None
+    cancel: Callable[[], Awaitable[object]] | None = None
     forward: Sequence[Way] = FORWARD
     back: Sequence[Way] = BACK
     boundaries: int = 0
@@ -129,6 +132,8 @@ class World:
     async def boundary(self) -> None:
         """A moment at which the process may die, or stand still until it is woken."""
         self.boundaries += 1
+        if self.boundaries == self.cancelled_at and self.cancel is not None:
+            await self.cancel()
         if self.boundaries in self.crashes:
             raise Crash
         if self.boundaries == self.stands_still_at:
@@ -234,11 +239,15 @@ class Life:
     deadline: float = ALMOST_FOR_EVER
     park_after: float = ALMOST_FOR_EVER
     jitter: float = 0.5
+    told: bool = True
     saga: NewSaga = field(default_factory=a_saga)
     clock: VirtualClock = field(default_factory=VirtualClock)
 
     def __post_init__(self) -> None:
         self.log = MortalLog(self.clock, self.world)
+        self.world.cancel = self._cancel
+        self.running: SagaRun | None = None
+        self.sent_when_cancelled: int | None = None
         self.definition = self._defined()
 
     def _defined(self) -> SagaDefinition:
@@ -265,7 +274,7 @@ class Life:
 
     async def begin(self, lease: Lease | None = None) -> None:
         """Live until the saga is given back or rests; raise `Crash` where the process dies."""
-        run = SagaRun(self.saga, self.definition)
+        self.running = run = SagaRun(self.saga, self.definition)
         orchestrator = self.orchestrator(lease)
         await orchestrator.start(run)
         await orchestrator.run(run)
@@ -273,9 +282,19 @@ class Life:
     async def take_over(self, owner: str) -> bool:
         """Return whether there was a saga to claim; live with it as far as it goes."""
         for stored in await self.log.claim(owner=owner, definitions=[("checkout", 1)], limit=1):
-            await self.orchestrator().run(SagaRun.of(stored, self.definition))
+            self.running = SagaRun.of(stored, self.definition)
+            await self.orchestrator().run(self.running)
             return True
         return False
+
+    async def _cancel(self) -> None:
+        """Have a person stop the saga; who runs it hears of it where they are `told`."""
+        wish = await self.log.want_cancel(self.saga.id, an_action())
+        if wish is None:
+            return
+        self.sent_when_cancelled = len(self.world.sends)
+        if self.told and self.running is not None:
+            self.running.cancel(wish)
 
     async def finish(self) -> None:
         """Let processes come and go until the saga rests."""
@@ -321,7 +340,7 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
     poisoned = any(one.recoveries >= POISON_AFTER for one in states)
 
     def how() -> str:
-        return f"{told(events)} {world.fate.asked} {world.crashes}"
+        return f"{words_of(events)} {world.fate.asked} {world.crashes}"
 
     # The trail and the way through it.
     assert [event.seq for event in events] == list(range(1, len(events) + 1)), how()
@@ -484,6 +503,44 @@ def test_whatever_happens_the_saga_ends_well(
         jitter=jitter,
     )
     judge(life, asyncio.run(life.live()))
+
+
+@given(
+    plan=st.lists(st.integers(0, 29), max_size=20),
+    crashes=st.frozensets(st.integers(1, 40), max_size=4),
+    cancelled_at=st.integers(1, 30),
+    pivot=st.sampled_from([None, *NAMES]),
+    park_after=st.sampled_from([0.0, ALMOST_FOR_EVER]),
+    told=st.booleans(),
+)
+@settings(max_examples=400)
+def test_a_saga_that_is_cancelled_at_any_moment_ends_well(
+    plan: list[int],
+    crashes: frozenset[int],
+    cancelled_at: int,
+    pivot: str | None,
+    park_after: float,
+    told: bool,
+) -> None:
+    """Whatever is under way then, and whoever dies over it: undone in order, or past its pivot and completed."""
+    life = Life(
+        World(Fate(plan), crashes=crashes, cancelled_at=cancelled_at),
+        policy=RetryPolicy(attempts=3, base=1, cap=20),
+        compensation=RetryPolicy(attempts=3, base=1, cap=20),
+        pivot=pivot,
+        park_after=park_after,
+        told=told,
+    )
+    stored = asyncio.run(life.live())
+    status = judge(life, stored)
+    if stored is None or life.sent_when_cancelled is None:
+        return
+    words = [event.type for event in stored.events]
+    assert words.count(EventType.CANCEL_REQUESTED) <= 1
+    assert EventType.CANCEL_REQUESTED not in words or status is not SagaStatus.COMPLETED
+    if told and pivot not in {e.step for e in stored.events if e.type is EventType.STEP_SUCCEEDED}:
+        since = life.world.sends[life.sent_when_cancelled :]
+        assert "execute" not in {action for action, _ in since}, "it went forward though it was to be stopped"
 
 
 def test_a_saga_that_always_kills_its_process_is_parked_for_a_person() -> None:

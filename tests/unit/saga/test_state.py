@@ -74,6 +74,8 @@ LEGAL_EDGES = {
     ("running", "needs_attention"),
     ("compensating", "compensated"),
     ("compensating", "needs_attention"),
+    ("needs_attention", "running"),
+    ("needs_attention", "compensating"),
 }
 
 
@@ -88,12 +90,12 @@ def statuses(state: SagaState) -> list[StepStatus]:
     return [step.status for step in state.steps]
 
 
-def test_the_edges_are_the_five_that_the_drawing_shows() -> None:
-    """From running back, to the end or to a person; from compensating undone or to a person; nothing else."""
+def test_the_edges_are_the_seven_that_the_drawing_shows() -> None:
+    """From running back, to the end or to a person; from compensating undone or to a person; from there on again."""
     edges = {(a.value, b.value) for a, ends in EDGES.items() for b in ends}
     assert edges == LEGAL_EDGES
     assert set(EDGES) == set(SagaStatus)
-    assert {status for status, ends in EDGES.items() if not ends} == AT_REST
+    assert {status for status, ends in EDGES.items() if not ends} == FINAL
     assert {SagaStatus.NEEDS_ATTENTION} == AT_REST - FINAL
 
 

@@ -1,0 +1,175 @@
+"""What a person does about a saga: cancel, retry, resolve. Each stands in the trail, with who and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import query
+from app.api.complaints import complaint, invalid
+from app.api.encode import encode
+from app.api.json_body import check_headers, read_json
+from app.api.operation import NOTHING_DONE, Operation, Resolution, seen_by
+from app.api.outcome import accepted, saga_url, wait_for
+from app.api.prefer import preference
+from app.api.problem import Problem
+from app.api.routes.sagas import saga_etag
+from app.api.saga_body import saga_body
+from app.api.saga_id import known_form
+from app.api.service import caller_of, service_of, settings_of
+from app.callers import Scope
+from app.checkout import SagaView
+from app.operator import (
+    NoAttentionNeeded,
+    NotAllowed,
+    NotCancellable,
+    OperatorError,
+    PastPivot,
+    SagaFinished,
+    StepNotStuck,
+    UnknownSaga,
+    UnknownStep,
+)
+from app.saga.errors import LogUnavailable, SagaMoved
+from app.saga.state import SagaStatus
+
+router = APIRouter(tags=["operating"])
+
+_PROBLEMS: Mapping[type[OperatorError], str] = {
+    NotAllowed: "forbidden",
+    UnknownSaga: "not_found",
+    SagaFinished: "saga_finished",
+    PastPivot: "past_pivot",
+    NotCancellable: "not_cancellable",
+    NoAttentionNeeded: "no_attention_needed",
+    StepNotStuck: "step_not_stuck",
+}
+
+
+@router.post("/sagas/{saga_id}/cancel")
+async def cancel_saga(request: Request, saga_id: str) -> Response:
+    """Stop a saga: what is under way is waited for, then everything done is undone in reverse.
+
+    A saga that is past its pivot or has ended can't be cancelled. To cancel again does nothing more.
+    """
+    operation = Operation.of(await _body(request, saga_id))
+    seen = seen_by(request.headers.getlist("if-match"))
+    view = await _done(
+        request,
+        saga_id,
+        service_of(request).operator.cancel(
+            saga_id, caller=caller_of(request), reason=operation.reason, seen=seen
+        ),
+    )
+    if view.state.status is SagaStatus.COMPLETED or view.state.past_pivot:
+        raise _refused("past_pivot", saga_id)  # its last step succeeded while the wish was waiting
+    return _answer(request, view)
+
+
+@router.post("/sagas/{saga_id}/retry")
+async def retry_saga(request: Request, saga_id: str) -> Response:
+    """Try again what failed in a saga that needs attention, with a fresh budget of attempts."""
+    operation = Operation.of(await _body(request, saga_id))
+    seen = seen_by(request.headers.getlist("if-match"))
+    view = await _done(
+        request,
+        saga_id,
+        service_of(request).operator.retry(
+            saga_id, caller=caller_of(request), reason=operation.reason, seen=seen
+        ),
+    )
+    return _answer(request, view)
+
+
+@router.post("/sagas/{saga_id}/resolve")
+async def resolve_saga(request: Request, saga_id: str) -> Response:
+    """Note that a person settled outside what a saga can't get over, and go on with the rest."""
+    resolution = Resolution.of(await _body(request, saga_id))
+    seen = seen_by(request.headers.getlist("if-match"))
+    view = await _done(
+        request,
+        saga_id,
+        service_of(request).operator.resolve(
+            saga_id, caller=caller_of(request), seen=seen, **resolution.model_dump()
+        ),
+    )
+    return _answer(request, view)
+
+
+async def _body(request: Request, saga_id: str) -> Any:
+    """Return the body's JSON, once it is known that the caller may act at all."""
+    settings = settings_of(request)
+    query.parameters(request)
+    if not caller_of(request).may(Scope.OPERATE):
+        raise Problem("forbidden")
+    known_form(saga_id)
+    check_headers(request, max_bytes=settings.max_body_bytes)
+    return await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+
+
+async def _done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
+    """Do it, wait as long as the person prefers, and return the saga as it stands then."""
+    settings = settings_of(request)
+    try:
+        async with asyncio.timeout(settings.storage_patience_seconds):
+            await action
+    except SagaMoved:
+        asked = request.headers.getlist("if-match")
+        raise _refused("precondition_failed" if asked else "saga_moved", saga_id) from None
+    except UnknownStep:
+        wrong = complaint("/step", "unknown_step", "Give the name of one of the saga's steps.")
+        raise invalid([wrong], outcome=NOTHING_DONE) from None
+    except OperatorError as error:
+        raise _refused(_PROBLEMS[type(error)], saga_id) from None
+    except (LogUnavailable, TimeoutError) as error:
+        raise _not_stored(error, saga_id) from None
+    prefer = preference(request.headers.getlist("prefer"))
+    try:
+        view = await wait_for(
+            service_of(request),
+            saga_id,
+            seconds=prefer.seconds(settings.operate_wait_seconds, at_most=settings.max_wait_seconds),
+            caller=caller_of(request),
+            patience=settings.storage_patience_seconds,
+        )
+    except LogUnavailable:
+        view = None
+    if view is None:
+        detail = (
+            "It is stored and goes on, but how the saga stands can't be read now. Follow it at `saga_url`."
+        )
+        raise _refused("storage_unavailable", saga_id, detail)
+    return view
+
+
+def _answer(request: Request, view: SagaView) -> Response:
+    """Return 200 for a saga that rests, else 202."""
+    settings = settings_of(request)
+    headers = preference(request.headers.getlist("prefer")).applied(at_most=settings.max_wait_seconds)
+    content = encode(saga_body(view))
+    headers["ETag"] = saga_etag(view, content)
+    if not view.at_rest:
+        return accepted(view, extra=headers)
+    return Response(content, 200, headers, "application/json")
+
+
+def _not_stored(error: LogUnavailable | TimeoutError, saga_id: str) -> Problem:
+    if isinstance(error, LogUnavailable) and error.stored is False:
+        return _refused(
+            "storage_unavailable", saga_id, "Nothing was stored, so nothing will happen: try again."
+        )
+    detail = (
+        "Whether it was stored can't be told yet: look at the saga before you send the request again, "
+        "or send it again with the If-Match that you had: it is never done twice."
+    )
+    return _refused("storage_unavailable", saga_id, detail)
+
+
+def _refused(name: str, saga_id: str, detail: str | None = None) -> Problem:
+    members = {} if name in {"not_found", "forbidden"} else {"saga_url": saga_url(saga_id)}
+    return Problem(name, detail, members=members)
