@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from app.api.event_body import DeliveryBody, DeliveryPageBody, EndpointBody, EndpointsBody, EventPageBody
 from app.api.operations import operations
 from app.api.order import Order
 from app.api.plan import PlanBody
@@ -144,9 +145,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    shown = (Order, SagaBody, PlanBody, ReadyBody, AliveBody)
+    shown = (
+        *(Order, SagaBody, PlanBody, ReadyBody, AliveBody),
+        *(EventPageBody, EndpointBody, EndpointsBody, DeliveryBody, DeliveryPageBody),
+    )
     _, made = TypeAdapter.json_schemas(
-        [(shape, "validation", TypeAdapter(shape)) for shape in shown],
+        [(shape.__name__, "validation", TypeAdapter(shape)) for shape in shown],
         ref_template="#/components/schemas/{model}",
     )
     named: dict[str, Any] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))

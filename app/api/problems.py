@@ -69,6 +69,12 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             f"X-Simulate works with the sandbox only, and this server charges and ships for real. {_NOTHING}",
             "Leave the header out, or use a server that runs on the sandbox.",
         ),
+        "forbidden": ProblemType(
+            403,
+            "This caller may not do that",
+            "The request's caller lacks the scope that this needs. Nothing was done.",
+            "Use a key with that scope.",
+        ),
         "not_found": ProblemType(
             404,
             "Nothing is here",

@@ -14,6 +14,7 @@ from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
+from app.webhooks import Webhooks
 
 
 class Health(Protocol):
@@ -38,6 +39,7 @@ class Service:
     checkout: Checkout
     health: Health
     in_flight: Callable[[], int]
+    webhooks: Webhooks | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,6 +54,14 @@ def service_of(request: Request) -> Service:
     if service is None:
         raise Problem("not_ready")
     return service
+
+
+def webhooks_of(request: Request) -> Webhooks:
+    """Return what the outbox is asked through; raise a `not_ready` problem while there is none."""
+    webhooks = service_of(request).webhooks
+    if webhooks is None:
+        raise Problem("not_ready")
+    return webhooks
 
 
 def settings_of(request: Request) -> ApiSettings:

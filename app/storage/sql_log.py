@@ -225,6 +225,12 @@ class SqlLog:
             yield connection
 
     @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction to write in, beside the journal's; raise `LogUnavailable` for whatever goes wrong."""
+        async with self._writing(self._engine) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def _writing(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A transaction to write in; what goes wrong is `stored` False before its COMMIT, None from there on."""
         async with AsyncExitStack() as stack:
