@@ -6,14 +6,14 @@ networks, a cloud's metadata. IPv6 has ways to write an IPv4 address; what is in
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
-_CLOUDS_OWN = frozenset({ip_address("168.63.129.16")})
-"""Public by number, yet a cloud's own service for its machines (Azure's)."""
+_CLOSED = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "100.64.0.0/10", "64:ff9b:1::/48")))
+"""Clouds keep services for their machines here (the first is Azure's); not every Python knows them as private."""
 
 
 def is_public(address: str) -> bool:
@@ -23,7 +23,10 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     return all(
-        one.is_global and not one.is_multicast and not one.is_reserved and one not in _CLOUDS_OWN
+        one.is_global
+        and not one.is_multicast
+        and not one.is_reserved
+        and not any(one in network for network in _CLOSED)
         for one in _within(found)
     )
 

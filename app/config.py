@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     """Every member is an environment variable: `CHECKOUT_` and its name, unless an alias says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True
+        env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True, hide_input_in_errors=True
     )
 
     database_url: SecretStr = Field(
