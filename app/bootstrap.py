@@ -19,6 +19,8 @@ from uuid_utils import uuid7
 
 from app.api import ApiSettings, Service
 from app.api.event_body import event_bytes
+from app.api.problems import PROBLEMS
+from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
 from app.recovery import Recovery
@@ -47,7 +49,8 @@ from app.services.sandbox import Ledger
 from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
 from app.storage.migrations import current, head, require_current, upgrade
-from app.telemetry import log_events
+from app.telemetry import Gauges, Metrics, log_events
+from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line
 
@@ -71,6 +74,7 @@ def api_settings(settings: Settings) -> ApiSettings:
         require_idempotency_key=settings.require_idempotency_key,
         page_size=settings.page_size,
         max_page_size=settings.max_page_size,
+        heartbeat_seconds=settings.heartbeat_seconds,
         simulate_allowed=settings.sandbox_remote or not remote,
     )
 
@@ -136,13 +140,24 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             key_window=settings.key_window_seconds,
         )
         definitions = Definitions([definition])
+        watch = Watch(
+            storage.queries,
+            frame=frame_of,
+            poll_seconds=settings.watch_poll_seconds,
+            max_watchers=settings.max_watchers,
+        )
+        stack.push_async_callback(watch.stop)
+        metrics = Metrics(
+            steps=[step.name for step in definition], problems=PROBLEMS, census=storage.queries.census
+        )
+        storage.journal.on_batch = metrics.batch
         orchestrator = SagaOrchestrator(
             definition,
             storage.log,
             clock=clock,
             lease=lease,
             park_after=settings.park_after_seconds,
-            observers=[log_events],
+            observers=[log_events, metrics.observe, watch.tell],
         )
         runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
         recovery = Recovery(
@@ -156,6 +171,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             max_in_flight=settings.recovery_max_in_flight,
         )
 
+        recovery.on_takeover = metrics.resumed
+        metrics.watch(_gauges(runner, lease, storage, watch))
         checkout = Checkout(
             runner,
             storage.log,
@@ -167,13 +184,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             lease_held=lambda: lease.held,
         )
         draining = asyncio.Event()
-        drain = Drain(draining, recovery, runner, settings.drain_seconds)
+        drain = Drain(draining, recovery, runner, settings.drain_seconds, watch.close)
         endpoints = settings.webhook_endpoints
         sender = _sender(settings, storage, checkout, clock)
         service = Service(
             checkout=checkout,
             webhooks=Webhooks(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
             health=ServiceHealth(storage, lease, draining),
+            watch=watch,
+            metrics=metrics,
             in_flight=lambda: runner.in_flight,
             draining=draining,
             closing=drain.over,
@@ -187,6 +206,18 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain.begin()
         await recovery.stop_claiming()
         await asyncio.gather(runner.drain(drain.left), sender.end(drain.left))
+
+
+def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) -> Gauges:
+    gauges = Gauges()
+    gauges.add("in_flight", "Sagas in this process's hands.", lambda: runner.in_flight)
+    gauges.add("lease_held", "Whether this process may act.", lambda: lease.held)
+    gauges.add(
+        "database_away", "Whether the database took nothing at the last try.", lambda: storage.journal.away
+    )
+    gauges.add("journal_queue", "Entries that wait to be stored.", lambda: storage.journal.queued)
+    gauges.add("watchers", "Open streams of events.", lambda: watch.watchers)
+    return gauges
 
 
 @asynccontextmanager
@@ -270,9 +301,17 @@ async def _prepare_schema(url: str, settings: Settings) -> None:
 class Drain:
     """The end of a process: one span of time for the open requests and the sagas that run here together."""
 
-    def __init__(self, begun: asyncio.Event, recovery: Recovery, runner: SagaRunner, seconds: float) -> None:
+    def __init__(
+        self,
+        begun: asyncio.Event,
+        recovery: Recovery,
+        runner: SagaRunner,
+        seconds: float,
+        at_once: Callable[[], None] = lambda: None,
+    ) -> None:
         self.begun = begun
         self.over = asyncio.Event()
+        self._at_once = at_once
         self._recovery = recovery
         self._runner = runner
         self._seconds = seconds
@@ -290,6 +329,7 @@ class Drain:
         self._until = loop.time() + self._seconds
         self._recovery.leave()
         self.begun.set()
+        self._at_once()
         loop.call_later(self._seconds, self.over.set)
         self._task = loop.create_task(self._hang_up_when_idle(hang_up))
 

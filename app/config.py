@@ -118,6 +118,13 @@ class Settings(BaseSettings):
     max_items: Count = Field(100, description="The most items in one order.")
     page_size: Count = Field(20, description="Sagas on a page of the list, unless the caller says limit=N.")
     max_page_size: Count = Field(100, description="The most sagas on a page.")
+    watch_poll_seconds: Seconds = Field(
+        0.5, description="How often the sagas that are watched live, and run elsewhere, are looked at."
+    )
+    max_watchers: Count = Field(5_000, description="Streams of events that one process keeps open.")
+    heartbeat_seconds: Seconds = Field(
+        15.0, description="How long a stream of events is silent before it sends a heartbeat."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 
     webhooks: SecretStr = Field(

@@ -51,6 +51,7 @@ class Recovery:
         self._poll_seconds = poll_seconds
         self._max_in_flight = max_in_flight
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_takeover: Callable[[StoredSaga], None] = lambda _stored: None
         self._leaving = False
 
     async def begin(self) -> None:
@@ -119,8 +120,11 @@ class Recovery:
             if error.stored is None and owner == self._lease.owner:
                 self._lease.lost()  # they may be ours without our knowing: only a new owner sets that right
             raise
-        if owner != self._lease.owner or not self._lease.held:
+        if owner != self._lease.owner:
             return 0  # the lease was lost meanwhile: these belong to who is dead, and are claimed anew
+        if claimed and not self._lease.held:
+            self._lease.lost()  # a renewal under way must not revive it: it would own what it doesn't run
+            return 0
         for stored in claimed:
             await self._resume(stored, owner)
         if claimed:
@@ -131,6 +135,7 @@ class Recovery:
         """One saga whose log can't be understood mustn't hold back the others; it comes again, ever more rarely."""
         try:
             self._runner.resume(stored, owner=owner)
+            self.on_takeover(stored)
         except Exception:
             _logger.exception("saga %s can't be gone on with", stored.saga.id)
             pause = min(self._lease.seconds * 2.0 ** takeovers(stored.events), LONGEST_PAUSE_SECONDS)

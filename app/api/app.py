@@ -11,7 +11,7 @@ from app.api.admission import Admission
 from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
-from app.api.routes import checkout, events, health, pages, sagas, webhooks
+from app.api.routes import checkout, events, feed, health, metrics, pages, sagas, webhooks
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
 
@@ -46,7 +46,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.state.admission = Admission(settings.max_in_flight)
     app.add_middleware(Envelope)
     answer_errors(app)
-    for routes in (checkout, sagas, events, webhooks, health, pages):
+    for routes in (checkout, sagas, events, feed, webhooks, health, metrics, pages):
         app.include_router(routes.router)
     describe(app)
     return app

@@ -46,6 +46,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "maxLength": 128},
     ),
     "traceparent": ("W3C Trace Context; the saga's own trace goes on from it.", {"type": "string"}),
+    "Last-Event-ID": (
+        "The id of the last event that came; the stream goes on behind it.",
+        {"type": "string"},
+    ),
     "If-None-Match": ("The ETag that the caller has.", {"type": "string"}),
 }
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {

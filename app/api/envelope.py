@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -49,12 +50,14 @@ class Envelope:
             "method": "GET" if head else scope["method"],
             "state": {**scope.get("state", {}), "request_id": request_id},
         }
+        began = time.perf_counter()
         started = False
 
         async def send_in_envelope(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                _count(inner, message["status"], time.perf_counter() - began)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
@@ -72,6 +75,13 @@ class Envelope:
             if started:
                 raise
             await Problem("internal_error").response(request_id)(inner, receive, send_in_envelope)
+
+
+def _count(scope: Scope, status: int, took: float) -> None:
+    service = getattr(getattr(scope.get("app"), "state", None), "service", None)
+    if service is not None and service.metrics is not None:
+        route = getattr(scope.get("route"), "path", "none")
+        service.metrics.answered(route, scope["method"], status, took)
 
 
 def _request_id(given: list[str]) -> str:

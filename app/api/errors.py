@@ -14,6 +14,7 @@ from starlette.responses import Response
 from app.api.complaints import invalid
 from app.api.envelope import request_id_of
 from app.api.problem import Problem
+from app.api.service import count_problem
 from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
 from app.saga.errors import DefinitionUnknown, LogUnavailable
 
@@ -33,7 +34,9 @@ def answer_errors(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 405 and request.method == "OPTIONS":
             return Response(status_code=204, headers=_allowed(error.headers))
-        return problem_of(error).response(request_id_of(request))
+        problem = problem_of(error)
+        count_problem(request, problem.name)
+        return problem.response(request_id_of(request))
 
     for kind in (
         Problem,

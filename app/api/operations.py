@@ -94,6 +94,40 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 **_problems("not_found", "invalid_query", *_STORAGE),
             },
         },
+        ("/sagas/{saga_id}/events", "get"): {
+            "parameters": [
+                _SAGA_ID,
+                _query(
+                    "last_event_id",
+                    {"type": "string"},
+                    "As Last-Event-ID, for clients that can't send headers.",
+                ),
+                *_headers("Last-Event-ID", "X-Request-ID"),
+            ],
+            "responses": {
+                "200": {
+                    "description": (
+                        "Server-sent events: `id` is the seq, `event` the trail's word, `data` the trail's line "
+                        "as JSON; a comment as heartbeat; `event: end` once the saga is finished."
+                    ),
+                    "headers": _refs(),
+                    "content": {
+                        "text/event-stream": {
+                            "schema": {"type": "string"},
+                            "examples": {"stream": {"value": _STREAM}},
+                        }
+                    },
+                },
+                **_problems(
+                    "not_found",
+                    "invalid_last_event_id",
+                    "invalid_query",
+                    "too_many_watchers",
+                    "shutting_down",
+                    *_STORAGE,
+                ),
+            },
+        },
         ("/sagas", "get"): {
             "parameters": [
                 _query("status", {"type": "string", "enum": list(SagaStatus)}, "Only sagas that stand so."),
@@ -203,6 +237,24 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 **_problems(*_EVERYWHERE),
             }
         },
+        ("/metrics", "get"): {
+            "responses": {
+                "200": {
+                    "description": "Prometheus text, or OpenMetrics where Accept asks for it.",
+                    "headers": _refs(),
+                    "content": {
+                        kind: {
+                            "schema": {"type": "string"},
+                            "examples": {
+                                "some": {"value": 'checkout_sagas_finished_total{outcome="completed"} 7.0\n'}
+                            },
+                        }
+                        for kind in ("text/plain", "application/openmetrics-text")
+                    },
+                },
+                **_problems("not_found", "not_ready", *_EVERYWHERE),
+            }
+        },
         ("/problems/{name}", "get"): {
             "parameters": [
                 {
@@ -221,6 +273,23 @@ def operations() -> Mapping[tuple[str, str], Described]:
     }
 
 
+_STREAM = """retry: 2000
+
+id: 1
+event: saga_started
+data: {"seq":1,"at":"2026-11-23T09:00:00.000000Z","event":"saga_started"}
+
+id: 2
+event: step_failed
+data: {"seq":2,"at":"2026-11-23T09:00:00.104000Z","event":"step_failed","step":"payment","attempt":1}
+
+id: 3
+event: saga_compensated
+data: {"seq":3,"at":"2026-11-23T09:00:00.104000Z","event":"saga_compensated"}
+
+event: end
+data: {}
+"""
 _PLACED = ("Location", "Idempotent-Replayed", "Preference-Applied")
 _READY = {"$ref": "#/components/schemas/Ready"}
 _SAGA_ID = {

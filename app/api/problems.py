@@ -75,6 +75,12 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "The request's caller lacks the scope that this needs. Nothing was done.",
             "Use a key with that scope.",
         ),
+        "invalid_last_event_id": ProblemType(
+            400,
+            "The Last-Event-ID is not of this stream",
+            "A stream goes on behind the id of an event that it had: a seq of the saga's trail.",
+            "Send the last id that came, or none for the whole trail.",
+        ),
         "not_found": ProblemType(
             404,
             "Nothing is here",
@@ -203,6 +209,13 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "This server has as many checkouts in hand as it takes at once. This request was not looked at and made no saga.",
             "Send the request again under the same Idempotency-Key, after Retry-After.",
             retry_after=1,
+        ),
+        "too_many_watchers": ProblemType(
+            503,
+            "Too many watch already",
+            "This server streams events to as many watchers as it takes at once.",
+            "Open the stream again after Retry-After, or read the saga with Prefer: wait=N.",
+            retry_after=5,
         ),
         "shutting_down": ProblemType(
             503,

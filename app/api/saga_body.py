@@ -123,7 +123,7 @@ def saga_body(view: SagaView) -> SagaBody:
         next_action_at=view.next_action_at,
         failure=_failure(state.failure),
         steps=[_step(step) for step in state.steps],
-        trail=[_line(event) for event in view.events],
+        trail=[trail_line(event) for event in view.events],
     )
 
 
@@ -158,7 +158,8 @@ def _compensation(compensation: CompensationState | None) -> CompensationBody | 
     )
 
 
-def _line(event: SagaEvent) -> TrailBody:
+def trail_line(event: SagaEvent) -> TrailBody:
+    """Return what is shown of an event."""
     data = event.data
     next_action_at = data.get("next_action_at")
     return TrailBody(

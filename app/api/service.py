@@ -14,6 +14,8 @@ from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
+from app.telemetry import Metrics
+from app.watch import Watch
 from app.webhooks import Webhooks
 
 
@@ -31,7 +33,7 @@ class Health(Protocol):
 class Service:
     """The use case behind the API, and how its process is doing.
 
-    `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
+    `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
     saga is answered at once with how it stands.
     """
@@ -40,6 +42,8 @@ class Service:
     health: Health
     in_flight: Callable[[], int]
     webhooks: Webhooks | None = None
+    watch: Watch | None = None
+    metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -74,3 +78,10 @@ def caller_of(request: Request) -> Caller:
     """Return whose request this is. Everyone is the same caller until API keys say otherwise."""
     caller: Caller = request.scope.get("state", {}).get("caller", ANYONE)
     return caller
+
+
+def count_problem(request: Request, name: str) -> None:
+    """Count a problem that is answered."""
+    service: Service | None = getattr(request.app.state, "service", None)
+    if service is not None and service.metrics is not None:
+        service.metrics.refused(name)

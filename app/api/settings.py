@@ -12,7 +12,8 @@ class ApiSettings:
     `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers
     otherwise, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
     storage may take to answer before the caller hears that it is not available, `body_seconds` how
-    long a caller may take to send a body. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    long a caller may take to send a body. `heartbeat_seconds` is
+    how long a stream of events is silent at most. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
     max_body_bytes: int = 65_536
@@ -25,4 +26,5 @@ class ApiSettings:
     require_idempotency_key: bool = False
     page_size: int = 20
     max_page_size: int = 100
+    heartbeat_seconds: float = 15.0
     simulate_allowed: bool = False

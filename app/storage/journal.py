@@ -17,8 +17,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,7 +83,10 @@ class BatchWriter(Protocol):
 
 
 class Journal:
-    """The one writer. `max_batch` bounds a transaction, `max_queue` what may wait for its turn."""
+    """The one writer. `max_batch` bounds a transaction, `max_queue` what may wait for its turn.
+
+    `on_batch` is told each batch's size, how long its first entry waited and how long it took, in seconds.
+    """
 
     def __init__(self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000) -> None:
         self._writer = writer
@@ -92,6 +96,13 @@ class Journal:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
+        self._waiting_since = 0.0
+        self.on_batch: Callable[[int, float, float], None] = lambda _size, _waited, _took: None
+
+    @property
+    def queued(self) -> int:
+        """How much waits for its turn."""
+        return len(self._queue)
 
     @property
     def away(self) -> bool:
@@ -119,6 +130,8 @@ class Journal:
                 raise LogUnavailable("The database is away.", stored=False)
             if len(self._queue) >= self._max_queue:
                 raise LogUnavailable("Too much waits to be stored.", stored=False)
+        if not self._queue:
+            self._waiting_since = time.monotonic()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._queue.append((entry, future))
         self._wake.set()
@@ -143,8 +156,11 @@ class Journal:
                 self._wake.clear()
                 await self._wake.wait()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            began = time.monotonic()
+            waited, self._waiting_since = began - self._waiting_since, began
             try:
                 await self._store(batch)
+                self.on_batch(len(batch), waited, time.monotonic() - began)
             except BaseException as error:
                 for _, future in batch:
                     _fail(future, LogUnavailable("The journal stopped in the middle of this.", stored=None))

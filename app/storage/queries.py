@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, or_, text
+import json
+import logging
+from collections.abc import Mapping
 
+from sqlalchemy import and_, func, or_, select, text
+
+from app.saga.events import SagaEvent
 from app.saga.log import StoredSaga
-from app.saga.queries import SagaFilter
-from app.storage.sql_log import SqlLog, read_sagas, select_sagas
-from app.storage.tables import saga
+from app.saga.queries import Census, SagaFilter
+from app.saga.state import SagaStatus
+from app.storage.sql_log import UNFINISHED, SqlLog, event_of, read_sagas, select_sagas
+from app.storage.tables import replica, saga, saga_log
+
+_logger = logging.getLogger(__name__)
+
+_COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt", "data")
+_NEWS_POSTGRES = """
+SELECT l.saga_id, l.seq, l.at, l.event, l.step, l.attempt, l.data
+FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[])) AS w(id, seq)
+JOIN saga_log l ON l.saga_id = w.id AND l.seq > w.seq ORDER BY l.saga_id, l.seq
+"""
+_NEWS_SQLITE = """
+SELECT l.saga_id, l.seq, l.at, l.event, l.step, l.attempt, l.data
+FROM json_each(:asked) AS w
+JOIN saga_log l ON l.saga_id = w.key AND l.seq > w.value ORDER BY l.saga_id, l.seq
+"""
 
 
 class SqlQueries:
@@ -40,3 +60,45 @@ class SqlQueries:
             query = query.where(saga.c.created_at < wanted.created_before)
         async with self._log.reading() as connection:
             return await read_sagas(connection, query)
+
+    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[SagaEvent]]:
+        async with self._log.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                sql, given = _NEWS_POSTGRES, {"ids": list(seqs), "seqs": list(seqs.values())}
+            else:
+                sql, given = _NEWS_SQLITE, {"asked": json.dumps(dict(seqs))}
+            typed = text(sql).columns(*(saga_log.c[name] for name in _COLUMNS))
+            rows = (await connection.execute(typed, given)).mappings().all()
+        news: dict[str, list[SagaEvent]] = {}
+        unreadable: set[str] = set()
+        for row in rows:
+            if row["saga_id"] in unreadable:
+                continue
+            try:
+                news.setdefault(row["saga_id"], []).append(event_of(row))
+            except ValueError:
+                unreadable.add(row["saga_id"])  # a newer version's word: what came before it is told
+                _logger.warning("saga %s has an event that this version doesn't know", row["saga_id"])
+        return news
+
+    async def census(self) -> Census:
+        """Count the sagas that aren't finished, over their partial indexes. Raise `LogUnavailable`."""
+        unfinished = text("saga.status IN ('running', 'compensating')")
+        counted = select(saga.c.status, func.count().label("sagas")).where(unfinished).group_by(saga.c.status)
+        attended = select(func.count()).where(text("saga.status = 'needs_attention'")).select_from(saga)
+        async with self._log.reading() as connection:
+            now = await self._log.now(connection)
+            alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
+            nobodys = or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive))
+            oldest = select(func.min(saga.c.next_action_at)).where(
+                unfinished, saga.c.next_action_at <= now, nobodys
+            )
+            asleep = select(func.count()).where(unfinished, saga.c.next_action_at.is_(None)).select_from(saga)
+            found = dict.fromkeys(UNFINISHED, 0)
+            for row in await connection.execute(counted):
+                found[row.status] = row.sagas
+            found[SagaStatus.NEEDS_ATTENTION.value] = (await connection.execute(attended)).scalar_one()
+            due = (await connection.execute(oldest)).scalar_one()
+            without = (await connection.execute(asleep)).scalar_one()
+        overdue = max(0.0, (now - due).total_seconds()) if due else 0.0
+        return Census(unfinished=found, overdue_seconds=overdue, without_wakeup=without)

@@ -114,7 +114,7 @@ class SqlLog:
     ) -> list[StoredSaga]:
         """Claim in one transaction; raise `_Overtaken` where an old owner stored something in the middle of it."""
         async with self._writing(self._engine) as connection:
-            now = await self._now(connection)
+            now = await self.now(connection)
             due = (await connection.execute(self._due(now, definitions, limit))).all()
             if not due:
                 return []
@@ -161,7 +161,7 @@ class SqlLog:
 
     async def renew(self, owner: str, *, seconds: float) -> datetime:
         async with self._writing(self._lease_engine) as connection:
-            now = await self._now(connection)
+            now = await self.now(connection)
             values = {
                 "lease_expires_at": now + timedelta(seconds=seconds),
                 "renewed_at": now,
@@ -183,7 +183,7 @@ class SqlLog:
 
     async def release(self, owner: str) -> None:
         async with self._writing(self._lease_engine) as connection:
-            now = await self._now(connection)
+            now = await self.now(connection)
             await connection.execute(
                 delete(replica).where(
                     or_(
@@ -208,7 +208,7 @@ class SqlLog:
             .with_for_update(skip_locked=True)
         )
 
-    async def _now(self, connection: AsyncConnection) -> datetime:
+    async def now(self, connection: AsyncConnection) -> datetime:
         """Return the database's own time: the one clock that every replica shares."""
         if self._postgres:
             asked = select(func.clock_timestamp(type_=DateTime(timezone=True)))
@@ -325,7 +325,7 @@ async def read_sagas(
     found = []
     for row in rows:
         try:
-            found.append(_stored(row, [_event(event) for event in logs[row["id"]]]))
+            found.append(_stored(row, [event_of(event) for event in logs[row["id"]]]))
         except ValueError as error:
             if unreadable is None:
                 raise LogUnreadable(f"Saga {row['id']}: {error}.") from error
@@ -333,7 +333,8 @@ async def read_sagas(
     return found
 
 
-def _event(row: RowMapping) -> SagaEvent:
+def event_of(row: RowMapping) -> SagaEvent:
+    """Return a row of `saga_log` as the event that it is; raise `ValueError` for a word that isn't known here."""
     return SagaEvent(
         seq=row["seq"],
         at=row["at"],

@@ -1,5 +1,6 @@
-"""What the outside sees of a saga beside the API. Metrics and traces move in here; logs are the first."""
+"""What the outside sees of a saga beside the API: listeners of its events."""
 
 from app.telemetry.logs import log_events, set_up_logging
+from app.telemetry.metrics import Gauges, Metrics
 
-__all__ = ["log_events", "set_up_logging"]
+__all__ = ["Gauges", "Metrics", "log_events", "set_up_logging"]

@@ -265,6 +265,25 @@ async def test_what_a_claim_brings_after_the_lease_is_gone_is_not_run(end: str) 
     assert replica.runner.in_flight == 0
 
 
+async def test_a_claim_that_comes_back_too_late_costs_the_lease_though_a_renewal_is_granted() -> None:
+    """What it claimed is run by nobody here, so its owner mustn't live on: whoever is born next takes it over."""
+    replica, log = _a_told_replica()
+    await replica.left_behind("a")
+    await replica.recovery.renew()
+
+    def too_late() -> None:
+        replica.clock.passed += replica.lease.seconds
+
+    log.meanwhile = too_late
+    assert await replica.recovery.claim() == 0
+    log.meanwhile = lambda: None
+    replica.lease.renewed(replica.clock.monotonic())  # was under way, and the log granted it just in time
+    assert not replica.lease.held
+
+    await replica.recovery.renew()
+    assert await replica.recovery.claim() == 1
+
+
 async def test_a_saga_of_an_owner_that_died_sends_nothing_for_the_next_one() -> None:
     """The same process under another name is another owner."""
     replica, _ = _a_told_replica()

@@ -1,87 +1,100 @@
-"""The feed of how sagas ended, for those who prefer to pull."""
+"""A saga's trail as server-sent events: what happened so far, then live until it is finished."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
 import re
-import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.api import query
 from app.api.encode import encode
-from app.api.event_body import EventPageBody, event_body
 from app.api.outcome import patiently
-from app.api.prefer import preference
 from app.api.problem import Problem
-from app.api.service import caller_of, service_of, settings_of, webhooks_of
-from app.callers import Scope
-from app.storage.outbox import Place
+from app.api.saga_body import trail_line
+from app.api.saga_id import known_form
+from app.api.service import caller_of, service_of, settings_of
+from app.saga.events import SagaEvent
+from app.watch import TooManyWatchers, Watched
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["sagas"])
 
-LOOK_AGAIN_SECONDS = 0.5
-_PLACE = struct.Struct(">qq")
+RETRY_MS = 2000
+_SEQ = re.compile(r"[0-9]{1,9}")
+_BEGIN = f"retry: {RETRY_MS}\n\n".encode()
+_HEARTBEAT = b": still here\n\n"
+_END = b"event: end\ndata: {}\n\n"
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("/events")
-async def read_events(request: Request) -> Response:
-    """Read how sagas ended, in an order in which nothing ever appears before a cursor that was handed out.
-
-    Begin without `after`, then send each answer's `next` as `after`. With `Prefer: wait=N` an answer
-    without events comes only after N seconds.
-    """
-    service, settings, webhooks = service_of(request), settings_of(request), webhooks_of(request)
-    found = query.parameters(request, ("after", "limit"))
-    after = _place(found.get("after"))
-    limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
-    caller = caller_of(request)
-    if not caller.may(Scope.READ):
-        raise Problem("forbidden")
-    prefer = preference(request.headers.getlist("prefer"))
-    loop = asyncio.get_running_loop()
-    until = loop.time() + prefer.seconds(0, at_most=settings.max_wait_seconds)
-    while True:
-        reading = webhooks.events(caller, after, limit=limit + 1)
-        told = await patiently(reading, settings.storage_patience_seconds)
-        left = until - loop.time()
-        if told or left <= 0 or service.closing.is_set():
-            break
-        try:
-            async with asyncio.timeout(min(left, LOOK_AGAIN_SECONDS)):
-                await service.closing.wait()
-        except TimeoutError:
-            pass
-    page = told[:limit]
-    body = EventPageBody(
-        data=[event_body(one) for one in page],
-        next=_cursor(page[-1].place if page else after),
-        more=len(told) > limit,
+def frame_of(event: SagaEvent) -> bytes:
+    """Return an event as one frame of a stream: its seq as id, its word, its line of the trail."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        event.seq,
+        event.type.value.encode(),
+        encode(trail_line(event)),
     )
-    headers = {"Cache-Control": "private, no-cache"}
-    if prefer.wait is not None:
-        headers |= prefer.applied(at_most=settings.max_wait_seconds, can_go_on=False)
-    return Response(encode(body), headers=headers, media_type="application/json")
 
 
-def _cursor(place: Place) -> str:
-    packed = _PLACE.pack(place.xid, place.position)
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+@router.get("/sagas/{saga_id}/events")
+async def watch_saga(request: Request, saga_id: str) -> Response:
+    """Follow one saga: the trail so far, then each event as it becomes durable; `end` once it is finished.
 
-
-def _place(value: str | None) -> Place:
-    if not value:
-        return Place()
+    Whoever was cut off goes on behind `Last-Event-ID`, at any replica. A saga that needs attention isn't
+    finished: its stream goes on when a person has acted.
+    """
+    service, settings = service_of(request), settings_of(request)
+    after = _after(request)
+    view = await patiently(
+        service.checkout.get(known_form(saga_id), caller=caller_of(request)),
+        settings.storage_patience_seconds,
+    )
+    if view is None:
+        raise Problem("not_found")
+    if after > view.events[-1].seq:
+        raise Problem("invalid_last_event_id", f"The trail has {view.events[-1].seq} events so far.")
+    if service.watch is None or service.draining.is_set():
+        raise Problem("shutting_down")
+    place = ExitStack()
     try:
-        if re.fullmatch(r"[A-Za-z0-9_-]{22}", value):
-            xid, position = _PLACE.unpack(base64.urlsafe_b64decode(value + "=="))
-            place = Place(xid=xid, position=position)
-            if _cursor(place) == value and min(xid, position) >= 0:
-                return place
-    except (ValueError, struct.error, binascii.Error):
-        pass
-    raise query.wrong("after", "wrong_form", "Give the next of an earlier answer as it was, or none.")
+        watched = place.enter_context(service.watch.watching(view))
+    except TooManyWatchers:
+        raise Problem("too_many_watchers") from None
+    return _Stream(
+        place,
+        service.watch.follow(watched, after=after, heartbeat_seconds=settings.heartbeat_seconds),
+        watched,
+    )
+
+
+class _Stream(StreamingResponse):
+    """One watcher's answer; its place among the watchers is given back however it ends, begun or not."""
+
+    def __init__(self, place: ExitStack, following: AsyncIterator[Sequence[bytes]], watched: Watched) -> None:
+        super().__init__(_frames(following, watched), headers=_HEADERS, media_type="text/event-stream")
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
+async def _frames(following: AsyncIterator[Sequence[bytes]], watched: Watched) -> AsyncIterator[bytes]:
+    yield _BEGIN
+    async for frames in following:
+        yield b"".join(frames) or _HEARTBEAT
+    if watched.ended:
+        yield _END
+
+
+def _after(request: Request) -> int:
+    """Return the seq behind which the stream begins: the header's, or the parameter's where there is no header."""
+    given = query.parameters(request, ("last_event_id",)).get("last_event_id", "")
+    value = (request.headers.get("last-event-id") or given).strip() or "0"
+    if not _SEQ.fullmatch(value):
+        raise Problem("invalid_last_event_id", "It is the id of an event of this stream: a whole number.")
+    return int(value)

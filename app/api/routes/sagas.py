@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,13 +13,13 @@ from app.api.outcome import patiently, wait_for
 from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.saga_body import saga_body
+from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.saga.queries import SagaFilter
 from app.saga.state import SagaStatus
 
 router = APIRouter(tags=["sagas"])
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FILTERS = ("status", "order_id", "customer_id", "created_after", "created_before", "cursor", "limit")
 _PRIVATE = "private, no-cache"
 
@@ -35,8 +33,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
     """
     service, settings = service_of(request), settings_of(request)
     query.parameters(request)
-    if not _UUID.fullmatch(saga_id):
-        raise Problem("not_found")
+    known_form(saga_id)
     caller, patience = caller_of(request), settings.storage_patience_seconds
     prefer = preference(request.headers.getlist("prefer"))
     headers = {"Cache-Control": _PRIVATE}

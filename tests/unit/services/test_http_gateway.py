@@ -214,6 +214,20 @@ async def test_an_answer_that_breaks_off_is_unknown(text: bytes) -> None:
     assert isinstance(await refused(behave), StepOutcomeUnknown)
 
 
+async def test_a_connection_that_the_server_has_closed_meanwhile_costs_no_attempt() -> None:
+    """What was idle and is gone was never heard, so the call goes over another one, under the same key."""
+
+    async def behave(line: Line) -> None:
+        await line.say(response(200, b"{}"))
+        line.writer.close()
+
+    async with hostile(behave) as server, a_gateway(server.url) as gateway:
+        for _ in range(3):
+            await gateway.put(CALL, BODY)
+        assert len(server.heard) == 3
+        assert len(set(server.heard)) == 1
+
+
 async def test_a_refused_connection_is_certainly_without_effect() -> None:
     async with hostile(answering(b"")) as gone:
         pass
@@ -401,10 +415,13 @@ async def test_no_foreign_exception_slips_through(
     async def raise_it(*_: object) -> None:
         raise surprise
 
+    def raise_at_once() -> None:
+        raise surprise
+
     async with hostile(answering(response(200, b"{}"))) as server, a_gateway(server.url) as gateway:
         # Before anything was sent, while a body is read, and within the body that is to be sent.
         with monkeypatch.context() as patch:
-            patch.setattr(gateway._transport, "handle_async_request", raise_it)
+            patch.setattr(gateway, "_session", raise_at_once)
             with pytest.raises(StepUnavailable):
                 await gateway.put(CALL, BODY)
         with monkeypatch.context() as patch:

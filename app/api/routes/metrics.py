@@ -1,0 +1,25 @@
+"""GET /metrics: for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.problem import Problem
+from app.api.service import service_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Tell the process's metrics as Prometheus text, or as OpenMetrics where that is asked for.
+
+    It works while the database is away; `checkout_census_up` is 0 then.
+    """
+    found = service_of(request).metrics
+    if found is None:
+        raise Problem("not_found")
+    content, media_type = await found.render(request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": media_type})

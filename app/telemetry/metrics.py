@@ -1,0 +1,200 @@
+"""Prometheus metrics: how many sagas end how, what steps answer, how the journal and the lease do.
+
+Every label has a closed set of values: whatever isn't known is `other`. No id and no customer's data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+from app.saga.errors import LogUnavailable
+from app.saga.events import EventType, SagaEvent
+from app.saga.log import StoredSaga
+from app.saga.queries import Census
+
+CENSUS_SECONDS = 5.0
+"""How old the figures of the database may be, however many scrape."""
+
+CENSUS_PATIENCE_SECONDS = 2.0
+REMEMBERED = 10_000
+"""Of how many unfinished sagas the start is kept, to tell how long they took."""
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
+_QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_METHODS = {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"}
+
+_ANSWERS: Mapping[EventType, tuple[str, str]] = {
+    EventType.STEP_SUCCEEDED: ("execute", "succeeded"),
+    EventType.STEP_RETRIED: ("execute", "retried"),
+    EventType.STEP_FAILED: ("execute", "failed"),
+    EventType.STEP_UNKNOWN: ("execute", "unknown"),
+    EventType.STEP_COMPENSATED: ("compensate", "succeeded"),
+    EventType.COMPENSATION_RETRIED: ("compensate", "retried"),
+    EventType.COMPENSATION_FAILED: ("compensate", "failed"),
+}
+_ENDS: Mapping[EventType, str] = {
+    EventType.SAGA_COMPLETED: "completed",
+    EventType.SAGA_COMPENSATED: "compensated",
+    EventType.SAGA_NEEDS_ATTENTION: "needs_attention",
+}
+
+
+@dataclass(kw_only=True)
+class Gauges:
+    """What is read at each scrape: a name, what it means, and how to ask."""
+
+    asked: dict[str, tuple[str, Callable[[], float]]] = field(default_factory=dict)
+
+    def add(self, name: str, meaning: str, ask: Callable[[], float]) -> None:
+        """Have a figure read at each scrape."""
+        self.asked[name] = (meaning, ask)
+
+
+class Metrics:
+    """The metrics of one process. `census` counts the sagas in the database, for all scrapes of a few seconds once."""
+
+    def __init__(
+        self, *, steps: Iterable[str], problems: Iterable[str], census: Callable[[], Awaitable[Census]]
+    ) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._steps = frozenset(steps)
+        self._problems = frozenset(problems)
+        self._census = census
+        self._census_until = 0.0
+        self._taking = asyncio.Lock()
+        self._began: OrderedDict[str, float] = OrderedDict()
+
+        def counter(name: str, meaning: str) -> Counter:
+            return Counter(f"checkout_{name}", meaning, registry=registry)
+
+        def histogram(name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"checkout_{name}", meaning, buckets=buckets, registry=registry)
+
+        # By their labels' values, each made once: to look one up in the library costs most of a count.
+        def counters(name: str, meaning: str, *labels: str) -> Callable[..., Counter]:
+            return cache(Counter(f"checkout_{name}", meaning, labels, registry=registry).labels)
+
+        def histograms(
+            name: str, meaning: str, buckets: tuple[float, ...], *labels: str
+        ) -> Callable[..., Histogram]:
+            made = Histogram(f"checkout_{name}", meaning, labels, buckets=buckets, registry=registry)
+            return cache(made.labels)
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return Gauge(f"checkout_{name}", meaning, labels, registry=registry)
+
+        self._started = counter("sagas_started", "Sagas begun here.")
+        self._finished = counters("sagas_finished", "Sagas that came to rest here.", "outcome")
+        self._lasted = histograms(
+            "saga_duration_seconds", "From begin to rest, where both were here.", _SECONDS, "outcome"
+        )
+        self._answers = counters("step_answers", "What steps were answered.", "step", "action", "outcome")
+        self._took = histograms(
+            "step_duration_seconds", "How long a step's call took.", _QUICK, "step", "action"
+        )
+        self._unknown = counters(
+            "unknown_outcomes", "Calls that may or may not have had their effect.", "step"
+        )
+        self._taken_over = counter("takeovers", "Sagas taken over from a replica that was gone.")
+        self._batch_size = histogram("journal_batch_size", "Entries in one transaction.", _SIZES)
+        self._batch_wait = histogram(
+            "journal_wait_seconds", "How long the first entry of a batch waited for its turn.", _QUICK
+        )
+        self._batch_took = histogram("journal_commit_seconds", "How long a batch took to be stored.", _QUICK)
+        self._requests = counters("http_requests", "Answers by route.", "route", "method", "status")
+        self._request_took = histograms("http_request_seconds", "How long an answer took.", _SECONDS, "route")
+        self._refused = counters(
+            "problems", "Requests refused, by the problem; not failed checkouts.", "problem"
+        )
+        self._sagas = gauge("sagas", "Sagas in the database that aren't finished, by status.", "status")
+        self._overdue = gauge(
+            "overdue_seconds", "For how long the oldest saga has been due that no living replica has."
+        )
+        self._asleep = gauge("sagas_without_wakeup", "Unfinished sagas that nothing would ever wake: 0.")
+        self._census_up = gauge("census_up", "Whether the database could be asked for the three above.")
+        for problem in sorted(self._problems):
+            self._refused(problem)
+        for outcome in _ENDS.values():
+            self._finished(outcome)
+
+    def observe(self, saga_id: str, event: SagaEvent) -> None:
+        """Count an event: an `Observer` of the core."""
+        kind = event.type
+        if kind in _ANSWERS:
+            self._count_answer(event, *_ANSWERS[kind])
+        elif kind is EventType.SAGA_STARTED:
+            self._started.inc()
+            self._began[saga_id] = event.at.timestamp()
+            if len(self._began) > REMEMBERED:
+                self._began.popitem(last=False)
+        elif kind in _ENDS:
+            self._finished(_ENDS[kind]).inc()
+            if (began := self._began.pop(saga_id, None)) is not None:
+                self._lasted(_ENDS[kind]).observe(event.at.timestamp() - began)
+
+    def _count_answer(self, event: SagaEvent, action: str, outcome: str) -> None:
+        step = event.step if event.step in self._steps else "other"
+        self._answers(step, action, outcome).inc()
+        took = event.data.get("duration_ms")
+        if isinstance(took, int | float):
+            self._took(step, action).observe(took / 1000)
+        if outcome == "unknown" or event.data.get("outcome") == "unknown":
+            self._unknown(step).inc()
+
+    def resumed(self, stored: StoredSaga) -> None:
+        """Count a saga that this process goes on with, where its owner was gone."""
+        if stored.events[-1].type is EventType.SAGA_RECOVERED:
+            self._taken_over.inc()
+
+    def batch(self, size: int, waited: float, took: float) -> None:
+        """Count a batch of the journal; times in seconds."""
+        self._batch_size.observe(size)
+        self._batch_wait.observe(waited)
+        self._batch_took.observe(took)
+
+    def answered(self, route: str, method: str, status: int, took: float) -> None:
+        """Count an answer; `route` is the path's template, never the path."""
+        method = method if method in _METHODS else "other"
+        self._requests(route, method, f"{status // 100}xx").inc()
+        self._request_took(route).observe(took)
+
+    def refused(self, problem: str) -> None:
+        """Count a problem by its name in the table."""
+        self._refused(problem if problem in self._problems else "other").inc()
+
+    def watch(self, gauges: Gauges) -> None:
+        """Read these at each scrape."""
+        for name, (meaning, ask) in gauges.asked.items():
+            Gauge(f"checkout_{name}", meaning, registry=self.registry).set_function(ask)
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """Return all of it and its media type: OpenMetrics where asked for, else Prometheus's own text."""
+        await self._count_sagas()
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
+
+    async def _count_sagas(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with self._taking:
+            if loop.time() < self._census_until:
+                return
+            self._census_until = loop.time() + CENSUS_SECONDS
+            try:
+                async with asyncio.timeout(CENSUS_PATIENCE_SECONDS):
+                    census = await self._census()
+            except (LogUnavailable, TimeoutError):
+                self._census_up.set(0)
+                return
+        self._census_up.set(1)
+        for status, count in census.unfinished.items():
+            self._sagas.labels(status).set(count)
+        self._overdue.set(census.overdue_seconds)
+        self._asleep.set(census.without_wakeup)

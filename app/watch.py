@@ -1,0 +1,172 @@
+"""Watching sagas live: thousands of watchers of a process share one query per tick.
+
+what runs here ── observer ──────────────┐
+                                         ├─▶ one list of frames per watched saga ──▶ each watcher, at its own pace
+what others run ── one query per tick ───┘
+
+A watcher holds a place in its saga's list, never a copy, so that one who doesn't read costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from app.checkout import SagaView
+from app.saga.errors import LogUnavailable
+from app.saga.events import EventType, SagaEvent
+from app.saga.queries import SagaNews
+
+_logger = logging.getLogger(__name__)
+
+LAST = frozenset({EventType.SAGA_COMPLETED, EventType.SAGA_COMPENSATED})
+"""The events behind which nothing ever comes. A saga that needs attention may go on."""
+
+
+class TooManyWatchers(Exception):
+    """This process has as many watchers as it takes."""
+
+
+class Watched:
+    """A saga with watchers: its trail as frames, of which frame n stands for seq n + 1."""
+
+    def __init__(self, frames: list[bytes], *, ended: bool) -> None:
+        self.frames = frames
+        self.ended = ended
+        self.watchers = 0
+        self.changed = asyncio.Event()
+
+    @property
+    def seq(self) -> int:
+        """The last seq that is known."""
+        return len(self.frames)
+
+    def wake(self) -> None:
+        """Tell every watcher to look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Watch:
+    """The watched sagas of this process.
+
+    `frame` makes an event's bytes, once for all its watchers. `poll_seconds` is how often the log is
+    asked about all of them together; while nobody watches it isn't asked.
+    """
+
+    def __init__(
+        self,
+        news: SagaNews,
+        *,
+        frame: Callable[[SagaEvent], bytes],
+        poll_seconds: float = 0.5,
+        max_watchers: int = 5_000,
+    ) -> None:
+        self._news = news
+        self._frame = frame
+        self._poll_seconds = poll_seconds
+        self._max_watchers = max_watchers
+        self._watched: dict[str, Watched] = {}
+        self._count = 0
+        self._closed = False
+        self._polling: asyncio.Task[None] | None = None
+
+    @property
+    def watchers(self) -> int:
+        """How many watch at this moment."""
+        return self._count
+
+    @property
+    def closed(self) -> bool:
+        """Whether every watcher is to leave, as the process stops."""
+        return self._closed
+
+    def close(self) -> None:
+        """Send every watcher away: it comes back to another replica, with the seq that it has."""
+        self._closed = True
+        for watched in self._watched.values():
+            watched.wake()
+
+    @contextmanager
+    def watching(self, view: SagaView) -> Iterator[Watched]:
+        """Watch a saga, whose trail so far is `view`'s. Raise `TooManyWatchers`."""
+        if self._count >= self._max_watchers or self._closed:
+            raise TooManyWatchers
+        watched = self._watched.setdefault(view.saga.id, Watched([], ended=False))
+        self._add(watched, view.events)
+        watched.watchers += 1
+        self._count += 1
+        try:
+            yield watched
+        finally:
+            watched.watchers -= 1
+            self._count -= 1
+            if not watched.watchers:
+                del self._watched[view.saga.id]
+
+    def tell(self, saga_id: str, event: SagaEvent) -> None:
+        """Hear of an event that has become durable here: an `Observer` of the core."""
+        if (watched := self._watched.get(saga_id)) is not None:
+            self._add(watched, (event,))
+
+    async def follow(
+        self, watched: Watched, *, after: int, heartbeat_seconds: float
+    ) -> AsyncIterator[Sequence[bytes]]:
+        """Yield the frames behind seq `after` as they come, none at each heartbeat; end with the saga or the process.
+
+        Cancelling is leaving.
+        """
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
+        while True:
+            changed = watched.changed
+            if new := watched.frames[after:]:
+                after += len(new)
+                yield new
+            if (watched.ended and after >= watched.seq) or self._closed:
+                return
+            if after < watched.seq or watched.changed is not changed:
+                continue
+            try:
+                async with asyncio.timeout(heartbeat_seconds):
+                    await changed.wait()
+            except TimeoutError:
+                yield ()
+
+    async def poll(self) -> None:
+        """Ask the log once about every saga that is watched and hasn't ended. Raise `LogUnavailable`."""
+        asked = {saga_id: one.seq for saga_id, one in self._watched.items() if not one.ended}
+        if not asked:
+            return
+        for saga_id, events in (await self._news.since(asked)).items():
+            if (watched := self._watched.get(saga_id)) is not None:
+                self._add(watched, events)
+
+    async def stop(self) -> None:
+        """Stop asking the log."""
+        self.close()
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self.poll()
+            except LogUnavailable as error:
+                _logger.warning("the watched sagas can't be read: %s", error)
+            except Exception:
+                _logger.exception("watching broke down")
+
+    def _add(self, watched: Watched, events: Sequence[SagaEvent]) -> None:
+        """Add what is new, in order; whatever leaves a gap is left to the next poll."""
+        before = watched.seq
+        for event in events:
+            if event.seq == watched.seq + 1:
+                watched.frames.append(self._frame(event))
+                watched.ended = watched.ended or event.type in LAST
+        if watched.seq > before:
+            watched.wake()

@@ -1,0 +1,38 @@
+"""The count of unfinished sagas, on either database."""
+
+from __future__ import annotations
+
+from app.saga.events import EventType, SagaEvent
+from app.saga.log import NewSaga, RowChange
+from app.saga.state import SagaStatus
+from app.storage import Storage, open_storage
+from tests.builders import NOON, an_id
+
+
+async def a_saga(storage: Storage, owner: str, status: SagaStatus | None = None) -> None:
+    """Store a saga that began at NOON, years before the database's clock or long ago."""
+    saga_id = an_id()
+    begun = SagaEvent(seq=1, at=NOON, type=EventType.SAGA_STARTED)
+    await storage.log.start(NewSaga(id=saga_id, definition="one", version=1), begun, owner=owner)
+    if status is not None:
+        change = RowChange(status=status, next_action_at=None)
+        event = SagaEvent(seq=2, at=NOON, type=EventType.SAGA_NEEDS_ATTENTION)
+        await storage.log.append(saga_id, epoch=1, events=[event], change=change)
+
+
+async def test_the_living_ones_are_not_overdue(database_url: str) -> None:
+    """What a living replica runs is in time; what nobody has is overdue since it was due."""
+    async with open_storage(database_url) as storage:
+        empty = await storage.queries.census()
+        now = await storage.log.renew("alive", seconds=60)
+        await a_saga(storage, "alive")
+        await a_saga(storage, "alive", SagaStatus.NEEDS_ATTENTION)
+        well = await storage.queries.census()
+        await a_saga(storage, "dead")
+        late = await storage.queries.census()
+    assert dict(empty.unfinished) == {"running": 0, "compensating": 0, "needs_attention": 0}
+    assert dict(well.unfinished) == {"running": 1, "compensating": 0, "needs_attention": 1}
+    assert (empty.overdue_seconds, well.overdue_seconds) == (0, 0)
+    assert late.unfinished["running"] == 2
+    assert late.overdue_seconds >= (now - NOON).total_seconds()
+    assert late.without_wakeup == 0
