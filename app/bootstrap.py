@@ -19,6 +19,7 @@ from uuid_utils import uuid4, uuid7
 
 from app.api import ApiSettings, Service
 from app.api.authentication import is_loopback
+from app.api.event_body import event_bytes
 from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
@@ -54,6 +55,8 @@ from app.storage.keys import SqlKeys
 from app.storage.migrations import current, head, require_current, upgrade
 from app.telemetry import Gauges, Metrics, log_events
 from app.watch import Watch
+from app.webhooks import Pauses, Poster, Sender, Webhooks
+from app.webhooks.sender import POSTS_AT_ONCE, Line
 
 GUARD_SECONDS = 0.5
 """How much longer than a call its step may take, so that the call's own answer comes first."""
@@ -198,6 +201,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         draining = asyncio.Event()
         drain = Drain(draining, recovery, runner, settings.drain_seconds, watch.close)
+        endpoints = settings.webhook_endpoints
+        sender = _sender(settings, storage, checkout, clock)
         service = Service(
             checkout=checkout,
             operator=Operator(
@@ -209,6 +214,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
                 wake=recovery.wake,
                 observers=observers,
             ),
+            webhooks=Webhooks(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
             health=ServiceHealth(storage, lease, draining),
             keys=keys,
             watch=watch,
@@ -219,11 +225,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         await recovery.begin()
         stack.push_async_callback(recovery.end)
+        await sender.begin()
+        stack.push_async_callback(sender.end)
         with _told_to_stop(drain):
             yield service
         drain.begin()
         await recovery.stop_claiming()
-        await runner.drain(drain.left)
+        await asyncio.gather(runner.drain(drain.left), sender.end(drain.left))
 
 
 class OpenToOthers(RuntimeError):
@@ -292,6 +300,34 @@ async def open_gateways(
             )
             stack.push_async_callback(gateways[participant].aclose)
         yield gateways
+
+
+def _sender(settings: Settings, storage: Storage, checkout: Checkout, clock: SystemClock) -> Sender:
+    timeout = settings.webhook_timeout_seconds
+    lines = [
+        Line(
+            endpoint=endpoint,
+            poster=Poster(
+                endpoint.url,
+                timeout=timeout,
+                max_connections=POSTS_AT_ONCE,
+                allow_private=settings.webhooks_allow_private,
+            ),
+        )
+        for endpoint in settings.webhook_endpoints
+    ]
+    return Sender(
+        storage.deliveries,
+        storage.outbox,
+        checkout,
+        lines,
+        render=event_bytes,
+        pauses=Pauses(tuple(map(float, settings.webhook_pauses.split(",")))),
+        clock=clock,
+        owner=new_owner(),
+        timeout=timeout,
+        poll_seconds=settings.webhook_poll_seconds,
+    )
 
 
 async def _prepare_schema(url: str, settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.callers import ANYONE, Caller
@@ -204,6 +204,11 @@ class Checkout:
     ) -> list[SagaView]:
         """Return at most `limit` sagas, newest first, with an id below `before`."""
         return [self._stored(s) for s in await self._queries.list_sagas(wanted, before=before, limit=limit)]
+
+    def as_of(self, stored: StoredSaga, seq: int) -> SagaView:
+        """Return a saga as it stood at an event at which it rested: the same whatever came later."""
+        events = tuple(event for event in stored.events if event.seq <= seq)
+        return self._stored(replace(stored, events=events, lease_expires_at=None))
 
     def plan(self) -> SagaDefinition:
         """Return the definition that a new checkout follows."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.endpoints import Endpoint, endpoints_of
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -19,7 +22,7 @@ class Settings(BaseSettings):
     """Every member is an environment variable: `CHECKOUT_` and its name, unless an alias says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True
+        env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True, hide_input_in_errors=True
     )
 
     database_url: SecretStr = Field(
@@ -135,6 +138,22 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 
+    webhooks: SecretStr = Field(
+        SecretStr(""),
+        description="Endpoints that are told how checkouts ended: a JSON list, as docs/how-to/receive-webhooks.md has it.",
+    )
+    webhooks_allow_private: bool = Field(
+        False, description="Endpoints may be on private networks, and speak http."
+    )
+    webhook_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        15.0, description="How long an endpoint may take over one delivery."
+    )
+    webhook_poll_seconds: Seconds = Field(1.0, description="How often events to be delivered are looked for.")
+    webhook_pauses: str = Field(
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        description="Seconds between the attempts of one delivery; after the last one it is failed.",
+    )
+
     sandbox_failure_rate: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0,
         validation_alias=_named("SANDBOX_FAILURE_RATE"),
@@ -181,6 +200,18 @@ class Settings(BaseSettings):
             )
         return value.rstrip("/")
 
+    @field_validator("webhook_pauses")
+    @classmethod
+    def _are_pauses(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?(,[0-9]{1,6}(\.[0-9]+)?){0,49}", value):
+            raise ValueError("Write CHECKOUT_WEBHOOK_PAUSES as seconds, such as 5,300,1800.")
+        return value
+
+    @property
+    def webhook_endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints that `webhooks` describes."""
+        return endpoints_of(self.webhooks.get_secret_value(), allow_private=self.webhooks_allow_private)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         if self.retry_cap_seconds < self.retry_base_seconds:
@@ -189,4 +220,5 @@ class Settings(BaseSettings):
             raise ValueError("CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS.")
         if self.max_page_size < self.page_size:
             raise ValueError("CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE.")
+        _ = self.webhook_endpoints  # raises in a sentence where one can't be used
         return self

@@ -13,7 +13,7 @@ from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
 from app.api.rate import RateLimit
-from app.api.routes import checkout, events, health, keys, metrics, operate, pages, sagas
+from app.api.routes import checkout, events, feed, health, keys, metrics, operate, pages, sagas, webhooks
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
 
@@ -50,7 +50,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)
     answer_errors(app)
-    for routes in (checkout, sagas, events, operate, keys, health, metrics, pages):
+    for routes in (checkout, sagas, events, feed, webhooks, operate, keys, health, metrics, pages):
         app.include_router(routes.router)
     describe(app)
     return app

@@ -52,6 +52,9 @@ RIGHTS = (
     _row(_READING, "/metrics", Right.READ),
     _row("POST OPTIONS", "/checkout", Right.CHECKOUT),
     _row(_READING, "/sagas(/[^/]*(/events)?)?", Right.READ),
+    _row(_READING, "/events", Right.READ),
+    _row(_READING, "/webhooks(/deliveries)?", Right.OPERATE, everyone=True),
+    _row("POST", "/webhooks/([^/]*/enable|deliveries/[^/]*/redeliver)", Right.OPERATE, everyone=True),
     _row("POST", "/sagas/[^/]*/(cancel|retry|resolve)", Right.OPERATE),
     _row("GET HEAD OPTIONS POST", "/keys(/[^/]*/revoke)?", Right.OPERATE, everyone=True),
 )

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from app.api.event_body import DeliveryBody, DeliveryPageBody, EndpointBody, EndpointsBody, EventPageBody
 from app.api.operation import Operation, Resolution
 from app.api.operations import operations
 from app.api.order import Order
@@ -165,9 +166,10 @@ def _schemas() -> dict[str, Any]:
         PlanBody,
         ReadyBody,
         AliveBody,
+        *(EventPageBody, EndpointBody, EndpointsBody, DeliveryBody, DeliveryPageBody),
     )
     _, made = TypeAdapter.json_schemas(
-        [(shape, "validation", TypeAdapter(shape)) for shape in shown],
+        [(shape.__name__, "validation", TypeAdapter(shape)) for shape in shown],
         ref_template="#/components/schemas/{model}",
     )
     named: dict[str, Any] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))

@@ -26,6 +26,7 @@ from app.saga.step import JSON, Context
 
 REQUEST_ID = "5f0c3b1e-6a52-4b0e-9d0a-3c6f1a2b4d5e"
 SAGA_ID = "019c0b7e-5f00-7a31-8c22-5b0d9e4f7a10"
+_EVENT_ID = f"evt_{SAGA_ID.replace('-', '')}_5"
 _BEGAN = datetime(2026, 1, 30, 9, 30, tzinfo=UTC)
 
 ORDER: dict[str, JSON] = {
@@ -232,6 +233,57 @@ def problems() -> dict[str, dict[str, Any]]:
             after=("payment",),
             at="inventory",
         ),
+    }
+
+
+def events() -> dict[str, Any]:
+    """Return the example of a feed with one event."""
+    return {
+        "data": [
+            {
+                "id": _EVENT_ID,
+                "type": "checkout.completed",
+                "timestamp": "2026-01-30T09:30:00.080000Z",
+                "data": sagas()["completed"],
+            }
+        ],
+        "next": "AAAAAAAAAukAAAAAAAAAAQ",
+        "more": False,
+    }
+
+
+def endpoint() -> dict[str, Any]:
+    """Return the example of an endpoint."""
+    return {
+        "name": "shop",
+        "url": "https://shop.example/hooks",
+        "enabled": True,
+        "reason": None,
+        "changed_at": "2026-01-30T09:00:00.000000Z",
+        "events": ["checkout.compensated", "checkout.completed", "checkout.needs_attention"],
+        "callers": None,
+        "waiting": 1,
+        "failed": 0,
+        "oldest_waiting_at": "2026-01-30T09:30:00.080000Z",
+        "lag_seconds": 0.4,
+    }
+
+
+def delivery() -> dict[str, Any]:
+    """Return the example of a delivery."""
+    return {
+        "id": 17,
+        "endpoint": "shop",
+        "event_id": _EVENT_ID,
+        "type": "checkout.completed",
+        "saga_url": saga_url(SAGA_ID),
+        "timestamp": "2026-01-30T09:30:00.080000Z",
+        "status": "pending",
+        "attempts": 1,
+        "next_attempt_at": "2026-01-30T09:30:05.120000Z",
+        "delivered_at": None,
+        "last_status": 503,
+        "last_error": "The receiver answered 503.",
     }
 
 

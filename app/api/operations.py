@@ -10,6 +10,7 @@ from app.api import examples
 from app.api.problem import MEDIA_TYPE
 from app.api.problems import PROBLEMS
 from app.saga.state import SagaStatus
+from app.storage.deliveries import DeliveryStatus
 
 Described = dict[str, Any]
 
@@ -154,6 +155,76 @@ def operations() -> Mapping[tuple[str, str], Described]:
             "responses": {
                 "200": _answer("A page.", {"$ref": "#/components/schemas/SagaPage"}, {"page": page}),
                 **_problems("invalid_query", *_GUARDED, *_STORAGE),
+            },
+        },
+        ("/events", "get"): {
+            "parameters": [
+                _query("after", {"type": "string"}, "The next of the answer before."),
+                _query(
+                    "limit",
+                    {"type": "integer", "minimum": 1},
+                    "How many events; 20, and at most 100, by default.",
+                ),
+                *_headers("Prefer", "X-Request-ID"),
+            ],
+            "responses": {
+                "200": _answer("Events.", _EVENTS, {"events": examples.events()}, ("Preference-Applied",)),
+                **_problems(*_GUARDED, "invalid_query", *_STORAGE),
+            },
+        },
+        ("/webhooks", "get"): {
+            "parameters": _headers("X-Request-ID"),
+            "responses": {
+                "200": _answer("The endpoints.", _ENDPOINTS, {"endpoints": {"data": [examples.endpoint()]}}),
+                **_problems(*_GUARDED, "invalid_query", *_STORAGE),
+            },
+        },
+        ("/webhooks/deliveries", "get"): {
+            "parameters": [
+                _query(
+                    "status", {"type": "string", "enum": list(DeliveryStatus)}, "Only those that stand so."
+                ),
+                _query("endpoint", {"type": "string", "maxLength": 255}, "Only those to this endpoint."),
+                _query("cursor", {"type": "string"}, "The next_cursor of the page before."),
+                _query(
+                    "limit", {"type": "integer", "minimum": 1}, "How many; 20, and at most 100, by default."
+                ),
+                *_headers("X-Request-ID"),
+            ],
+            "responses": {
+                "200": _answer(
+                    "A page.",
+                    {"$ref": "#/components/schemas/DeliveryPage"},
+                    {"page": {"data": [examples.delivery()], "next_cursor": None}},
+                ),
+                **_problems(*_GUARDED, "invalid_query", *_STORAGE),
+            },
+        },
+        ("/webhooks/deliveries/{delivery_id}/redeliver", "post"): {
+            "parameters": [
+                _in_path("delivery_id", "The delivery's id."),
+                *_headers("X-Request-ID"),
+            ],
+            "requestBody": _EMPTY_OBJECT,
+            "responses": {
+                "202": _answer(
+                    "It is sent again.",
+                    {"$ref": "#/components/schemas/Delivery"},
+                    {"again": examples.delivery()},
+                ),
+                **_problems(*_GUARDED, "not_found", *_EMPTY_PROBLEMS, *_STORAGE),
+            },
+        },
+        ("/webhooks/{name}/enable", "post"): {
+            "parameters": [_in_path("name", "The endpoint's name."), *_headers("X-Request-ID")],
+            "requestBody": _EMPTY_OBJECT,
+            "responses": {
+                "200": _answer(
+                    "It is enabled.",
+                    {"$ref": "#/components/schemas/Endpoint"},
+                    {"enabled": examples.endpoint()},
+                ),
+                **_problems(*_GUARDED, "not_found", *_EMPTY_PROBLEMS, *_STORAGE),
             },
         },
         ("/livez", "get"): {
@@ -345,6 +416,25 @@ _SAGA_ID = {
     "description": "The saga's id.",
     "schema": {"type": "string", "format": "uuid"},
 }
+_EVENTS = {"$ref": "#/components/schemas/EventPage"}
+_ENDPOINTS = {"$ref": "#/components/schemas/Endpoints"}
+_EMPTY_OBJECT: Described = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "additionalProperties": False},
+            "examples": {"nothing": {"value": {}}},
+        }
+    },
+}
+_EMPTY_PROBLEMS = (
+    "malformed_json",
+    "request_timeout",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "invalid_query",
+)
 _RETRYING = {name for name, row in PROBLEMS.items() if row.retry_after is not None}
 _LOCATED = {"checkout_in_progress", "order_in_checkout", "order_already_checked_out", *_FAILING}
 
@@ -364,6 +454,11 @@ def _headers(*names: str) -> list[Described]:
 
 def _query(name: str, schema: Described, description: str) -> Described:
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _in_path(name: str, description: str) -> Described:
+    schema = {"type": "string"}
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 
 def _refs(*names: str) -> Described:

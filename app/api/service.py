@@ -18,6 +18,7 @@ from app.keys import Keys
 from app.operator import Operator
 from app.telemetry import Metrics
 from app.watch import Watch
+from app.webhooks import Webhooks
 
 
 class Health(Protocol):
@@ -44,6 +45,7 @@ class Service:
     health: Health
     in_flight: Callable[[], int]
     keys: Keys | None = None
+    webhooks: Webhooks | None = None
     watch: Watch | None = None
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,6 +62,14 @@ def service_of(request: Request) -> Service:
     if service is None:
         raise Problem("not_ready")
     return service
+
+
+def webhooks_of(request: Request) -> Webhooks:
+    """Return what the outbox is asked through; raise a `not_ready` problem while there is none."""
+    webhooks = service_of(request).webhooks
+    if webhooks is None:
+        raise Problem("not_ready")
+    return webhooks
 
 
 def settings_of(request: Request) -> ApiSettings:

@@ -22,6 +22,8 @@ from app.saga.state import SagaStatus
 
 TIMEOUT_SECONDS = 75.0
 RECONNECT_SECONDS = 1.0
+WIDE = 200
+"""Columns where nobody looks: what a script reads is never folded."""
 
 app = typer.Typer(no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="Why; it stands in the trail, with who you are.")]
@@ -53,7 +55,11 @@ def list_sagas(
     if as_json:
         typer.echo(json.dumps(page.json()))
         return
-    table = Table("saga", "status", "order", "customer", "amount", "begun", "why")
+    table = Table()
+    for name in ("saga", "status"):
+        table.add_column(name, no_wrap=True, min_width=36 if name == "saga" else 0)  # to be copied whole
+    for name in ("order", "customer", "amount", "begun", "why"):
+        table.add_column(name, overflow="fold")
     for saga in page.json()["data"]:
         table.add_row(
             saga["id"],
@@ -64,7 +70,10 @@ def list_sagas(
             saga["created_at"][:19],
             _plain((saga["failure"] or {}).get("code", "")),
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(table)
     if page.json()["next_cursor"]:
         typer.echo("There are more: narrow the list, or raise --limit.", err=True)
 

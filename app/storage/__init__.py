@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.storage.deliveries import SqlDeliveries
 from app.storage.engine import Database
 from app.storage.journal import Journal
+from app.storage.outbox import SqlOutbox
 from app.storage.postgres_writer import PostgresWriter
 from app.storage.queries import SqlQueries
 from app.storage.sql_log import SqlLog
@@ -26,6 +28,8 @@ class Storage:
     log: SqlLog
     journal: Journal
     queries: SqlQueries
+    outbox: SqlOutbox
+    deliveries: SqlDeliveries
     engine: AsyncEngine
 
 
@@ -50,7 +54,14 @@ async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage
     try:
         await journal.open()
         log = SqlLog(engine, lease_engine, journal)
-        yield Storage(log=log, journal=journal, queries=SqlQueries(log), engine=engine)
+        yield Storage(
+            log=log,
+            journal=journal,
+            queries=SqlQueries(log),
+            outbox=SqlOutbox(log),
+            deliveries=SqlDeliveries(log),
+            engine=engine,
+        )
     finally:
         await journal.close()
         await engine.dispose()

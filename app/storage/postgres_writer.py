@@ -27,6 +27,7 @@ from app.storage.journal import (
     Result,
     StartEntry,
 )
+from app.storage.outbox import told_of
 
 T = TypeVar("T")
 _Key = tuple[str, int, int]
@@ -60,7 +61,14 @@ WITH new AS (
   WHERE saga.id = c.id AND saga.epoch = c.epoch
     AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows)
     AND NOT EXISTS (SELECT FROM saga_log l WHERE l.saga_id = c.id AND l.seq = c.follows + 1)
-  RETURNING saga.id, saga.epoch
+  RETURNING saga.id, saga.epoch, saga.caller
+), told AS (
+  INSERT INTO outbox (saga_id, seq, type, caller, at)
+  SELECT changed.id, o.seq, o.type, changed.caller, o.at
+  FROM unnest($31::uuid[], $32::int[], $33::int[], $34::text[], $35::timestamptz[])
+    AS o(saga_id, epoch, seq, type, at)
+    JOIN changed ON changed.id = o.saga_id AND changed.epoch = o.epoch
+  ON CONFLICT DO NOTHING
 )
 INSERT INTO saga_log (saga_id, seq, epoch, at, event, step, attempt, data)
 SELECT e.saga_id, e.seq, e.epoch, e.at, e.event, e.step, e.attempt, e.data::json
@@ -214,6 +222,7 @@ class PostgresWriter:
             *_columns(12, [_start_row(entry) for entry in starts]),
             *_columns(9, [row for entry in appends for row in _change_rows(entry)]),
             *_columns(10, [row for entry in batch for row in _event_rows(entry)]),
+            *_columns(5, [row for entry in appends for row in _outbox_rows(entry)]),
         )
         rows = await self._statement.fetch(*arguments)
         stored = {(saga_id, seq, epoch) for saga_id, seq, epoch in rows}
@@ -323,6 +332,12 @@ def _change_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
             change.cancellable,
         )
     ]
+
+
+def _outbox_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
+    ended = told_of(entry.change)
+    last = entry.events[-1]
+    return [] if ended is None else [(entry.saga_id, entry.epoch, last.seq, ended.value, last.at)]
 
 
 def _event_rows(entry: Entry) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from app.storage.journal import (
     Result,
     StartEntry,
 )
+from app.storage.outbox import told_of
 from app.storage.tables import instant_text
 
 T = TypeVar("T")
@@ -40,6 +41,11 @@ WHERE id = ?1 AND epoch = ?2
 """
 _INSERT_EVENT = """
 INSERT INTO saga_log (saga_id, seq, epoch, at, event, step, attempt, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_TELL = """
+INSERT INTO outbox (saga_id, seq, type, caller, at)
+SELECT id, ?2, ?3, caller, ?4 FROM saga WHERE id = ?1
+ON CONFLICT DO NOTHING
 """
 _HEAD = "SELECT max(seq) FROM saga_log WHERE saga_id = ?"
 _EPOCH = "SELECT epoch FROM saga WHERE id = ?"
@@ -160,6 +166,9 @@ def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
                 change.cancellable,
             ),
         )
+    if (ended := told_of(change)) is not None:
+        last = entry.events[-1]
+        connection.execute(_TELL, (entry.saga_id, last.seq, ended.value, instant_text(last.at)))
     _insert_events(connection, entry.saga_id, entry.epoch, [entry])
     return Started()
 

@@ -1,5 +1,7 @@
 """The tables. `saga` says what each is and who owns it, `saga_log` what happened, `replica` who lives.
 
+`outbox` says how each ended, `webhook_delivery` who was told of it.
+
 Columns stand in the order in which an operator who types `SELECT *` wants to read them.
 """
 
@@ -10,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -25,6 +28,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 SCHEMA = MetaData(
@@ -195,3 +200,93 @@ api_key = Table(
     PrimaryKeyConstraint("id"),
 )
 Index("uq_api_key_prefix", api_key.c.prefix, unique=True)
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+_PENDING = "status = 'pending'"
+
+
+class _transaction_id(FunctionElement[int]):  # noqa: N801 (SQL's spelling)
+    """The number of the transaction that writes; SQLite has one writer at a time and needs none."""
+
+    inherit_cache = True
+
+
+@compiles(_transaction_id)
+def _none(*_: Any, **__: Any) -> str:
+    return "0"
+
+
+@compiles(_transaction_id, "postgresql")
+def _current(*_: Any, **__: Any) -> str:
+    return "((pg_current_xact_id())::text)::bigint"
+
+
+outbox = Table(
+    "outbox",
+    SCHEMA,
+    # How each saga ended, written with that end. `(xid, position)` is an order in which nothing appears
+    # late: see storage/outbox.py.
+    Column("position", _Number, nullable=False, autoincrement=True),
+    Column("saga_id", SagaId, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("xid", BigInteger, nullable=False, server_default=_transaction_id()),
+    PrimaryKeyConstraint("position"),
+    sqlite_autoincrement=True,
+)
+Index("uq_outbox_event", outbox.c.saga_id, outbox.c.seq, unique=True)
+Index("ix_outbox_feed", outbox.c.xid, outbox.c.position)
+Index("ix_outbox_caller", outbox.c.caller, outbox.c.xid, outbox.c.position)
+
+webhook_endpoint = Table(
+    "webhook_endpoint",
+    SCHEMA,
+    # Up to where in the outbox an endpoint has its deliveries, and whether it gets them.
+    Column("name", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reason", Text),
+    Column("changed_at", Instant, nullable=False),
+    Column("xid", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name"),
+    CheckConstraint("state IN ('enabled', 'disabled')", name="state_known"),
+)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    SCHEMA,
+    Column("id", _Number, nullable=False, autoincrement=True),
+    Column("endpoint", Text, nullable=False),
+    Column("status", String(9), nullable=False),
+    Column("saga_id", SagaId, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Instant),
+    Column("delivered_at", Instant),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("claimed_by", Text),
+    Column("claimed_until", Instant),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status_known"),
+    CheckConstraint("(status = 'pending') = (next_attempt_at IS NOT NULL)", name="pending_has_next_attempt"),
+    sqlite_autoincrement=True,
+)
+Index(
+    "uq_webhook_delivery_event",
+    webhook_delivery.c.endpoint,
+    webhook_delivery.c.saga_id,
+    webhook_delivery.c.seq,
+    unique=True,
+)
+Index(
+    "ix_webhook_delivery_due",
+    webhook_delivery.c.endpoint,
+    webhook_delivery.c.next_attempt_at,
+    postgresql_where=text(_PENDING),
+    sqlite_where=text(_PENDING),
+)
+Index("ix_webhook_delivery_status", webhook_delivery.c.status, webhook_delivery.c.id)

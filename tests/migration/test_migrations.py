@@ -65,7 +65,16 @@ async def test_models_and_migrations_make_the_same_schema(
     modelled = await _on(empty_database_url, _create_all)
 
     assert migrated == modelled
-    assert set(migrated) == {"saga", "saga_log", "replica", "api_key", "indexes"}
+    assert set(migrated) == {
+        "saga",
+        "api_key",
+        "saga_log",
+        "replica",
+        "outbox",
+        "webhook_endpoint",
+        "webhook_delivery",
+        "indexes",
+    }
 
 
 async def test_up_down_and_up_again_leaves_the_same_schema(

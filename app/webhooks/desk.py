@@ -1,0 +1,114 @@
+"""What operators and pullers ask of the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.callers import Caller
+from app.checkout import Checkout, SagaView
+from app.endpoints import Endpoint
+from app.saga.clock import Clock
+from app.saga.errors import LogUnreadable, SagaError
+from app.storage.deliveries import Delivery, DeliveryStatus, SqlDeliveries, Standing
+from app.storage.outbox import OutboxEvent, Place, SqlOutbox
+
+
+class Unknown(SagaError):
+    """There is no such endpoint or delivery."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """An event with its saga as it stood then; None where the saga has left, or can't be read here."""
+
+    event: OutboxEvent
+    view: SagaView | None
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointView:
+    """An endpoint and how it stands; `lag_seconds` is the age of the oldest event it hasn't got."""
+
+    endpoint: Endpoint
+    standing: Standing
+    lag_seconds: float
+
+
+class Webhooks:
+    """Every method may raise `LogUnavailable`."""
+
+    def __init__(
+        self,
+        outbox: SqlOutbox,
+        deliveries: SqlDeliveries,
+        checkout: Checkout,
+        endpoints: Sequence[Endpoint],
+        *,
+        clock: Clock,
+    ) -> None:
+        self._outbox = outbox
+        self._deliveries = deliveries
+        self._checkout = checkout
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self._clock = clock
+
+    async def events(self, caller: Caller, after: Place, *, limit: int) -> list[Told]:
+        """Return at most `limit` events that this caller sees behind a place.
+
+        Nothing ever appears before a place that was returned earlier.
+        """
+        scope = None if caller.everyone else caller.name
+        found = await self._outbox.feed(after, caller=scope, limit=limit)
+        sagas = await self._outbox.sagas([one.event.saga_id for one in found])
+        told = []
+        for one in found:
+            stored, view = sagas.get(one.event.saga_id), None
+            if stored is not None:
+                try:
+                    view = self._checkout.as_of(stored, one.event.seq)
+                except LogUnreadable:
+                    view = None
+            told.append(Told(event=one.event, view=view, place=one.place))
+        return told
+
+    async def endpoints(self) -> list[EndpointView]:
+        """Return the configured endpoints and how they stand."""
+        now = self._clock.now()
+        standings = await self._deliveries.standings(list(self._endpoints.values()))
+        return [
+            EndpointView(
+                endpoint=self._endpoints[one.name],
+                standing=one,
+                lag_seconds=_age(one.oldest_waiting_at, now),
+            )
+            for one in standings
+        ]
+
+    async def deliveries(
+        self, *, status: DeliveryStatus | None, endpoint: str | None, before: int | None, limit: int
+    ) -> list[Delivery]:
+        """Return deliveries, the newest first, with an id below `before`."""
+        return await self._deliveries.list_deliveries(
+            status=status, endpoint=endpoint, before=before, limit=limit
+        )
+
+    async def redeliver(self, delivery_id: int) -> Delivery:
+        """Have a delivery sent again, at once and with a new budget of attempts. Raise `Unknown`."""
+        delivery = await self._deliveries.redeliver(delivery_id, now=self._clock.now())
+        if delivery is None:
+            raise Unknown
+        return delivery
+
+    async def enable(self, name: str) -> EndpointView:
+        """Send an endpoint everything again, from where it was left. Raise `Unknown`."""
+        if name not in self._endpoints:
+            raise Unknown
+        await self._deliveries.enable(name, now=self._clock.now())
+        return next(one for one in await self.endpoints() if one.endpoint.name == name)
+
+
+def _age(at: datetime | None, now: datetime) -> float:
+    return 0.0 if at is None else max(0.0, (now - at).total_seconds())

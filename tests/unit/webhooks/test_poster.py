@@ -1,0 +1,200 @@
+"""Posting: to public addresses alone, to the address that was looked at, and without following anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from app.addresses import is_public
+from app.webhooks.poster import Poster, resolved
+from tests.builders import NOON
+from tests.unit.services.network import serving
+
+PRIVATE = [
+    "127.0.0.1", "127.9.9.9", "0.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
+    "100.64.0.1", "100.100.100.200", "192.0.0.192", "168.63.129.16", "224.0.0.1", "255.255.255.255", "240.0.0.1",
+    "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1",
+    "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001:0:7f00:1::1", "2001:db8::1", "shop.example", "",
+]  # fmt: skip
+PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_private_address_is_told_however_it_is_written(address: str) -> None:
+    """Loopback, private, link-local, metadata; mapped into IPv6 or translated; and what is no address."""
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_is_told(address: str) -> None:
+    """Or nothing would ever be delivered."""
+    assert is_public(address)
+
+
+class Receiver:
+    """A server on loopback that notes what it gets."""
+
+    def __init__(self) -> None:
+        self.hosts: list[str] = []
+        self.over = asyncio.Event()
+        self.app = Starlette(
+            routes=[
+                Route("/hooks", self.take, methods=["POST"]),
+                Route("/moved", self.moved, methods=["POST"]),
+                Route("/endless", self.endless, methods=["POST"]),
+                Route("/silent", self.silent, methods=["POST"]),
+                Route("/busy", self.busy, methods=["POST"]),
+            ]
+        )
+
+    async def take(self, request: Request) -> Response:
+        self.hosts.append(request.headers["host"])
+        return Response(status_code=204)
+
+    async def moved(self, _: Request) -> Response:
+        return RedirectResponse("/hooks", status_code=307)
+
+    async def endless(self, _: Request) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            while True:
+                yield b"x" * 65_536
+                await asyncio.sleep(0)  # the server must hear that the caller has left
+
+        return StreamingResponse(body())
+
+    async def silent(self, _: Request) -> Response:
+        await self.over.wait()
+        return Response()
+
+    async def busy(self, _: Request) -> Response:
+        return Response(status_code=429, headers={"Retry-After": "7"})
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[tuple[Receiver, int]]:
+    receiver = Receiver()
+    async with serving(receiver.app) as url:  # type: ignore[arg-type]
+        yield receiver, int(url.rpartition(":")[2])
+        receiver.over.set()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "127.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.1",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+    ],
+)
+async def test_nothing_is_sent_to_a_private_address(host: str, at: tuple[Receiver, int]) -> None:
+    """However the URL writes it: what the system makes of it is what counts."""
+    receiver, port = at
+    poster = Poster(f"http://{host}:{port}/hooks", timeout=5.0, max_connections=1)
+    posted = await poster.post(b"{}", {}, now=NOON)
+    await poster.aclose()
+    assert not posted.taken
+    assert not receiver.hosts
+
+
+async def test_a_name_that_changes_its_mind_is_refused_or_connected_where_it_was_checked(
+    at: tuple[Receiver, int],
+) -> None:
+    """DNS rebinding: one look-up for each connection, and the connection goes to what that one said."""
+    receiver, port = at
+    answers = iter([["93.184.216.34"], ["127.0.0.1"]])
+    asked: list[str] = []
+
+    async def rebinding(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return next(answers)
+
+    poster = Poster(f"http://shop.example:{port}/hooks", timeout=0.5, max_connections=1, resolve=rebinding)
+    request = poster._request("93.184.216.34", b"{}", {})
+    assert (request.url.host, request.headers["host"]) == ("93.184.216.34", f"shop.example:{port}")
+    assert request.extensions["sni_hostname"] == "shop.example"
+    first = await poster.post(b"{}", {}, now=NOON)
+    assert asked == ["shop.example"]
+    second = await poster.post(b"{}", {}, now=NOON)
+    await poster.aclose()
+    assert not first.taken
+    assert second.error == "The name leads to no public address; nothing was sent."
+    assert not receiver.hosts
+
+
+async def test_of_several_addresses_only_the_public_ones_are_asked(at: tuple[Receiver, int]) -> None:
+    """A private one in between is not a way in."""
+    receiver, port = at
+
+    async def mixed(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1", "::1", "169.254.169.254"]
+
+    poster = Poster(f"http://shop.example:{port}/hooks", timeout=2.0, max_connections=1, resolve=mixed)
+    assert (await poster.post(b"{}", {}, now=NOON)).error is not None
+    await poster.aclose()
+    assert not receiver.hosts
+
+
+async def test_private_addresses_are_asked_where_they_are_allowed(at: tuple[Receiver, int]) -> None:
+    """Under the URL's own name; the first address that can be reached is enough."""
+    receiver, port = at
+
+    async def found(_host: str, _port: int) -> list[str]:
+        return ["::1", "127.0.0.1"]
+
+    poster = Poster(
+        f"http://shop.example:{port}/hooks",
+        timeout=5.0,
+        max_connections=1,
+        allow_private=True,
+        resolve=found,
+    )
+    posted = await poster.post(b"{}", {}, now=NOON)
+    await poster.aclose()
+    assert (posted.status, posted.taken) == (204, True)
+    assert receiver.hosts == [f"shop.example:{port}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [("moved", 307, None), ("endless", 200, None), ("silent", None, "No answer within 0.5 s.")],
+)
+async def test_redirects_endless_answers_and_silence_end(
+    path: str, status: int | None, error: str | None, at: tuple[Receiver, int]
+) -> None:
+    """A redirect is an answer that isn't followed; a body is read in part; the time is bounded as a whole."""
+    receiver, port = at
+    poster = Poster(
+        f"http://127.0.0.1:{port}/{path}",
+        timeout=0.5 if error else 5.0,
+        max_connections=1,
+        allow_private=True,
+    )
+    posted = await poster.post(b"{}", {}, now=NOON)
+    await poster.aclose()
+    assert (posted.status, posted.error) == (status, error)
+    assert not receiver.hosts
+
+
+async def test_retry_after_is_read(at: tuple[Receiver, int]) -> None:
+    """It decides when to come back."""
+    poster = Poster(f"http://127.0.0.1:{at[1]}/busy", timeout=5.0, max_connections=1, allow_private=True)
+    posted = await poster.post(b"{}", {}, now=NOON)
+    await poster.aclose()
+    assert (posted.status, posted.retry_after, posted.taken) == (429, 7.0, False)
+
+
+async def test_the_system_resolves_a_name() -> None:
+    """The default way to addresses works."""
+    assert "127.0.0.1" in await resolved("127.0.0.1", 80)
