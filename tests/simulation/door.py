@@ -13,6 +13,7 @@ from starlette.types import Message
 
 from app.api.errors import problem_of
 from app.api.problem import Problem
+from app.api.rate import RateLimit
 from app.api.routes.checkout import place_checkout
 from app.api.routes.sagas import read_saga
 from tests.proof.evidence import ApiAnswer
@@ -26,6 +27,7 @@ class _State:
     def __init__(self, replica: Replica) -> None:
         self.service = replica.service
         self.admission = replica.admission
+        self.rate = RateLimit(0)
         self.settings = SETTINGS
 
 
@@ -42,6 +44,7 @@ class Door:
         self._replicas = replicas
         self._asked = 0
         self.answers: list[ApiAnswer] = []
+        self.faults: list[str] = []
 
     async def post(
         self,
@@ -83,6 +86,14 @@ class Door:
         if answer is None:
             return None
         return self._keep(ApiAnswer(method="GET", path=path, status=answer[0], document=answer[1]), replica)
+
+    def _problem(self, error: Exception) -> Problem:
+        """Return the problem that an error is; what is none is a fault of the product's or the harness's."""
+        try:
+            return problem_of(error)
+        except Exception as fault:
+            self.faults.append(repr(fault))
+            raise
 
     def _keep(self, answer: ApiAnswer, replica: int) -> ApiAnswer:
         self.answers.append(answer)
@@ -135,7 +146,7 @@ class Door:
             try:
                 response = await route()
             except Exception as error:  # noqa: BLE001 (as the API's own handlers: what isn't a problem is raised again)
-                response = _problem(error).response(request.scope["state"]["request_id"])
+                response = self._problem(error).response(request.scope["state"]["request_id"])
             if not answered.done():
                 answered.set_result(response)
 
@@ -148,7 +159,3 @@ class Door:
             self._world.note(f"client at {number}", request.method, request.url.path, "no answer")
             return None
         return response.status_code, json.loads(bytes(response.body))
-
-
-def _problem(error: Exception) -> Problem:
-    return problem_of(error)

@@ -112,12 +112,19 @@ class _Run:
             if not replica.serving:
                 self.wrong("serves_again", replica.name, "Still down though nothing is in its way.")
         await asyncio.sleep(SETTLE_SECONDS)
+        if (
+            world.disturbed_until > world.loop.elapsed
+        ):  # a fault that had struck by then came to bear only now
+            await self._undisturbed()
+            await asyncio.sleep(SETTLE_SECONDS)
         world.note("world", "calm", "", "")
         await self._rest()
         await self._ask_again()
         await self._rest()
         await asyncio.sleep(GLANCE_SECONDS)  # whoever made the last commit has heard of it by then
         await self._last_look()
+        for fault in self._door.faults:
+            self.wrong("no_fault", "the API", fault)
         for replica in self._replicas:
             if replica.process is not None:
                 world.loop.kill(replica.process)
