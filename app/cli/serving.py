@@ -64,10 +64,14 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)
-        ]
+        lines = [f"{_variable(one['loc'])}: {one['msg']}" for one in error.errors(include_input=False)]
         raise failure("The settings can't be used.\n" + "\n".join(lines)) from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """Return the environment variable of a setting, which may stand here by either of its names."""
+    name = str(place[0]) if place else "the settings together"
+    return f"CHECKOUT_{name.upper()}" if name in Settings.model_fields else name
 
 
 async def _examined(settings: Settings) -> list[tuple[str, str, str]]:

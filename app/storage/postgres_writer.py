@@ -65,7 +65,7 @@ WITH new AS (
 ), told AS (
   INSERT INTO outbox (saga_id, seq, type, caller, at)
   SELECT changed.id, o.seq, o.type, changed.caller, o.at
-  FROM unnest($31::uuid[], $32::int[], $33::int[], $34::text[], $35::timestamptz[])
+  FROM unnest($32::uuid[], $33::int[], $34::int[], $35::text[], $36::timestamptz[])
     AS o(saga_id, epoch, seq, type, at)
     JOIN changed ON changed.id = o.saga_id AND changed.epoch = o.epoch
   ON CONFLICT DO NOTHING
