@@ -20,6 +20,7 @@ from app.saga.errors import LeaseLost, LogError, LogUnavailable
 from app.saga.lease import Lease
 from app.saga.log import SagaLog, StoredSaga, takeovers
 from app.saga.runner import SagaRunner
+from app.saga.tasks import end_tasks
 
 _logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Recovery:
     async def stop_claiming(self) -> None:
         """Take over nothing more, and return once no claim is under way."""
         self.leave()
-        await _cancel(self._tasks[2:])
+        await end_tasks(self._tasks[2:])
 
     def wake(self) -> None:
         """Look at once for what is due: something just became so."""
@@ -87,7 +88,7 @@ class Recovery:
 
     async def end(self) -> None:
         """Stop all loops and end the lease, so that others take over at once what is left."""
-        await _cancel(self._tasks)
+        await end_tasks(self._tasks)
         self._lease.lost()
         with contextlib.suppress(LogError, TimeoutError):
             async with asyncio.timeout(self._lease.seconds / RENEWALS_PER_LEASE):
@@ -208,9 +209,3 @@ class Recovery:
                 _logger.warning("wishes to cancel could not be heard: %s", error)
             except Exception:
                 _logger.exception("hearing wishes to cancel broke down")
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

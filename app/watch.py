@@ -18,6 +18,7 @@ from app.checkout import SagaView
 from app.saga.errors import LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.queries import SagaNews
+from app.saga.tasks import end_tasks
 
 _logger = logging.getLogger(__name__)
 
@@ -148,8 +149,7 @@ class Watch:
         """Stop asking the log."""
         self.close()
         if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
+            await end_tasks([self._polling])
 
     async def _poll(self) -> None:
         while True:

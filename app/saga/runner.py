@@ -14,6 +14,7 @@ from app.saga.log import SUSPECT_AFTER, NewSaga, SagaLog, Started, StartResult, 
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.run import SagaRun
 from app.saga.state import AT_REST
+from app.saga.tasks import end_tasks
 
 _logger = logging.getLogger(__name__)
 
@@ -131,10 +132,7 @@ class SagaRunner:
 
     async def drop(self) -> None:
         """Stop everything that runs here, where it is: the log has all that others need to go on."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def _spawn(self, running: RunningSaga, *, new: bool) -> None:
         self._running[running.run.saga.id] = running

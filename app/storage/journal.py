@@ -15,7 +15,6 @@ way: connect again and write the same batch again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from typing import Protocol
 from app.saga.errors import LogRefused, LogUnavailable, SagaFenced
 from app.saga.events import SagaEvent
 from app.saga.log import NewSaga, RowChange, Started, StartResult
+from app.saga.tasks import end_tasks
 
 _logger = logging.getLogger(__name__)
 
@@ -142,9 +142,7 @@ class Journal:
         if self._task is not None:
             if self._queue and not self._interrupted:
                 await asyncio.wait({future for _, future in self._queue}, timeout=CLOSE_SECONDS)
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
         for _, future in self._queue:
             _fail(future, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()

@@ -15,6 +15,7 @@ from app.checkout import Checkout, SagaView
 from app.endpoints import Endpoint
 from app.saga.clock import Clock
 from app.saga.errors import LogError, SagaError
+from app.saga.tasks import end_tasks
 from app.storage.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
 from app.storage.outbox import OutboxEvent, SqlOutbox
 from app.webhooks.backoff import Pauses
@@ -83,9 +84,7 @@ class Sender:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         cut_off = [task for task in self._tasks if not task.done()]
-        for task in cut_off:
-            task.cancel()
-        await asyncio.gather(*cut_off, return_exceptions=True)
+        await end_tasks(cut_off)
         if cut_off:
             with contextlib.suppress(LogError, TimeoutError):
                 async with asyncio.timeout(1.0):

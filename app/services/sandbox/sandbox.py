@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from app.saga.tasks import end_tasks
 from app.services.answer import Answer
 from app.services.sandbox.faults import Fault, RandomFaults, parse
 from app.services.sandbox.ledger import Ledger
@@ -66,9 +67,7 @@ class Sandbox:
 
     async def aclose(self) -> None:
         """Drop what is late, as a process that ends would, and close the ledger."""
-        for task in self._late:
-            task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await end_tasks(self._late)
         await self.ledger.aclose()
 
     async def _apply_late(self, request: Request) -> None:
