@@ -24,8 +24,10 @@ from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
+from app.history import History
 from app.keys import Keys
 from app.operator import Operator
+from app.pulse import Pulse
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
@@ -49,10 +51,13 @@ from app.services import (
     Service as Participant,
 )
 from app.services.sandbox import Ledger
+from app.sessions import Sessions
 from app.storage import Storage, open_storage
 from app.storage.engine import Database, ping
+from app.storage.history import SqlHistory
 from app.storage.keys import SqlKeys
 from app.storage.migrations import current, head, require_current, upgrade
+from app.storage.sessions import SqlSessions
 from app.telemetry import Gauges, Metrics, log_events
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
@@ -200,7 +205,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             lease_held=lambda: lease.held,
         )
         draining = asyncio.Event()
-        drain = Drain(draining, recovery, runner, settings.drain_seconds, watch.close)
+        history = SqlHistory(storage.log)
+        pulse = Pulse(history, max_lookers=settings.max_watchers)
+        stack.push_async_callback(pulse.stop)
+
+        def send_lookers_away() -> None:
+            watch.close()
+            pulse.close()
+
+        drain = Drain(draining, recovery, runner, settings.drain_seconds, send_lookers_away)
         endpoints = settings.webhook_endpoints
         sender = _sender(settings, storage, checkout, clock)
         service = Service(
@@ -217,9 +230,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             webhooks=Webhooks(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
             health=ServiceHealth(storage, lease, draining),
             keys=keys,
+            sessions=Sessions(keys, SqlSessions(storage.log), now=clock.now, hours=settings.session_hours),
+            history=History(history, now=clock.now),
+            pulse=pulse,
             watch=watch,
             metrics=metrics,
             in_flight=lambda: runner.in_flight,
+            now=clock.now,
             draining=draining,
             closing=drain.over,
         )

@@ -122,6 +122,9 @@ class Settings(BaseSettings):
         False,
         description="Serve without any API key also beyond loopback, as something else guards the way.",
     )
+    session_hours: Annotated[float, Field(gt=0, le=720)] = Field(
+        default=12.0, description="How long somebody who signed in to the page stays so."
+    )
     key_cache_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
         5.0, description="How long a key that was looked up is believed: so long a revocation may take."
     )

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from app.api.admission import Admission
 from app.api.authentication import Authentication
+from app.api.dashboard import routes as dashboard
 from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
@@ -50,7 +51,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)
     answer_errors(app)
-    for routes in (checkout, sagas, events, feed, webhooks, operate, keys, health, metrics, pages):
+    for routes in (checkout, sagas, events, feed, webhooks, operate, keys, health, metrics, pages, dashboard):
         app.include_router(routes.router)
     describe(app)
     return app

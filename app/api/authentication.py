@@ -5,6 +5,9 @@ While the service has no keys, whoever reaches it may do everything, so it answe
 
 Every route has a row in `RIGHTS`. What has none is for operators of everything alone, so that a new
 route that forgets its row is closed, not open.
+
+Who has signed in to the page is known by a cookie. It counts for reading, and for the page's own forms,
+which carry a proof that they were sent from there; no other request that acts is taken with a cookie.
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problem import Problem
@@ -23,7 +29,11 @@ from app.callers import ANYONE, Caller
 from app.callers import Scope as Right
 from app.keys import Keys
 from app.saga.errors import LogUnavailable
+from app.sessions import Sessions
 
+COOKIE = "checkout_session"
+SIGN_IN = "/dashboard/sign-in"
+_PAGES = re.compile("/|/dashboard(/.*)?")
 _BEARER = re.compile(r"[Bb]earer +(\S+)")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="checkout"'}
 
@@ -56,6 +66,10 @@ RIGHTS = (
     _row(_READING, "/webhooks(/deliveries)?", Right.OPERATE, everyone=True),
     _row("POST", "/webhooks/([^/]*/enable|deliveries/[^/]*/redeliver)", Right.OPERATE, everyone=True),
     _row("POST", "/sagas/[^/]*/(cancel|retry|resolve)", Right.OPERATE),
+    _row("GET HEAD OPTIONS POST", "/dashboard/sign-(in|out)", None),
+    _row(_READING, "/dashboard/static/[^/]*", None),
+    _row(_READING, "/(dashboard/(live|sagas/[^/]*))?", Right.READ),
+    _row("POST", "/dashboard/sagas/[^/]*/(cancel|retry|resolve)", Right.OPERATE),
     _row("GET HEAD OPTIONS POST", "/keys(/[^/]*/revoke)?", Right.OPERATE, everyone=True),
 )
 
@@ -74,7 +88,10 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         try:
-            scope["state"]["caller"] = await self._admit(scope, service.keys)
+            scope["state"]["caller"] = await self._admit(scope, service.keys, service.sessions)
+        except _NotSignedIn:
+            await _to_sign_in(scope)(scope, receive, send)
+            return
         except (Problem, LogUnavailable) as error:
             refusal = error if isinstance(error, Problem) else _AWAY
             count_problem(Request(scope), refusal.name)
@@ -82,8 +99,8 @@ class Authentication:
             return
         await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, keys: Keys) -> Caller:
-        """Return who asks; raise a problem where they may not."""
+    async def _admit(self, scope: Scope, keys: Keys, sessions: Sessions | None) -> Caller:
+        """Return who asks; raise a problem where they may not, `_NotSignedIn` where they may sign in."""
         row = right_of(scope["method"], scope["path"])
         if (row is not None and row.right is None) or (scope["path"] == "/metrics" and self._public_metrics):
             return ANYONE
@@ -91,9 +108,16 @@ class Authentication:
             if not self._allow_open and _from_outside(scope):
                 raise Problem("keys_required")
             return ANYONE
+        page = _PAGES.fullmatch(scope["path"]) is not None
         given = Headers(scope=scope).getlist("authorization")
-        bearer = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
-        caller = await keys.authenticate(bearer.group(1)) if bearer else None
+        if not given and sessions is not None and (page or scope["method"] == "GET"):
+            session = session_of(scope)
+            caller = await sessions.caller(session) if session else None
+        else:
+            bearer = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+            caller = await keys.authenticate(bearer.group(1)) if bearer else None
+        if caller is None and page and not given:
+            raise _NotSignedIn
         if caller is None:
             raise Problem("unauthenticated", headers=_CHALLENGE)
         right, everyone = (row.right, row.everyone) if row else (Right.OPERATE, True)
@@ -115,14 +139,42 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _from_outside(scope: Scope) -> bool:
-    """Whether the request came to an address that others can reach; a socket file is not one."""
-    host = (scope.get("server") or ("", None))[0]
+def session_of(scope: Scope) -> str | None:
+    """Return the text of the session that a request's cookie holds, if it has one."""
+    cookies: SimpleCookie = SimpleCookie()
     try:
-        ipaddress.ip_address(host)
+        cookies.load(Headers(scope=scope).get("cookie", ""))
+    except CookieError:
+        return None
+    return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+class _NotSignedIn(Exception):
+    """Somebody looks at a page who has not signed in, or no longer has."""
+
+
+def _to_sign_in(scope: Scope) -> RedirectResponse:
+    query = scope["query_string"].decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "") if scope["method"] == "GET" else "/"
+    return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='')}", 303)
+
+
+def _from_outside(scope: Scope) -> bool:
+    """Whether the request came to an address that others can reach; a socket file is not one.
+
+    Nor may it come under a name other than this machine's: a page of somebody else's whose name has been
+    made to point here (DNS rebinding), or a proxy that lets others in.
+    """
+    address = (scope.get("server") or ("", None))[0]
+    try:
+        ipaddress.ip_address(address)
     except ValueError:
         return False
-    return not is_loopback(host)
+    try:
+        name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or address
+    except ValueError:
+        return True
+    return not (is_loopback(address) and is_loopback(name))
 
 
 _AWAY = Problem(

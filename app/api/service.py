@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 from starlette.requests import Request
@@ -14,8 +15,11 @@ from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.callers import ANYONE, Caller
 from app.checkout import Checkout
+from app.history import History
 from app.keys import Keys
 from app.operator import Operator
+from app.pulse import Pulse
+from app.sessions import Sessions
 from app.telemetry import Metrics
 from app.watch import Watch
 from app.webhooks import Webhooks
@@ -35,7 +39,8 @@ class Health(Protocol):
 class Service:
     """The use cases behind the API, and how its process is doing.
 
-    `keys` knows who asks; without them everyone may do everything. `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands. Set `draining` when the process is told to
+    `keys` knows who asks; without them everyone may do everything. `sessions` knows who has signed in to
+    the page, `history` and `pulse` tell it what was and that something moved. `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands, `now` is the database's time. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
     saga is answered at once with how it stands.
     """
@@ -44,8 +49,12 @@ class Service:
     operator: Operator
     health: Health
     in_flight: Callable[[], int]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     keys: Keys | None = None
     webhooks: Webhooks | None = None
+    sessions: Sessions | None = None
+    history: History | None = None
+    pulse: Pulse | None = None
     watch: Watch | None = None
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)

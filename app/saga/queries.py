@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.saga.events import SagaEvent
+from app.saga.events import EventType, SagaEvent
 from app.saga.log import StoredSaga
 from app.saga.state import SagaStatus
+
+FAILING = frozenset({EventType.STEP_FAILED, EventType.STEP_UNKNOWN, EventType.COMPENSATION_FAILED})
+"""The events by which a step is one that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SagaFilter:
-    """Which sagas to list; None leaves a member out, a `caller` too. Times are aware; bounds are exclusive."""
+    """Which sagas to list; None leaves a member out, a `caller` too. Times are aware; bounds are exclusive.
+
+    `failing_step` leaves those in which that step, or its compensation, was given up.
+    """
 
     caller: str | None = None
     status: SagaStatus | None = None
@@ -22,6 +28,7 @@ class SagaFilter:
     customer_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    failing_step: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,3 +56,34 @@ class SagaNews(Protocol):
 
     async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[SagaEvent]]:
         """Return the events of each saga behind the seq given for it, in order. Raise `LogUnavailable`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """How many sagas began in one minute, stand so now, and took so long.
+
+    `minute` is an aware time; `slot` is the index in `DURATION_EDGES` of the first edge in seconds that is
+    not below what they took, one more for longer ones, and None for those that aren't finished.
+    """
+
+    minute: datetime
+    status: SagaStatus
+    slot: int | None
+    sagas: int
+
+
+DURATION_EDGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+"""In seconds: as exactly as the page tells how long sagas took."""
+
+
+class SagaHistory(Protocol):
+    """What became of the sagas of a time, and how those that aren't finished stand."""
+
+    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[Tally]:
+        """Count the sagas that began from `after` on, before `before`; a `caller` None is everyone's. Raise `LogUnavailable`."""
+
+    async def unfinished(self, *, caller: str | None) -> Mapping[SagaStatus, int]:
+        """Count those running, compensating and in need of attention. Raise `LogUnavailable`."""
+
+    async def newest(self) -> str | None:
+        """Return the id of the saga that began last. Raise `LogUnavailable`."""

@@ -49,7 +49,7 @@ class SqlKeys:
 
     async def _read(self, query: Select[Any]) -> list[ApiKey]:
         async with self._log.reading() as connection:
-            return [_key(row) for row in (await connection.execute(query)).mappings()]
+            return [key_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _row(key: ApiKey) -> dict[str, Any]:
@@ -66,6 +66,7 @@ def _row(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _key(row: RowMapping) -> ApiKey:
+def key_of(row: RowMapping) -> ApiKey:
+    """Return the key of a row of `api_key`."""
     scopes = frozenset(Scope(name) for name in row["scopes"] if name in list(Scope))
     return ApiKey(**{**row, "scopes": scopes})

@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, or_, select, text
 
 from app.saga.events import SagaEvent
 from app.saga.log import StoredSaga
-from app.saga.queries import Census, SagaFilter
+from app.saga.queries import FAILING, Census, SagaFilter
 from app.saga.state import SagaStatus
 from app.storage.sql_log import UNFINISHED, SqlLog, event_of, read_sagas, select_sagas
 from app.storage.tables import replica, saga, saga_log
@@ -54,6 +54,13 @@ class SqlQueries:
             )
         if wanted.customer_id is not None:
             query = query.where(saga.c.customer_id == wanted.customer_id)
+        if wanted.failing_step is not None:
+            failed = select(saga_log.c.saga_id).where(
+                saga_log.c.saga_id == saga.c.id,
+                saga_log.c.step == wanted.failing_step,
+                saga_log.c.event.in_([event.value for event in FAILING]),
+            )
+            query = query.where(failed.exists())
         if wanted.created_after is not None:
             query = query.where(saga.c.created_at > wanted.created_after)
         if wanted.created_before is not None:

@@ -200,6 +200,18 @@ api_key = Table(
     PrimaryKeyConstraint("id"),
 )
 Index("uq_api_key_prefix", api_key.c.prefix, unique=True)
+
+session = Table(
+    "session",
+    SCHEMA,
+    # Who has signed in to the page: the SHA-256 of what the cookie holds.
+    Column("digest", String(64), nullable=False),
+    Column("key_id", SagaId, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    PrimaryKeyConstraint("digest"),
+)
+
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 _PENDING = "status = 'pending'"
 

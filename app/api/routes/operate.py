@@ -59,7 +59,7 @@ async def cancel_saga(request: Request, saga_id: str) -> Response:
     """
     operation = Operation.of(await _body(request, saga_id))
     seen = seen_by(request.headers.getlist("if-match"))
-    view = await _done(
+    view = await done(
         request,
         saga_id,
         service_of(request).operator.cancel(
@@ -76,7 +76,7 @@ async def retry_saga(request: Request, saga_id: str) -> Response:
     """Try again what failed in a saga that needs attention, with a fresh budget of attempts."""
     operation = Operation.of(await _body(request, saga_id))
     seen = seen_by(request.headers.getlist("if-match"))
-    view = await _done(
+    view = await done(
         request,
         saga_id,
         service_of(request).operator.retry(
@@ -91,7 +91,7 @@ async def resolve_saga(request: Request, saga_id: str) -> Response:
     """Note that a person settled outside what a saga can't get over, and go on with the rest."""
     resolution = Resolution.of(await _body(request, saga_id))
     seen = seen_by(request.headers.getlist("if-match"))
-    view = await _done(
+    view = await done(
         request,
         saga_id,
         service_of(request).operator.resolve(
@@ -112,7 +112,7 @@ async def _body(request: Request, saga_id: str) -> Any:
     return await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
 
 
-async def _done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
+async def done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
     """Do it, wait as long as the person prefers, and return the saga as it stands then."""
     settings = settings_of(request)
     try:

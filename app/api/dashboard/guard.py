@@ -1,0 +1,64 @@
+"""Who looks at the page, and whether a form was sent from it.
+
+A form counts only where the browser says that this very site sent it (Fetch Metadata; where it says
+nothing, Origin), and where it carries the token of the session.
+"""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Scope
+
+from app.api.authentication import session_of
+from app.api.problem import Problem
+from app.api.service import settings_of
+from app.sessions import form_token
+
+_FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 20
+
+
+def token_of(request: Request) -> str:
+    """Return what this page's forms carry; empty without a session."""
+    session = session_of(request.scope)
+    return form_token(session) if session else ""
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Return a form's fields; raise a problem for one that this site's own page has not sent."""
+    if not _sent_from_here(request.scope):
+        raise Problem(
+            "forbidden", "This form was not sent from the page itself: open the page, and send it there."
+        )
+    if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
+        raise Problem("unsupported_media_type")
+    most, content = settings_of(request).max_body_bytes, b""
+    async for part in request.stream():
+        content += part
+        if len(content) > most:
+            raise Problem("body_too_large")
+    try:
+        found = parse_qs(
+            content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        raise Problem("invalid_request", "The form can't be read.") from None
+    fields = {name: values[0].replace("\r\n", "\n") for name, values in found.items() if len(values) == 1}
+    if not hmac.compare_digest(fields.pop("token", ""), token_of(request)):
+        raise Problem(
+            "forbidden", "The page is older than your session: open it again, and send the form there."
+        )
+    return fields
+
+
+def _sent_from_here(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc == headers.get("host")

@@ -1,0 +1,151 @@
+"""The plots of the list: what began and how it ended, and how long it took. Geometry alone, in a box of 600 × 120."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.api.dashboard.words import STATUSES, lasting
+from app.history import Slice
+from app.saga.queries import DURATION_EDGES
+from app.saga.state import SagaStatus
+
+WIDTH, HEIGHT = 600.0, 120.0
+SPANS = {
+    "hour": (timedelta(hours=1), timedelta(minutes=1)),
+    "day": (timedelta(days=1), timedelta(minutes=15)),
+}
+"""How far back, and how much one column holds."""
+
+STACKED = (
+    SagaStatus.COMPLETED,
+    SagaStatus.COMPENSATED,
+    SagaStatus.RUNNING,
+    SagaStatus.COMPENSATING,
+    SagaStatus.NEEDS_ATTENTION,
+)
+"""From the bottom up."""
+
+SHARES = {"p50": 0.5, "p99": 0.99}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """A piece of a column."""
+
+    status: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One stretch of time, and what is told of it."""
+
+    pieces: tuple[Piece, ...]
+    words: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcomes:
+    """What began, by what became of it."""
+
+    columns: tuple[Column, ...]
+    most: int
+    total: int
+    rate: str
+    by_status: dict[str, int]
+    first: datetime
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Durations:
+    """How long it took: one line per share, as SVG points; a line breaks where nothing was finished."""
+
+    lines: dict[str, tuple[str, ...]]
+    overall: dict[str, str]
+    most: str
+    words: str
+
+
+def outcomes(slices: list[Slice]) -> Outcomes:
+    """Return the columns of what began."""
+    most = max((one.sagas for one in slices), default=0)
+    each = WIDTH / max(1, len(slices))
+    whole = Slice(slices[0].begin)
+    columns = []
+    for at, one in enumerate(slices):
+        whole.add(one)
+        pieces, y = [], HEIGHT
+        for status in STACKED:
+            if one.by_status[status]:
+                height = one.by_status[status] / most * HEIGHT
+                y -= height
+                pieces.append(
+                    Piece(
+                        status=status.value,
+                        x=round(at * each + each * 0.1, 2),
+                        y=round(y, 2),
+                        width=round(each * 0.8, 2),
+                        height=round(height, 2),
+                    )
+                )
+        told = ", ".join(f"{one.by_status[s]} {STATUSES[s].lower()}" for s in STACKED if one.by_status[s])
+        words = f"{one.begin:%H:%M} UTC: {told or 'nothing'}"
+        columns.append(Column(pieces=tuple(pieces), words=words, x=round(at * each, 2), width=round(each, 2)))
+    seconds = (slices[-1].begin - slices[0].begin).total_seconds() or 60.0
+    rate = whole.sagas / seconds
+    told = ", ".join(f"{whole.by_status[s]:,} {STATUSES[s].lower()}" for s in STACKED if whole.by_status[s])
+    return Outcomes(
+        columns=tuple(columns),
+        most=most,
+        total=whole.sagas,
+        rate=f"{rate:,.1f} a second" if rate >= 1 else f"{rate * 60:,.1f} a minute",
+        by_status={status.value: whole.by_status[status] for status in STACKED},
+        first=slices[0].begin,
+        words=f"{whole.sagas:,} checkouts began: {told}" if whole.sagas else "No checkout began.",
+    )
+
+
+def durations(slices: list[Slice]) -> Durations:
+    """Return the lines of how long it took, on a logarithmic scale."""
+    whole = Slice(slices[0].begin)
+    for one in slices:
+        whole.add(one)
+    longest = max((one.took(max(SHARES.values())) or 0.0 for one in slices), default=0.0)
+    top = min(max(longest, DURATION_EDGES[3]), DURATION_EDGES[-1])
+    bottom = DURATION_EDGES[0] / 2
+    each = WIDTH / max(1, len(slices))
+    lines = {}
+    for name, share in SHARES.items():
+        parts: list[list[str]] = [[]]
+        for at, one in enumerate(slices):
+            seconds = one.took(share)
+            if seconds is None:
+                parts.append([])
+                continue
+            up = math.log(min(seconds, top) / bottom) / math.log(top / bottom)
+            y = HEIGHT - up * (HEIGHT - 6)
+            parts[-1] += [f"{at * each:.2f},{y:.2f}", f"{(at + 1) * each:.2f},{y:.2f}"]
+        lines[name] = tuple(" ".join(part) for part in parts if part)
+    overall = {name: _within(whole.took(share)) for name, share in SHARES.items()}
+    return Durations(
+        lines=lines,
+        overall=overall,
+        most=lasting(top),
+        words=f"Half took at most {overall['p50']}, 99 of 100 at most {overall['p99']}."
+        if whole.by_slot
+        else "Nothing was finished.",
+    )
+
+
+def _within(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"more than {lasting(DURATION_EDGES[-1])}" if math.isinf(seconds) else lasting(seconds)

@@ -1,0 +1,104 @@
+"""Templates into answers, with the headers that every page has."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from app.api.dashboard import words
+from app.api.dashboard.guard import token_of
+from app.api.problem import Problem
+from app.api.problems import PROBLEMS
+from app.api.service import caller_of
+from app.callers import Scope
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "same-origin",  # or a browser would say that our own forms come from nowhere
+    "Cache-Control": "private, no-store",
+    "Vary": "Cookie",
+}
+
+_environment = Environment(
+    loader=PackageLoader("app.api.dashboard"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {
+    "money": lambda saga: words.money(saga["amount"], saga["currency"]),
+    "lasting": words.lasting,
+    "instant": lambda at: f"{at:%Y-%m-%d %H:%M:%S} UTC",
+    "machine": lambda at: at.isoformat(),
+}
+_environment.globals |= {
+    "STATUSES": words.STATUSES,
+    "MARKS": words.MARKS,
+    "said": words.said,
+    "STEP_STATUSES": words.STEP_STATUSES,
+    "took": words.took,
+    "ago": words.ago,
+    "sentence": words.sentence,
+}
+
+
+@cache
+def static(name: str) -> tuple[bytes, str]:
+    """Return a static file and the version of its bytes; raise `FileNotFoundError`."""
+    file = resources.files("app.api.dashboard") / "static" / name
+    if not file.is_file():
+        raise FileNotFoundError(name)
+    content = file.read_bytes()
+    return content, hashlib.sha256(content).hexdigest()[:16]
+
+
+def _static_url(name: str) -> str:
+    return f"/dashboard/static/{name}?v={static(name)[1]}"
+
+
+_environment.globals["static"] = _static_url
+
+
+def page(
+    request: Request, template: str, *, status: int = 200, now: datetime, **members: Any
+) -> HTMLResponse:
+    """Return a page. Its templates see who looks, and what that person may do."""
+    caller = caller_of(request)
+    html = _environment.get_template(template).render(
+        caller=caller,
+        may_operate=caller.may(Scope.OPERATE),
+        token=token_of(request),
+        now=now,
+        **members,
+    )
+    return HTMLResponse(html, status, HEADERS)
+
+
+def problem_page(request: Request, problem: Problem, *, now: datetime, back: str = "/") -> HTMLResponse:
+    """Return a problem as a page."""
+    row = PROBLEMS[problem.name]
+    answer = page(
+        request,
+        "problem.html",
+        status=row.status,
+        now=now,
+        title=row.title,
+        detail=problem.detail or f"{row.happened} {row.to_do}",
+        back=back,
+        request_id=request.scope["state"]["request_id"],
+    )
+    if row.retry_after is not None:
+        answer.headers["Retry-After"] = str(row.retry_after)
+    return answer

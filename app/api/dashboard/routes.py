@@ -1,0 +1,281 @@
+"""The page's routes: the list, a saga, what is live, and signing in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from app.api import query
+from app.api.authentication import COOKIE, session_of
+from app.api.dashboard import plots
+from app.api.dashboard.guard import form_of
+from app.api.dashboard.rendering import page, problem_page, static
+from app.api.dashboard.search import AGES, Search
+from app.api.dashboard.timeline import timeline
+from app.api.dashboard.words import now_is, stuck_at, stuck_steps
+from app.api.encode import encode
+from app.api.operation import Operation, Resolution
+from app.api.outcome import patiently
+from app.api.problem import Problem
+from app.api.routes.operate import done
+from app.api.saga_body import saga_body
+from app.api.saga_id import known_form
+from app.api.service import caller_of, service_of, settings_of
+from app.checkout import SagaView
+from app.pulse import TooManyLookers
+from app.saga.errors import LogUnavailable
+from app.saga.state import FINAL, SagaStatus
+
+router = APIRouter(include_in_schema=False)
+
+PAGE_SIZE = 25
+STUCK_SHOWN = 5
+PLOTS_PATIENCE_SECONDS = 2.0
+_MEDIA = {".svg": "image/svg+xml", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_YEAR = "public, max-age=31536000, immutable"
+
+Route = Callable[..., Awaitable[Response]]
+
+
+def _a_page(route: Route) -> Route:
+    """Have a route's problems shown as a page."""
+
+    @wraps(route)
+    async def shown(request: Request, **path: str) -> Response:
+        try:
+            return await route(request, **path)
+        except (Problem, LogUnavailable) as error:
+            problem = error if isinstance(error, Problem) else Problem("storage_unavailable")
+            back = f"/dashboard/sagas/{path['saga_id']}" if request.method == "POST" and path else "/"
+            return problem_page(request, problem, now=service_of(request).now(), back=back)
+
+    return shown
+
+
+@router.get("/")
+@_a_page
+async def list_page(request: Request) -> Response:
+    """Show how everything stands, and a list of sagas."""
+    service, caller, settings = service_of(request), caller_of(request), settings_of(request)
+    search, now = Search.of(request), service.now()
+    if search.saga_id and await service.checkout.get(search.saga_id, caller=caller) is not None:
+        return RedirectResponse(f"/dashboard/sagas/{search.saga_id}", 303)
+    found: dict[str, SagaView] = {}
+    for wanted in search.wanted(caller, now):
+        reading = service.checkout.list_sagas(wanted, before=search.before, limit=PAGE_SIZE + 1)
+        found |= {one.saga.id: one for one in await patiently(reading, settings.storage_patience_seconds)}
+    views = [found[saga_id] for saga_id in sorted(found, reverse=True)]
+    stuck = await _stuck(request) if search.status is not SagaStatus.NEEDS_ATTENTION else []
+    counts, drawn = await _history(request, search)
+    return page(
+        request,
+        "list.html",
+        now=now,
+        search=search,
+        ages=AGES,
+        steps=[step.name for step in service.checkout.plan()],
+        rows=[_row(view) for view in views[:PAGE_SIZE]],
+        older=search.url(cursor=query.cursor(views[PAGE_SIZE - 1].saga.id))
+        if len(views) > PAGE_SIZE
+        else None,
+        stuck=[_row(view) for view in stuck],
+        counts=counts,
+        plots=drawn,
+    )
+
+
+async def _stuck(request: Request) -> list[SagaView]:
+    """Return the newest sagas that need attention."""
+    service, caller = service_of(request), caller_of(request)
+    wanted = Search(status=SagaStatus.NEEDS_ATTENTION).wanted(caller, service.now())[0]
+    patience = settings_of(request).storage_patience_seconds
+    return await patiently(service.checkout.list_sagas(wanted, limit=STUCK_SHOWN), patience)
+
+
+async def _history(
+    request: Request, search: Search
+) -> tuple[dict[str, int], tuple[plots.Outcomes, plots.Durations] | None]:
+    """Return the counts by status and the plots; None where they can't be had soon."""
+    service, caller = service_of(request), caller_of(request)
+    if service.history is None:
+        return {}, None
+    whose = None if caller.everyone else caller.name
+    counts = {status.value: n for status, n in (await service.history.unfinished(caller=whose)).items()}
+    span, step = plots.SPANS[search.span]
+    try:
+        async with asyncio.timeout(PLOTS_PATIENCE_SECONDS):
+            slices = await service.history.slices(span, step, caller=whose)
+    except TimeoutError:
+        return counts, None
+    drawn = plots.outcomes(slices)
+    counts |= {status.value: drawn.by_status[status.value] for status in FINAL}
+    return counts, (drawn, plots.durations(slices))
+
+
+def _row(view: SagaView) -> dict[str, object]:
+    state, saga = view.state, view.saga
+    stuck = state.status is SagaStatus.NEEDS_ATTENTION
+    step = state.failure.step if state.failure else (state.current.name if state.current else None)
+    return {
+        "id": saga.id,
+        "status": state.status,
+        "order_id": saga.input["order_id"],
+        "customer_id": saga.input["customer_id"],
+        "amount": saga.input["amount"],
+        "currency": saga.input["currency"],
+        "begun": view.events[0].at,
+        "ended": state.finished_at,
+        "step": None if stuck else step,
+        "why": stuck_at(view) if stuck else (state.failure.message if state.failure else None),
+    }
+
+
+@router.get("/dashboard/sagas/{saga_id}")
+@_a_page
+async def saga_page(request: Request, saga_id: str) -> Response:
+    """Show one saga: what it waits for, its timeline, its trail, and what can be done about it."""
+    service, settings = service_of(request), settings_of(request)
+    found = query.parameters(request, ("done",))
+    view = await patiently(
+        service.checkout.get(known_form(saga_id), caller=caller_of(request)),
+        settings.storage_patience_seconds,
+    )
+    if view is None:
+        raise Problem("not_found")
+    body, now = encode(saga_body(view)), service.now()
+    return page(
+        request,
+        "saga.html",
+        now=now,
+        view=view,
+        saga={**view.saga.input, "id": saga_id},
+        state=view.state,
+        sentence_now=now_is(view, now),
+        line=timeline(view, now),
+        stuck_steps=stuck_steps(view),
+        seq=view.state.seq,
+        at_rest=view.at_rest,
+        ended=view.state.status in FINAL,
+        cancellable=view.state.cancellable and view.cancel is None,
+        done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,
+        raw=json.dumps(json.loads(body), indent=2, ensure_ascii=False),
+        curl=f"curl {request.url.scheme}://{request.url.netloc}/sagas/{saga_id}",
+        keyed=bool(caller_of(request).name),
+    )
+
+
+@router.post("/dashboard/sagas/{saga_id}/{action}")
+@_a_page
+async def act(request: Request, saga_id: str, action: str) -> Response:
+    """Do what a person wants done about a saga, and show it."""
+    operator, caller = service_of(request).operator, caller_of(request)
+    if action not in {"cancel", "retry", "resolve"}:
+        raise Problem("not_found")
+    form = await form_of(request)
+    known_form(saga_id)
+    seen = form.pop("seen", "")
+    if not (seen.isascii() and seen.isdecimal() and len(seen) < 10):
+        raise Problem("invalid_request", "The form is not whole: open the page again.")
+    given = {name: value for name, value in form.items() if value}
+    if action == "resolve":
+        resolution = Resolution.of(given)
+        wanted = operator.resolve(saga_id, caller=caller, seen={int(seen)}, **resolution.model_dump())
+    else:
+        reason = Operation.of(given).reason
+        how = operator.cancel if action == "cancel" else operator.retry
+        wanted = how(saga_id, caller=caller, reason=reason, seen={int(seen)})
+    await done(request, saga_id, wanted)
+    return RedirectResponse(f"/dashboard/sagas/{saga_id}?done={action}", 303)
+
+
+@router.get("/dashboard/live")
+async def live(request: Request) -> Response:
+    """Send an event whenever something in the list has moved."""
+    service, settings = service_of(request), settings_of(request)
+    if service.pulse is None or service.draining.is_set():
+        raise Problem("shutting_down")
+    beats = service.pulse.beats(heartbeat_seconds=settings.heartbeat_seconds)
+    return StreamingResponse(
+        _frames(beats),
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        media_type="text/event-stream",
+    )
+
+
+async def _frames(beats: AsyncIterator[int | None]) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    try:
+        async for beat in beats:
+            yield b": still here\n\n" if beat is None else b"event: moved\ndata: %d\n\n" % beat
+    except TooManyLookers:
+        yield b"event: full\ndata: {}\n\n"
+
+
+@router.get("/dashboard/static/{name}")
+async def read_static(request: Request, name: str) -> Response:
+    """Return a style sheet or a script; its URL changes with its bytes."""
+    try:
+        content, version = static(name)
+    except (FileNotFoundError, ValueError, OSError):
+        raise Problem("not_found") from None
+    suffix = name[name.rfind(".") :]
+    if suffix not in _MEDIA:
+        raise Problem("not_found")
+    lasting = _YEAR if request.query_params.get("v") == version else "no-cache"
+    return Response(content, headers={"Cache-Control": lasting}, media_type=_MEDIA[suffix])
+
+
+@router.get("/dashboard/sign-in")
+@_a_page
+async def sign_in_page(request: Request) -> Response:
+    """Ask for a key."""
+    wanted = query.parameters(request, ("next",)).get("next", "/")
+    return page(request, "sign_in.html", now=service_of(request).now(), next=_local(wanted), wrong=False)
+
+
+@router.post("/dashboard/sign-in")
+@_a_page
+async def sign_in(request: Request) -> Response:
+    """Sign in with a key. There is no limit of tries: 256 random bits can't be guessed."""
+    service = service_of(request)
+    if service.sessions is None:
+        raise Problem("not_found")
+    form = await form_of(request)
+    wanted = _local(form.get("next", "/"))
+    token = await service.sessions.sign_in(form.get("key", "").strip())
+    if token is None:
+        return page(request, "sign_in.html", status=403, now=service.now(), next=wanted, wrong=True)
+    answer = RedirectResponse(wanted, 303)
+    answer.set_cookie(
+        COOKIE,
+        token,
+        max_age=round(service.sessions.lasts.total_seconds()),
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/dashboard/sign-out")
+@_a_page
+async def sign_out(request: Request) -> Response:
+    """End the session, in the database too."""
+    service, session = service_of(request), session_of(request.scope)
+    await form_of(request)
+    if session is not None and service.sessions is not None:
+        await service.sessions.sign_out(session)
+    answer = RedirectResponse("/dashboard/sign-in", 303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+    return answer
+
+
+def _local(url: str) -> str:
+    """Return a path of this site's; whatever else was given is the list."""
+    return url if url.startswith("/") and not url.startswith(("//", "/\\")) and url.isprintable() else "/"

@@ -1,0 +1,138 @@
+"""A saga's timeline: each attempt of each action as a bar, and the waits between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.api.dashboard.words import lasting, sentence, took, turn
+from app.checkout import SagaView
+from app.saga.events import EventType, SagaEvent
+from app.saga.state import AT_REST, SagaStatus
+
+LEAST_PERCENT = 0.7
+"""A bar is never thinner, or it could not be seen."""
+
+_ANSWERS: Mapping[EventType, tuple[bool, str, str]] = {
+    EventType.STEP_SUCCEEDED: (False, "succeeded", "succeeded"),
+    EventType.STEP_RETRIED: (False, "retried", "no answer, may have had its effect"),
+    EventType.STEP_FAILED: (False, "failed", "given up, without effect"),
+    EventType.STEP_UNKNOWN: (False, "unknown", "given up, may have had its effect"),
+    EventType.STEP_COMPENSATED: (True, "undone", "undone"),
+    EventType.COMPENSATION_RETRIED: (True, "retried", "not acknowledged"),
+    EventType.COMPENSATION_FAILED: (True, "failed", "can't be undone"),
+}
+"""Whether it is a compensation's, the kind of bar, and its words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """One attempt, or a wait. `left` and `width` are in percent of the timeline."""
+
+    kind: str
+    left: float
+    width: float
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lane:
+    """One action of a step: doing it, or undoing it."""
+
+    step: str
+    undoing: bool
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick:
+    """A mark on the axis, in percent, and how long after the begin it stands."""
+
+    left: float
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeline:
+    """The lanes in the order of the steps, each followed by that of its undoing."""
+
+    lanes: tuple[Lane, ...]
+    ticks: tuple[Tick, ...]
+
+
+def timeline(view: SagaView, now: datetime) -> Timeline:
+    """Return the timeline of a saga as it stands."""
+    begin = view.events[0].at
+    end = max(view.events[-1].at, now if view.state.status not in AT_REST else begin)
+    end = max(end, begin + timedelta(milliseconds=1))
+    drawn: dict[tuple[str, bool], list[Bar]] = {}
+    for at, event in enumerate(view.events):
+        if event.type not in _ANSWERS or event.step is None:
+            continue
+        undoing, kind, words = _ANSWERS[event.type]
+        bars = drawn.setdefault((event.step, undoing), [])
+        duration = event.data.get("duration_ms")
+        since = event.at - timedelta(milliseconds=duration) if duration is not None else event.at
+        bars.append(_bar(kind, since, event.at, begin, end, _told(event, words)))
+        if (until := event.data.get("next_action_at")) is not None:
+            following = _end_of_wait(view.events[at + 1 :], event, undoing=undoing) or end
+            pause = min(datetime.fromisoformat(until), following)
+            if pause > event.at:
+                told = f"waited {took(event.at, pause)} before the next attempt"
+                bars.append(_bar("waiting", event.at, pause, begin, end, told))
+    if (turn := _under_way(view, now)) is not None:
+        step, undoing, since = turn
+        told = f"under way for {took(since, end)}"
+        drawn.setdefault((step, undoing), []).append(_bar("running", since, end, begin, end, told))
+    lanes = [
+        Lane(step=step.name, undoing=undoing, bars=tuple(_waits_below(drawn.get((step.name, undoing), []))))
+        for step in view.state.steps
+        for undoing in (False, True)
+        if not undoing or (step.name, undoing) in drawn
+    ]
+    whole = (end - begin) / timedelta(seconds=1)
+    ticks = tuple(Tick(left=share * 100, words=lasting(whole * share)) for share in (0, 0.25, 0.5, 0.75, 1))
+    return Timeline(lanes=tuple(lanes), ticks=ticks)
+
+
+def _waits_below(bars: list[Bar]) -> list[Bar]:
+    return sorted(bars, key=lambda bar: bar.kind != "waiting")
+
+
+def _bar(kind: str, since: datetime, until: datetime, begin: datetime, end: datetime, words: str) -> Bar:
+    left = max(0.0, (since - begin) / (end - begin) * 100)
+    width = max(LEAST_PERCENT, (until - begin) / (end - begin) * 100 - left)
+    left = min(left, 100 - width)
+    return Bar(kind=kind, left=round(left, 3), width=round(width, 3), words=words)
+
+
+def _told(event: SagaEvent, words: str) -> str:
+    duration, error = event.data.get("duration_ms"), event.data.get("error")
+    if event.data.get("outcome") == "unavailable":
+        words = "not to be had, without effect"
+    told = f"attempt {event.attempt}: {words}" if event.attempt else words
+    if duration is not None:
+        told += f" after {lasting(duration / 1000)}"
+    return f"{told}. {sentence(str(error.get('message', '')))}" if error else told
+
+
+def _end_of_wait(later: tuple[SagaEvent, ...], event: SagaEvent, *, undoing: bool) -> datetime | None:
+    """Return when the next attempt of the same action began, or what else ended the wait."""
+    for one in later:
+        if one.type in _ANSWERS and one.step == event.step and _ANSWERS[one.type][0] is undoing:
+            duration = one.data.get("duration_ms") or 0
+            return max(event.at, one.at - timedelta(milliseconds=duration))
+        if one.type in {EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED, EventType.STEP_RESOLVED}:
+            return one.at
+    return None
+
+
+def _under_way(view: SagaView, now: datetime) -> tuple[str, bool, datetime] | None:
+    """Return the step that is being done or undone now, and since when."""
+    state = view.state
+    if state.status in AT_REST or (state.next_action_at is not None and state.next_action_at > now):
+        return None
+    since = max(view.events[-1].at, state.next_action_at or view.events[-1].at)
+    step = turn(state)
+    return None if step is None else (step.name, state.status is SagaStatus.COMPENSATING, since)

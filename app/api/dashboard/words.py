@@ -1,0 +1,206 @@
+"""What the page says in words: statuses, events, times, money, and what a saga waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from app.checkout import SagaView
+from app.saga.events import EventType, SagaEvent
+from app.saga.state import SagaState, SagaStatus, StepState, StepStatus
+
+STATUSES: Mapping[SagaStatus, str] = {
+    SagaStatus.NEEDS_ATTENTION: "Needs attention",
+    SagaStatus.RUNNING: "Running",
+    SagaStatus.COMPENSATING: "Compensating",
+    SagaStatus.COMPLETED: "Completed",
+    SagaStatus.COMPENSATED: "Compensated",
+}
+"""In the order in which an operator wants to see them."""
+
+MARKS: Mapping[str, str] = {
+    "needs_attention": "!",
+    "running": "▸",
+    "compensating": "◂",
+    "completed": "✓",
+    "compensated": "↺",
+}
+"""So that colour is never all that tells them apart."""
+
+EVENTS: Mapping[EventType, str] = {
+    EventType.SAGA_STARTED: "Checkout begun",
+    EventType.STEP_SUCCEEDED: "succeeded",
+    EventType.STEP_RETRIED: "no answer, may have had its effect: sent again",
+    EventType.STEP_FAILED: "given up, without effect",
+    EventType.STEP_UNKNOWN: "given up, may have had its effect",
+    EventType.STEP_COMPENSATED: "undone",
+    EventType.COMPENSATION_RETRIED: "undoing not acknowledged: sent again",
+    EventType.COMPENSATION_FAILED: "can't be undone",
+    EventType.SAGA_RECOVERED: "Taken over by another replica",
+    EventType.CANCEL_REQUESTED: "Cancelled by a person",
+    EventType.RETRY_REQUESTED: "Retried by a person",
+    EventType.STEP_RESOLVED: "settled outside by a person",
+    EventType.SAGA_COMPLETED: "Completed",
+    EventType.SAGA_COMPENSATED: "Everything done was undone",
+    EventType.SAGA_NEEDS_ATTENTION: "Needs attention",
+}
+STEP_STATUSES: Mapping[StepStatus, str] = {
+    StepStatus.PENDING: "not begun",
+    StepStatus.RUNNING: "its turn",
+    StepStatus.SUCCEEDED: "done",
+    StepStatus.FAILED: "failed, without effect",
+    StepStatus.UNKNOWN: "failed, may have had its effect",
+    StepStatus.COMPENSATING: "being undone",
+    StepStatus.COMPENSATED: "undone",
+    StepStatus.COMPENSATION_FAILED: "can't be undone",
+}
+_NO_MINOR_UNIT = frozenset(
+    [
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "ISK",
+        "JPY",
+        "KMF",
+        "KRW",
+        "PYG",
+        "RWF",
+        "UGX",
+        "UYI",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    ]
+)
+_THOUSANDTHS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def said(event: SagaEvent) -> str:
+    """Return what happened."""
+    if event.type is EventType.STEP_RETRIED and event.data.get("outcome") == "unavailable":
+        return "not to be had, without effect: sent again"
+    return EVENTS[event.type]
+
+
+def money(amount: int, currency: str) -> str:
+    """Return an amount of minor units (ISO 4217) as people write it: 4890, EUR is `48.90 EUR`."""
+    digits = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
+    whole, part = divmod(amount, 10**digits)
+    return f"{whole:,}{f'.{part:0{digits}}' if digits else ''} {currency}"
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time as people say it, in its two largest units: `1 h 5 min`, `12.3 s`, `48 ms`."""
+    seconds = max(0.0, seconds)
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f}".removesuffix(".0") + " ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    left, parts = round(seconds), []
+    for size, unit in _UNITS:
+        count, rest = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+            left = rest
+        elif parts:
+            break
+        if len(parts) == 2:
+            break
+    return " ".join(parts)
+
+
+def ago(begin: datetime, now: datetime) -> str:
+    """Return how long ago something was, no more exactly than matters."""
+    seconds = (now - begin) / timedelta(seconds=1)
+    return "just now" if seconds < 1 else f"{lasting(round(seconds) if seconds < 60 else seconds)} ago"
+
+
+def took(begin: datetime, end: datetime) -> str:
+    """Return how long it was from one time to another."""
+    return lasting((end - begin) / timedelta(seconds=1))
+
+
+def now_is(view: SagaView, now: datetime) -> str:
+    """Return in a sentence or two what a saga does or waits for, and until when."""
+    state = view.state
+    match state.status:
+        case SagaStatus.COMPLETED:
+            return "Paid, reserved and shipped. Nothing is left to do."
+        case SagaStatus.COMPENSATED:
+            why = f" {sentence(state.failure.message)}" if state.failure else ""
+            return f"It failed, and everything that had been done was undone.{why}"
+        case SagaStatus.NEEDS_ATTENTION:
+            return _stuck(view)
+    step = turn(state)
+    doing = "undo" if state.status is SagaStatus.COMPENSATING else "do"
+    due = state.next_action_at
+    why = f" {sentence(state.failure.message)}" if state.failure and doing == "undo" else ""
+    if step is None:
+        return f"It goes on at once.{why}"
+    error = (step.compensation.error if step.compensation else None) if doing == "undo" else step.error
+    what = f"the {step.name} step is undone" if doing == "undo" else f"the {step.name} step is done"
+    if due is not None and due > now:
+        last = f" The last answer: {sentence(str(error['message']))}" if error else ""
+        return f"It waits {took(now, due)}, until {clock(due)}, before it tries again that {what}.{last}{why}"
+    until = ""
+    if view.next_action_at is not None and view.next_action_at > now:
+        until = f" Should this replica die, another takes over after {clock(view.next_action_at)}."
+    begun = f"It is being seen to that {what}."
+    if view.cancel is not None and state.cancel is None:
+        begun += f" {view.cancel.who} has cancelled it: once this is answered, it goes back."
+    return f"{begun}{until}{why}"
+
+
+def _stuck(view: SagaView) -> str:
+    return f"{stuck_at(view)} All else that could be done was. Retry it, or settle it outside and say where."
+
+
+def stuck_at(view: SagaView) -> str:
+    """Return in a sentence what a saga that needs attention can't get over."""
+    parts = []
+    for step in view.state.steps:
+        if step.status is StepStatus.COMPENSATION_FAILED:
+            error = (step.compensation.error if step.compensation else None) or {}
+            said = sentence(str(error.get("message", "")))
+            parts.append(f"The {step.name} step had its effect and can't be undone: {said}")
+    if not parts and (event := view.events[-1]).data.get("error"):
+        parts.append(sentence(str(event.data["error"].get("message", ""))))
+    current = view.state.current
+    if not parts and current is not None:
+        said = sentence(str((current.error or {}).get("message", "")))
+        parts.append(f"The {current.name} step, from which there is no way back, could not be done: {said}")
+    return " ".join(parts) or "It can't go on."
+
+
+def turn(state: SagaState) -> StepState | None:
+    """Return the step that is being done, or undone, or will be next."""
+    if state.status is SagaStatus.COMPENSATING:
+        tried = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+        done = (state.step(name) for name in reversed(state.effects))
+        return next((step for step in done if step.status not in tried), None)
+    return state.current
+
+
+def stuck_steps(view: SagaView) -> list[str]:
+    """Return the steps that a person may settle outside."""
+    failed = [s.name for s in view.state.steps if s.status is StepStatus.COMPENSATION_FAILED]
+    if not failed and view.state.status is SagaStatus.NEEDS_ATTENTION and view.state.current is not None:
+        return [view.state.current.name]
+    return failed
+
+
+def sentence(message: str) -> str:
+    """Return a message as a sentence."""
+    message = message.strip() or "it was not said why"
+    return message if message.endswith((".", "!", "?")) else f"{message}."
+
+
+def clock(at: datetime) -> str:
+    """Return a time of day, UTC, to the second."""
+    return f"{at:%H:%M:%S} UTC"

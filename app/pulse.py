@@ -1,0 +1,89 @@
+"""Tells those who look at the list that something has moved: one question a second, however many look."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from app.saga.errors import LogUnavailable
+from app.saga.queries import SagaHistory
+from app.saga.tasks import end_tasks
+
+_logger = logging.getLogger(__name__)
+
+
+class TooManyLookers(Exception):
+    """This process has as many open pages as it takes."""
+
+
+class Pulse:
+    """The newest saga and the counts of the unfinished: when they change, the list has changed."""
+
+    def __init__(self, queries: SagaHistory, *, poll_seconds: float = 1.0, max_lookers: int = 500) -> None:
+        self._queries = queries
+        self._poll_seconds = poll_seconds
+        self._max_lookers = max_lookers
+        self._lookers = 0
+        self._beats = 0
+        self._seen: object = None
+        self._changed = asyncio.Event()
+        self._polling: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def beats(self, *, heartbeat_seconds: float) -> AsyncIterator[int | None]:
+        """Yield a number that counts up whenever something has moved; None when nothing has for so long.
+
+        It ends when the process stops. Raise `TooManyLookers`.
+        """
+        if self._lookers >= self._max_lookers:
+            raise TooManyLookers
+        self._lookers += 1
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
+        try:
+            seen = self._beats
+            while not self._closed:
+                try:
+                    async with asyncio.timeout(heartbeat_seconds):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+                if self._closed:
+                    return
+                yield self._beats if self._beats != seen else None
+                seen = self._beats
+        finally:
+            self._lookers -= 1
+
+    def close(self) -> None:
+        """Send everybody away, as the process stops."""
+        self._closed = True
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """Stop asking."""
+        self.close()
+        if self._polling is not None:
+            await end_tasks([self._polling])
+
+    async def look(self) -> None:
+        """Look once; raise `LogUnavailable`."""
+        seen = (await self._queries.newest(), dict(await self._queries.unfinished(caller=None)))
+        if seen != self._seen:
+            self._seen = seen
+            self._beats += 1
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            if not self._lookers:
+                continue
+            try:
+                await self.look()
+            except LogUnavailable as error:
+                _logger.warning("the page can't be told what moved: %s", error)
+            except Exception:
+                _logger.exception("telling the page what moved broke down")
