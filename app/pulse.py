@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from app.saga.errors import LogUnavailable
 from app.saga.queries import SagaHistory
@@ -31,7 +31,7 @@ class Pulse:
         self._polling: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def beats(self, *, heartbeat_seconds: float) -> AsyncIterator[int | None]:
+    async def beats(self, *, heartbeat_seconds: float) -> AsyncGenerator[int | None]:
         """Yield a number that counts up whenever something has moved; None when nothing has for so long.
 
         It ends when the process stops. Raise `TooManyLookers`.

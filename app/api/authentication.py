@@ -69,7 +69,7 @@ RIGHTS = (
     _row("GET HEAD OPTIONS POST", "/dashboard/sign-(in|out)", None),
     _row(_READING, "/dashboard/static/[^/]*", None),
     _row(_READING, "/(dashboard/(live|sagas/[^/]*))?", Right.READ),
-    _row("POST", "/dashboard/sagas/[^/]*/(cancel|retry|resolve)", Right.OPERATE),
+    _row("POST", "/dashboard/sagas/[^/]*/[^/]*", Right.OPERATE),
     _row("GET HEAD OPTIONS POST", "/keys(/[^/]*/revoke)?", Right.OPERATE, everyone=True),
 )
 

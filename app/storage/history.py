@@ -23,11 +23,11 @@ ID_SLACK = timedelta(seconds=5)
 _Measured = tuple[ColumnElement[Any], ColumnElement[Any]]
 _ON_POSTGRESQL: _Measured = (
     func.date_trunc("minute", saga.c.created_at, "UTC"),
-    func.extract("epoch", saga.c.finished_at - saga.c.created_at),
+    literal_column("EXTRACT(epoch FROM finished_at - created_at)"),
 )
 _ON_SQLITE: _Measured = (
-    func.substr(literal_column("created_at"), 1, 16),
-    (func.julianday(literal_column("finished_at")) - func.julianday(literal_column("created_at"))) * 86_400,
+    literal_column("substr(created_at, 1, 16)"),
+    literal_column("(julianday(finished_at) - julianday(created_at)) * 86400"),
 )
 """The minute in which a saga began, and how many seconds it took; NULL while it isn't finished."""
 

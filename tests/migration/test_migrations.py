@@ -68,6 +68,7 @@ async def test_models_and_migrations_make_the_same_schema(
     assert set(migrated) == {
         "saga",
         "api_key",
+        "session",
         "saga_log",
         "replica",
         "outbox",

@@ -28,9 +28,9 @@ def main() -> int:
         with a_shop(
             folder / "slow", CHECKOUT_RETRY_CAP_SECONDS="600", CHECKOUT_RETRY_BASE_SECONDS="600"
         ) as shop:
-            for order_id, (simulate, name) in LONG.items():
+            for order_id, (simulate, status) in LONG.items():
                 saga = check_out(shop, order_id, simulate, wait=1)
-                shoot(browser, shop, f"saga-{name}", f"/dashboard/sagas/{saga['id']}")
+                shoot(browser, shop, f"saga-{status}", f"/dashboard/sagas/{saga['id']}")
         with a_shop(folder, CHECKOUT_RETRY_CAP_SECONDS="4", CHECKOUT_RETRY_BASE_SECONDS="2") as shop:
             sagas = fill(shop)
             give_it_a_past(folder / "checkout.db")

@@ -51,25 +51,24 @@ def a_shop(folder: Path, **env: str) -> Iterator[Running]:
         yield shop
 
 
-def check_out(
-    shop: Running, order_id: str, simulate: str = "", *, wait: int = 20, **headers: str
-) -> dict[str, Any]:
+def check_out(shop: Running, order_id: str, simulate: str = "", *, wait: int = 20) -> dict[str, Any]:
     """Send one order; return the saga as it stands after `wait` seconds at the latest."""
-    given = {"Idempotency-Key": order_id, "Prefer": f"wait={wait}", **headers}
+    given = {"Idempotency-Key": order_id, "Prefer": f"wait={wait}"}
     if simulate:
         given["X-Simulate"] = simulate
     answer = httpx.post(
         f"{shop.url}/checkout", json=an_order(order_id), headers=given, timeout=30.0, trust_env=False
     )
     body: dict[str, Any] = answer.json()
-    return body.get("saga", body)
+    saga: dict[str, Any] = body.get("saga", body)
+    return saga
 
 
-def fill(shop: Running, **headers: str) -> dict[str, dict[str, Any]]:
+def fill(shop: Running) -> dict[str, dict[str, Any]]:
     """Send an order for every state; return the sagas by order."""
     found = {}
     for order_id, (simulate, status) in STATES.items():
-        found[order_id] = check_out(shop, order_id, simulate, **headers)
+        found[order_id] = check_out(shop, order_id, simulate)
         assert found[order_id]["status"] == status, found[order_id]
     return found
 

@@ -1,0 +1,100 @@
+"""Sessions of the page, on either database: who has signed in, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.callers import Scope
+from app.keys import ApiKey, Keys
+from app.sessions import Sessions, form_token
+from app.storage import Storage, open_storage
+from app.storage.keys import SqlKeys
+from app.storage.sessions import SqlSessions
+from app.storage.tables import session
+from tests.builders import VirtualClock, an_id
+
+HOURS = 2.0
+
+
+class Desk:
+    """Sessions over a database, with a clock of the test's."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.clock = VirtualClock()
+        self.storage = storage
+        self.keys = Keys(SqlKeys(storage.log), now=self.clock.now, new_id=an_id, cache_seconds=0)
+
+    def a_replica(self) -> Sessions:
+        return Sessions(self.keys, SqlSessions(self.storage.log), now=self.clock.now, hours=HOURS)
+
+    async def a_key(self) -> tuple[ApiKey, str]:
+        return await self.keys.create(caller="shop", who="ada", scopes=[Scope.READ])
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    async with open_storage(database_url) as storage:
+        yield Desk(storage)
+
+
+async def signed_in(desk: Desk, key: str) -> str:
+    token = await desk.a_replica().sign_in(key)
+    assert token is not None
+    return token
+
+
+async def test_who_signed_in_is_known_at_every_replica_until_the_session_ends(desk: Desk) -> None:
+    """For as long as it is set to, and not a moment longer."""
+    _, key = await desk.a_key()
+    token = await signed_in(desk, key)
+    caller = await desk.a_replica().caller(token)
+    assert caller is not None
+    assert (caller.name, caller.who) == ("shop", "ada")
+    desk.clock.advance(HOURS * 3600 - 1)
+    assert await desk.a_replica().caller(token) is not None
+    desk.clock.advance(1)
+    assert await desk.a_replica().caller(token) is None
+
+
+async def test_a_session_ends_with_its_key(desk: Desk) -> None:
+    """Whoever revokes a key has thrown out who signed in with it."""
+    made, key = await desk.a_key()
+    token = await signed_in(desk, key)
+    await desk.keys.revoke(made.id)
+    assert await desk.a_replica().caller(token) is None
+    assert await desk.a_replica().sign_in(key) is None
+
+
+async def test_signing_out_ends_one_session_and_no_other(desk: Desk) -> None:
+    """Somebody's phone stays signed in."""
+    _, key = await desk.a_key()
+    one, other = await signed_in(desk, key), await signed_in(desk, key)
+    await desk.a_replica().sign_out(one)
+    assert await desk.a_replica().caller(one) is None
+    assert await desk.a_replica().caller(other) is not None
+
+
+async def test_the_database_holds_nothing_to_sign_in_with(desk: Desk) -> None:
+    """Whoever reads the table can't go on as anybody; and what has ended is forgotten."""
+    _, key = await desk.a_key()
+    first = await signed_in(desk, key)
+    desk.clock.advance(HOURS * 3600)
+    second = await signed_in(desk, key)
+    async with desk.storage.log.reading() as connection:
+        rows = (await connection.execute(session.select())).all()
+    assert len(rows) == 1
+    kept = " ".join(map(str, rows[0]))
+    assert first not in kept
+    assert second not in kept
+    assert form_token(second) not in kept
+    assert await desk.a_replica().caller(rows[0].digest) is None
+
+
+async def test_a_forms_proof_is_its_sessions_own(desk: Desk) -> None:
+    """Another session's form is refused."""
+    _, key = await desk.a_key()
+    one, other = await signed_in(desk, key), await signed_in(desk, key)
+    assert form_token(one) == form_token(one)
+    assert form_token(one) != form_token(other)
