@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate page check bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,10 @@ crash: dev ## Crash at every boundary, in every way, and print the figures
 
 simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARGS="--seed 2565 --trace"
 	@exec $(PY) -m tests.simulation --seeds 100000 --jobs 2 $(ARGS)
+
+page: dev ## Test the page in a real Chromium, and take the screenshots of docs/screenshots anew
+	@$(PY) -m pytest -n0 tests/page $(ARGS)
+	@exec $(PY) -m tests.page
 
 check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet --output-format concise .

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx2 as httpx
 from playwright.sync_api import Browser, Page
 
 from tests.page.browser import a_browser, a_page
@@ -14,6 +15,8 @@ from tests.processes import ROOT, Running
 
 FOLDER = ROOT / "docs" / "screenshots"
 WIDTHS = {"wide": 1440, "phone": 390}
+MOST = 2000
+"""Pixels of height; what a page has below isn't shown."""
 
 
 def main() -> int:
@@ -73,8 +76,6 @@ def of_sagas(browser: Browser, shop: Running, ids: dict[str, str]) -> None:
 
 def of_signing_in(browser: Browser, shop: Running) -> None:
     """Take what is shown to somebody who has to sign in: from the first key on."""
-    import httpx2 as httpx  # noqa: PLC0415
-
     new = {"caller": "ops", "who": "ada", "scopes": ["operate"], "everyone": True}
     made = httpx.post(f"{shop.url}/keys", json=new, trust_env=False)
     shoot(browser, shop, "sign-in", "/")
@@ -103,7 +104,9 @@ def shoot(
 
 def take(page: Page, name: str, width: int) -> None:
     """Take one screenshot, of the whole page."""
-    page.screenshot(path=FOLDER / f"{name}-{width}.png", full_page=True, animations="disabled")
+    height = min(MOST, page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size({"width": width, "height": height})
+    page.screenshot(path=FOLDER / f"{name}-{width}.png", animations="disabled")
     sys.stdout.write(f"{name}-{width}.png\n")
 
 

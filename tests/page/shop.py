@@ -37,7 +37,7 @@ LONG = {
 
 
 @contextlib.contextmanager
-def a_shop(folder: Path, **env: str) -> Iterator[Running]:
+def a_shop(folder: Path, *, port: int | None = None, **env: str) -> Iterator[Running]:
     """Run a service on a database of its own, without any saga."""
     settings = {
         "DATABASE_URL": f"sqlite:///{folder / 'checkout.db'}",
@@ -47,7 +47,7 @@ def a_shop(folder: Path, **env: str) -> Iterator[Running]:
         "SANDBOX_LATENCY_SECONDS": "0.04",
         **env,
     }
-    with a_checkout(settings, folder / "log") as shop:
+    with a_checkout(settings, folder / "log", port=port) as shop:
         yield shop
 
 

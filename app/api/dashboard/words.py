@@ -137,24 +137,24 @@ def now_is(view: SagaView, now: datetime) -> str:
             return f"It failed, and everything that had been done was undone.{why}"
         case SagaStatus.NEEDS_ATTENTION:
             return _stuck(view)
-    step = turn(state)
-    doing = "undo" if state.status is SagaStatus.COMPENSATING else "do"
-    due = state.next_action_at
-    why = f" {sentence(state.failure.message)}" if state.failure and doing == "undo" else ""
+    step, back = turn(state), state.status is SagaStatus.COMPENSATING
+    why = (
+        f" It goes back because of this: {sentence(state.failure.message)}" if state.failure and back else ""
+    )
     if step is None:
         return f"It goes on at once.{why}"
-    error = (step.compensation.error if step.compensation else None) if doing == "undo" else step.error
-    what = f"the {step.name} step is undone" if doing == "undo" else f"the {step.name} step is done"
+    due = state.next_action_at
     if due is not None and due > now:
-        last = f" The last answer: {sentence(str(error['message']))}" if error else ""
-        return f"It waits {took(now, due)}, until {clock(due)}, before it tries again that {what}.{last}{why}"
-    until = ""
-    if view.next_action_at is not None and view.next_action_at > now:
-        until = f" Should this replica die, another takes over after {clock(view.next_action_at)}."
-    begun = f"It is being seen to that {what}."
+        error = (step.compensation.error if step.compensation else None) if back else step.error
+        last = f" The last answer was: {sentence(str(error['message']))}" if error else ""
+        what = f"To undo the {step.name} step" if back else f"The {step.name} step"
+        return f"{what} is tried again in {took(now, due)}, at {clock(due)}.{last}{why}"
+    told = f"The {step.name} step is being undone." if back else f"The {step.name} step is under way."
     if view.cancel is not None and state.cancel is None:
-        begun += f" {view.cancel.who} has cancelled it: once this is answered, it goes back."
-    return f"{begun}{until}{why}"
+        told += f" {view.cancel.who} has cancelled the checkout: once this is answered, it goes back."
+    if view.next_action_at is not None and view.next_action_at > now:
+        told += f" Should this replica die, another takes over after {clock(view.next_action_at)}."
+    return f"{told}{why}"
 
 
 def _stuck(view: SagaView) -> str:
