@@ -155,7 +155,10 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         stack.push_async_callback(watch.stop)
         metrics = Metrics(
-            steps=[step.name for step in definition], problems=PROBLEMS, census=storage.queries.census
+            steps=[step.name for step in definition],
+            problems=PROBLEMS,
+            census=storage.queries.census,
+            lags=lambda: storage.deliveries.lags(settings.webhook_endpoints, now=clock.now()),
         )
         storage.journal.on_batch = metrics.batch
         observers = [log_events, metrics.observe, watch.tell]

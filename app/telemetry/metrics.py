@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from app.endpoints import Lag
 from app.saga.errors import LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import StoredSaga
@@ -58,16 +59,30 @@ class Gauges:
         self.asked[name] = (meaning, ask)
 
 
+async def _no_endpoints() -> Sequence[Lag]:
+    return ()
+
+
 class Metrics:
-    """The metrics of one process. `census` counts the sagas in the database, for all scrapes of a few seconds once."""
+    """The metrics of one process.
+
+    `census` counts the sagas in the database and `lags` tells how far behind the webhook endpoints are, both
+    once for all scrapes of a few seconds.
+    """
 
     def __init__(
-        self, *, steps: Iterable[str], problems: Iterable[str], census: Callable[[], Awaitable[Census]]
+        self,
+        *,
+        steps: Iterable[str],
+        problems: Iterable[str],
+        census: Callable[[], Awaitable[Census]],
+        lags: Callable[[], Awaitable[Sequence[Lag]]] = _no_endpoints,
     ) -> None:
         self.registry = registry = CollectorRegistry()
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
         self._census = census
+        self._lags = lags
         self._census_until = 0.0
         self._taking = asyncio.Lock()
         self._began: OrderedDict[str, float] = OrderedDict()
@@ -119,7 +134,15 @@ class Metrics:
             "overdue_seconds", "For how long the oldest saga has been due that no living replica has."
         )
         self._asleep = gauge("sagas_without_wakeup", "Unfinished sagas that nothing would ever wake: 0.")
-        self._census_up = gauge("census_up", "Whether the database could be asked for the three above.")
+        self._lag = gauge(
+            "outbox_lag_seconds",
+            "The age of the oldest event that a webhook endpoint hasn't got.",
+            "endpoint",
+        )
+        self._disabled = gauge(
+            "webhook_disabled", "Whether an endpoint is sent nothing until a person enables it.", "endpoint"
+        )
+        self._census_up = gauge("census_up", "Whether the database could be asked for the five above.")
         for problem in sorted(self._problems):
             self._refused(problem)
         for outcome in _ENDS.values():
@@ -189,7 +212,7 @@ class Metrics:
             self._census_until = loop.time() + CENSUS_SECONDS
             try:
                 async with asyncio.timeout(CENSUS_PATIENCE_SECONDS):
-                    census = await self._census()
+                    census, lags = await self._census(), await self._lags()
             except (LogUnavailable, TimeoutError):
                 self._census_up.set(0)
                 return
@@ -198,3 +221,6 @@ class Metrics:
             self._sagas.labels(status).set(count)
         self._overdue.set(census.overdue_seconds)
         self._asleep.set(census.without_wakeup)
+        for lag in lags:
+            self._lag.labels(lag.endpoint).set(lag.seconds)
+            self._disabled.labels(lag.endpoint).set(not lag.enabled)

@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.endpoints import Lag
 from app.saga import EventType, LogUnavailable, SagaEvent
 from app.saga.queries import Census
 from app.telemetry import Gauges, Metrics
@@ -109,6 +110,28 @@ async def test_many_scrapes_ask_the_database_once_in_a_few_seconds() -> None:
     assert found["checkout_sagas", "needs_attention"] == 2
     assert found["checkout_overdue_seconds",] == 12.5
     assert found["checkout_census_up",] == 1
+
+
+async def test_an_endpoint_that_lags_or_is_disabled_is_told_by_its_name() -> None:
+    """The names are the configuration's: a closed set."""
+
+    async def lags() -> list[Lag]:
+        return [
+            Lag(endpoint="shop", enabled=True, seconds=7.5),
+            Lag(endpoint="erp", enabled=False, seconds=90.0),
+        ]
+
+    metrics = Metrics(steps=[], problems=[], census=Counted(), lags=lags)
+    found = await scraped(metrics)
+    assert found["checkout_outbox_lag_seconds", "shop"] == 7.5
+    assert found["checkout_outbox_lag_seconds", "erp"] == 90
+    assert (found["checkout_webhook_disabled", "shop"], found["checkout_webhook_disabled", "erp"]) == (0, 1)
+
+
+async def test_without_endpoints_there_is_no_lag() -> None:
+    """No alert can fire on what isn't configured."""
+    found = await scraped(some_metrics())
+    assert not [name for name, *_ in found if name.startswith(("checkout_outbox", "checkout_webhook"))]
 
 
 async def test_a_scrape_works_while_the_database_is_away() -> None:
