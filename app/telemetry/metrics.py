@@ -6,6 +6,7 @@ Every label has a closed set of values: whatever isn't known is `other`. No id a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,6 +148,11 @@ class Metrics:
             self._refused(problem)
         for outcome in _ENDS.values():
             self._finished(outcome)
+        # A counter that appears with its first event has no rate for it: each is there from the start.
+        for step in sorted(self._steps):
+            self._unknown(step)
+            for action, outcome in _ANSWERS.values():
+                self._answers(step, action, outcome)
 
     def observe(self, saga_id: str, event: SagaEvent) -> None:
         """Count an event: an `Observer` of the core."""
@@ -215,6 +221,7 @@ class Metrics:
                     census, lags = await self._census(), await self._lags()
             except (LogUnavailable, TimeoutError):
                 self._census_up.set(0)
+                self._forget()
                 return
         self._census_up.set(1)
         for status, count in census.unfinished.items():
@@ -224,3 +231,10 @@ class Metrics:
         for lag in lags:
             self._lag.labels(lag.endpoint).set(lag.seconds)
             self._disabled.labels(lag.endpoint).set(not lag.enabled)
+
+    def _forget(self) -> None:
+        """What can't be known now is told by nobody: an old figure would hold an alert up, or back."""
+        for known in (self._sagas, self._lag, self._disabled):
+            known.clear()
+        self._overdue.set(math.nan)
+        self._asleep.set(math.nan)
