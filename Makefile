@@ -11,10 +11,10 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate monitoring check bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: dev ## Prepare .venv for everything below (each does so itself)
 
@@ -38,6 +38,10 @@ crash: dev ## Crash at every boundary, in every way, and print the figures
 
 simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARGS="--seed 2565 --trace"
 	@exec $(PY) -m tests.simulation --seeds 100000 --jobs 2 $(ARGS)
+
+monitoring: ## Check the alerts and run their tests (needs promtool)
+	@command -v promtool >/dev/null || { echo 'make monitoring needs promtool: it comes with Prometheus.'; exit 1; }
+	@cd docs/monitoring && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 
 check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet --output-format concise .
