@@ -137,6 +137,7 @@ class Settings(BaseSettings):
         15.0, description="How long a stream of events is silent before it sends a heartbeat."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    access_log: bool = Field(True, description="Log a line for each request, by its route.")
 
     webhooks: SecretStr = Field(
         SecretStr(""),

@@ -20,6 +20,7 @@ from app.saga.errors import LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import StoredSaga
 from app.saga.queries import Census
+from app.telemetry.access import METHODS
 
 CENSUS_SECONDS = 5.0
 """How old the figures of the database may be, however many scrape."""
@@ -31,7 +32,6 @@ REMEMBERED = 10_000
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_METHODS = {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"}
 
 _ANSWERS: Mapping[EventType, tuple[str, str]] = {
     EventType.STEP_SUCCEEDED: ("execute", "succeeded"),
@@ -191,7 +191,7 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, took: float) -> None:
         """Count an answer; `route` is the path's template, never the path."""
-        method = method if method in _METHODS else "other"
+        method = method if method in METHODS else "other"
         self._requests(route, method, f"{status // 100}xx").inc()
         self._request_took(route).observe(took)
 
