@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
 from app.saga.errors import SagaError
 from app.saga.events import EventType, SagaEvent
+from app.saga.run import SagaRun
+from app.trace import trace_id_of
 
 _LEVELS = {
     EventType.SAGA_STARTED: logging.DEBUG,
@@ -86,6 +90,14 @@ def _told(exc_info: structlog.typing.ExcInfo) -> str:
         told.append("".join(traceback.format_tb(error.__traceback__)) + name + words)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\n\nwhich came of\n\n".join(told)
+
+
+@contextmanager
+def log_with_trace(run: SagaRun) -> Iterator[None]:
+    """Have each line that a saga's task logs carry its trace's id; be entered in that task."""
+    trace_id = trace_id_of(run.saga.input.get("traceparent"), run.saga.id)
+    structlog.contextvars.bind_contextvars(trace=trace_id)  # which ends with the task
+    yield
 
 
 def log_events(saga_id: str, event: SagaEvent) -> None:

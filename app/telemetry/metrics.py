@@ -33,7 +33,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-_ANSWERS: Mapping[EventType, tuple[str, str]] = {
+ANSWERS: Mapping[EventType, tuple[str, str]] = {
     EventType.STEP_SUCCEEDED: ("execute", "succeeded"),
     EventType.STEP_RETRIED: ("execute", "retried"),
     EventType.STEP_FAILED: ("execute", "failed"),
@@ -42,6 +42,8 @@ _ANSWERS: Mapping[EventType, tuple[str, str]] = {
     EventType.COMPENSATION_RETRIED: ("compensate", "retried"),
     EventType.COMPENSATION_FAILED: ("compensate", "failed"),
 }
+"""What a step was asked, and answered, by the event that came of it."""
+
 _ENDS: Mapping[EventType, str] = {
     EventType.SAGA_COMPLETED: "completed",
     EventType.SAGA_COMPENSATED: "compensated",
@@ -151,14 +153,14 @@ class Metrics:
         # A counter that appears with its first event has no rate for it: each is there from the start.
         for step in sorted(self._steps):
             self._unknown(step)
-            for action, outcome in _ANSWERS.values():
+            for action, outcome in ANSWERS.values():
                 self._answers(step, action, outcome)
 
     def observe(self, saga_id: str, event: SagaEvent) -> None:
         """Count an event: an `Observer` of the core."""
         kind = event.type
-        if kind in _ANSWERS:
-            self._count_answer(event, *_ANSWERS[kind])
+        if kind in ANSWERS:
+            self._count_answer(event, *ANSWERS[kind])
         elif kind is EventType.SAGA_STARTED:
             self._started.inc()
             self._began[saga_id] = event.at.timestamp()
