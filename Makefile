@@ -11,10 +11,10 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate page check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate page monitoring check bench demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: dev ## Prepare .venv for everything below (each does so itself)
 
@@ -42,6 +42,10 @@ simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARG
 page: dev ## Test the page in a real Chromium, and take the screenshots of docs/screenshots anew
 	@$(PY) -m pytest -n0 tests/page $(ARGS)
 	@exec $(PY) -m tests.page
+
+monitoring: ## Check the alerts and run their tests (needs promtool)
+	@command -v promtool >/dev/null || { echo 'make monitoring needs promtool: it comes with Prometheus.'; exit 1; }
+	@cd docs/monitoring && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 
 check: dev ## Check style, types, imports and dependencies
 	@$(PY) -m ruff check --quiet --output-format concise .

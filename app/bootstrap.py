@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,9 +31,11 @@ from app.pulse import Pulse
 from app.recovery import Recovery
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
+from app.saga.events import Observer
 from app.saga.lease import Lease
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.retry import RetryPolicy
+from app.saga.run import SagaRun
 from app.saga.runner import SagaRunner
 from app.services import (
     Gateway,
@@ -58,10 +60,13 @@ from app.storage.history import SqlHistory
 from app.storage.keys import SqlKeys
 from app.storage.migrations import current, head, require_current, upgrade
 from app.storage.sessions import SqlSessions
-from app.telemetry import Gauges, Metrics, log_events
+from app.telemetry import Gauges, Metrics, log_events, log_with_trace
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line
+
+if TYPE_CHECKING:
+    from app.telemetry.traces import Traces
 
 GUARD_SECONDS = 0.5
 """How much longer than a call its step may take, so that the call's own answer comes first."""
@@ -141,7 +146,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         storage = await stack.enter_async_context(open_storage(url, pool_size=settings.database_pool_size))
         clock = SystemClock()
         lease = Lease(clock, new_owner(), settings.lease_seconds)
-        gateways = await stack.enter_async_context(open_gateways(settings, now=clock.now))
+        traces = _traces(settings, clock)
+        if traces is not None:
+            stack.push_async_callback(traces.close)
+        gateways = await stack.enter_async_context(
+            open_gateways(settings, now=clock.now, traced=traces.header if traces else lambda: None)
+        )
         definition = checkout_saga(
             payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
             inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
@@ -160,10 +170,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         stack.push_async_callback(watch.stop)
         metrics = Metrics(
-            steps=[step.name for step in definition], problems=PROBLEMS, census=storage.queries.census
+            steps=[step.name for step in definition],
+            problems=PROBLEMS,
+            census=storage.queries.census,
+            lags=lambda: storage.deliveries.lags(settings.webhook_endpoints, now=clock.now()),
         )
         storage.journal.on_batch = metrics.batch
-        observers = [log_events, metrics.observe, watch.tell]
+        observers: list[Observer] = [log_events, metrics.observe, watch.tell]
+        if traces is not None:
+            observers.append(traces.observe)
         orchestrator = SagaOrchestrator(
             definition,
             storage.log,
@@ -172,7 +187,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             park_after=settings.park_after_seconds,
             observers=observers,
         )
-        runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
+        runner = SagaRunner(
+            definitions, storage.log, orchestrator, clock=clock, around=partial(_around, traces)
+        )
         recovery = Recovery(
             storage.log,
             runner,
@@ -268,6 +285,32 @@ def _refuse_to_be_open_elsewhere() -> None:
             )
 
 
+class TracesMissing(RuntimeError):
+    """Traces are wanted, and what sends them isn't installed."""
+
+
+def _traces(settings: Settings, clock: SystemClock) -> Traces | None:
+    """Return what traces, or None where nobody wants that. Raise `TracesMissing`."""
+    if not settings.traced:
+        return None
+    try:
+        from app.telemetry.traces import Traces  # noqa: PLC0415 (only who wants traces needs the extra)
+
+        return Traces.exporting(now=clock.now)
+    except ImportError as error:
+        raise TracesMissing(
+            f"Traces need the extra `traces` ({error.name} is not installed): pip install "
+            "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http, or set CHECKOUT_TRACES=false."
+        ) from None
+
+
+@contextmanager
+def _around(traces: Traces | None, run: SagaRun) -> Iterator[None]:
+    """Be entered around each run of a saga, in its task."""
+    with log_with_trace(run), traces.around(run) if traces else nullcontext():
+        yield
+
+
 def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) -> Gauges:
     gauges = Gauges()
     gauges.add("in_flight", "Sagas in this process's hands.", lambda: runner.in_flight)
@@ -282,7 +325,10 @@ def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) ->
 
 @asynccontextmanager
 async def open_gateways(
-    settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    traced: Callable[[], str | None] = lambda: None,
 ) -> AsyncIterator[dict[Participant, Gateway]]:
     """Open a gateway to each service: over HTTP where it has a URL, else to one sandbox of them all."""
     places = {
@@ -314,6 +360,7 @@ async def open_gateways(
                 bearer_token=token.get_secret_value() if token else None,
                 forward_simulate=settings.sandbox_remote,
                 now=now,
+                traced=traced,
             )
             stack.push_async_callback(gateways[participant].aclose)
         yield gateways

@@ -140,6 +140,16 @@ class Settings(BaseSettings):
         15.0, description="How long a stream of events is silent before it sends a heartbeat."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    traces: bool | None = Field(
+        None,
+        description="Send traces (OpenTelemetry, with the extra `traces`); none: where OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    )
+    otlp_endpoint: str = Field(
+        "",
+        validation_alias=_named("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Where traces are sent, such as http://collector:4318.",
+    )
+    access_log: bool = Field(True, description="Log a line for each request, by its route.")
 
     webhooks: SecretStr = Field(
         SecretStr(""),
@@ -185,6 +195,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "sandbox_seed",
+        "traces",
         "payment_token",
         "inventory_token",
         "shipping_token",
@@ -214,6 +225,11 @@ class Settings(BaseSettings):
     def webhook_endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints that `webhooks` describes."""
         return endpoints_of(self.webhooks.get_secret_value(), allow_private=self.webhooks_allow_private)
+
+    @property
+    def traced(self) -> bool:
+        """Whether traces are sent."""
+        return bool(self.otlp_endpoint) if self.traces is None else self.traces
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -40,6 +40,15 @@ class Endpoint:
     callers: frozenset[str] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lag:
+    """How far behind an endpoint is: the age of the oldest event that it is still to get."""
+
+    endpoint: str
+    enabled: bool
+    seconds: float
+
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _MEMBERS = {"name", "url", "secret", "secrets", "events", "callers"}
 _PREFIX = "whsec_"

@@ -8,5 +8,5 @@ from app.config import Settings
 from app.telemetry import set_up_logging
 
 settings = Settings()
-set_up_logging(settings.log_level)
+set_up_logging(settings.log_level, access=settings.access_log)
 app = create_api(lambda: open_service(settings), api_settings(settings))

@@ -15,6 +15,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problem import Problem
+from app.callers import ANYONE, Caller
+from app.telemetry import AccessLog
 
 _logger = logging.getLogger(__name__)
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")
@@ -38,6 +40,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._access = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,7 +60,7 @@ class Envelope:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _count(inner, message["status"], time.perf_counter() - began)
+                self._note(inner, message["status"], time.perf_counter() - began)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
@@ -76,12 +79,22 @@ class Envelope:
                 raise
             await Problem("internal_error").response(request_id)(inner, receive, send_in_envelope)
 
-
-def _count(scope: Scope, status: int, took: float) -> None:
-    service = getattr(getattr(scope.get("app"), "state", None), "service", None)
-    if service is not None and service.metrics is not None:
+    def _note(self, scope: Scope, status: int, took: float) -> None:
+        """Count the answer and log it, by the route's template."""
         route = getattr(scope.get("route"), "path", "none")
-        service.metrics.answered(route, scope["method"], status, took)
+        service = getattr(getattr(scope.get("app"), "state", None), "service", None)
+        if service is not None and service.metrics is not None:
+            service.metrics.answered(route, scope["method"], status, took)
+        state = scope["state"]
+        caller: Caller = state.get("caller", ANYONE)
+        self._access.note(
+            method=scope["method"],
+            route=route,
+            status=status,
+            took=took,
+            request_id=state["request_id"],
+            caller=caller.name,
+        )
 
 
 def _request_id(given: list[str]) -> str:

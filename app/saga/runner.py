@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 from app.saga.action import Action
@@ -55,7 +57,10 @@ def _retrieve(future: asyncio.Future[StartResult]) -> None:
 
 
 class SagaRunner:
-    """Starts, resumes and counts sagas; knows those that run here."""
+    """Starts, resumes and counts sagas; knows those that run here.
+
+    `around` is entered around each run, in the saga's own task; it must not raise.
+    """
 
     def __init__(
         self,
@@ -64,7 +69,9 @@ class SagaRunner:
         orchestrator: SagaOrchestrator,
         *,
         clock: Clock,
+        around: Callable[[SagaRun], AbstractContextManager[None]] = lambda _run: nullcontext(),
     ) -> None:
+        self._around = around
         self._definitions = definitions
         self._log = log
         self._orchestrator = orchestrator
@@ -136,7 +143,7 @@ class SagaRunner:
 
     def _spawn(self, running: RunningSaga, *, new: bool) -> None:
         self._running[running.run.saga.id] = running
-        task = asyncio.create_task(self._live(running, new=new))
+        task = asyncio.create_task(self._run(running, new=new))
         self._tasks[task] = None
         task.add_done_callback(lambda task: self._ended(task, running))
 
@@ -151,6 +158,10 @@ class SagaRunner:
             )
         if not running.done.done():
             running.done.set_result(None)
+
+    async def _run(self, running: RunningSaga, *, new: bool) -> None:
+        with self._around(running.run):
+            await self._live(running, new=new)
 
     async def _live(self, running: RunningSaga, *, new: bool) -> None:
         run = running.run

@@ -42,7 +42,8 @@ class HttpGateway:
     `timeout` is the seconds of a whole call; keep it below the step's own, so that the answer is the
     gateway's, which knows whether anything was sent. `max_connections` calls run at once; a further
     one waits its turn within its own `timeout`. An answer above `max_body_bytes` is not read.
-    `forward_simulate` passes X-Simulate on: for a sandbox alone.
+    `forward_simulate` passes X-Simulate on: for a sandbox alone. `traced` tells the traceparent of the step
+    that makes the call, where that is traced here.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class HttpGateway:
         verify: ssl.SSLContext | bool = True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_span_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        traced: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Raise `ValueError` in a full sentence for a URL or a token that can't be used."""
         self._base_url = f"{_checked_url(base_url)}/{service.resource}"
@@ -66,6 +68,7 @@ class HttpGateway:
         self._forward_simulate = forward_simulate
         self._now = now
         self._new_span_id = new_span_id
+        self._traced = traced
         self._places = asyncio.Semaphore(max_connections)
         self._headers = {
             "accept": "application/json",
@@ -141,7 +144,8 @@ class HttpGateway:
         headers = {
             **self._headers,
             "idempotency-key": call.idempotency_key,
-            "traceparent": traceparent(call.traceparent, call.reference, span_id=self._new_span_id()),
+            "traceparent": self._traced()
+            or traceparent(call.traceparent, call.reference, span_id=self._new_span_id()),
         }
         if body is not None:
             headers["content-type"] = "application/json"

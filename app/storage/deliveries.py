@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, or
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.endpoints import Endpoint, EventName
+from app.endpoints import Endpoint, EventName, Lag
 from app.storage.outbox import FeedEvent, OutboxEvent, Place, behind, end_of_feed, feed
 from app.storage.sql_log import SqlLog
 from app.storage.tables import outbox, webhook_delivery, webhook_endpoint
@@ -260,6 +260,35 @@ class SqlDeliveries:
                 if (standing := await _standing(connection, endpoint)) is not None
             ]
 
+    async def lags(self, endpoints: Sequence[Endpoint], *, now: datetime) -> list[Lag]:
+        """Return how far behind each endpoint is that is known: cheap, however much waits."""
+        async with self._log.reading() as connection:
+            return [
+                lag for endpoint in endpoints if (lag := await _lag(connection, endpoint, now)) is not None
+            ]
+
+
+async def _lag(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> Lag | None:
+    """Deliveries are made in the feed's order, so the lowest id that is pending is the oldest event."""
+    known = select(webhook_endpoint).where(webhook_endpoint.c.name == endpoint.name)
+    row = (await connection.execute(known)).mappings().first()
+    if row is None:
+        return None
+    pending = select(webhook_delivery.c.at).where(_PENDING, webhook_delivery.c.endpoint == endpoint.name)
+    oldest = (await connection.execute(pending.order_by(webhook_delivery.c.id).limit(1))).scalar()
+    if oldest is None:
+        ahead = _ahead(endpoint, Place(xid=row["xid"], position=row["position"]), outbox.c.at)
+        in_order = ahead.order_by(outbox.c.xid, outbox.c.position).limit(1)
+        oldest = (await connection.execute(in_order)).scalar()
+    seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+    return Lag(endpoint=endpoint.name, enabled=row["state"] == "enabled", seconds=seconds)
+
+
+def _ahead(endpoint: Endpoint, place: Place, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Return what stands in the outbox behind an endpoint's place and is for it."""
+    ahead = select(*columns).where(behind(place), outbox.c.type.in_([one.value for one in endpoint.events]))
+    return ahead if endpoint.callers is None else ahead.where(outbox.c.caller.in_(endpoint.callers))
+
 
 async def _standing(connection: AsyncConnection, endpoint: Endpoint) -> Standing | None:
     query = select(webhook_endpoint).where(webhook_endpoint.c.name == endpoint.name)
@@ -270,11 +299,7 @@ async def _standing(connection: AsyncConnection, endpoint: Endpoint) -> Standing
     pending = select(func.count(), func.min(webhook_delivery.c.at)).where(_PENDING, mine)
     count, oldest = (await connection.execute(pending)).one()
     place = Place(xid=row["xid"], position=row["position"])
-    ahead = select(func.count(), func.min(outbox.c.at)).where(
-        behind(place), outbox.c.type.in_([one.value for one in endpoint.events])
-    )
-    if endpoint.callers is not None:
-        ahead = ahead.where(outbox.c.caller.in_(endpoint.callers))
+    ahead = _ahead(endpoint, place, func.count(), func.min(outbox.c.at))
     more, oldest_ahead = (await connection.execute(ahead)).one()
     failed = select(func.count()).where(
         webhook_delivery.c.status == DeliveryStatus.FAILED.value, webhook_delivery.c.endpoint == endpoint.name

@@ -1,6 +1,7 @@
 """What the outside sees of a saga beside the API: listeners of its events."""
 
-from app.telemetry.logs import log_events, set_up_logging
+from app.telemetry.access import AccessLog
+from app.telemetry.logs import log_events, log_with_trace, set_up_logging
 from app.telemetry.metrics import Gauges, Metrics
 
-__all__ = ["Gauges", "Metrics", "log_events", "set_up_logging"]
+__all__ = ["AccessLog", "Gauges", "Metrics", "log_events", "log_with_trace", "set_up_logging"]

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
+from app.saga.errors import SagaError
 from app.saga.events import EventType, SagaEvent
+from app.saga.run import SagaRun
+from app.trace import trace_id_of
 
 _LEVELS = {
     EventType.SAGA_STARTED: logging.DEBUG,
@@ -24,8 +30,12 @@ _LEVELS = {
 _logger = structlog.stdlib.get_logger("app.saga")
 
 
-def set_up_logging(level: str) -> None:
-    """Send the logs of `app` to standard error at `level` (debug, info, warning or error) and above."""
+def set_up_logging(level: str, *, access: bool = True) -> None:
+    """Send the logs to standard error: the service's own at `level` (debug, info, warning or error) and above.
+
+    The server's come in the same form; its own line for each request, which tells paths and queries, does
+    not: `app.access` takes its place, where `access` wants it.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -52,7 +62,7 @@ def set_up_logging(level: str) -> None:
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(_told),
                 structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
             ],
         )
@@ -61,6 +71,33 @@ def set_up_logging(level: str) -> None:
     app.handlers = [handler]
     app.propagate = False
     app.setLevel(level.upper())
+    logging.getLogger("app.access").setLevel(logging.NOTSET if access else logging.CRITICAL)
+    server = logging.getLogger("uvicorn")
+    server.handlers = [handler]
+    server.propagate = False
+    requests = logging.getLogger("uvicorn.access")
+    requests.handlers, requests.propagate = [], False
+
+
+def _told(exc_info: structlog.typing.ExcInfo) -> str:
+    """Return a traceback without its errors' words, which may hold what a customer sent; ours never do."""
+    told, seen = [], set()
+    error: BaseException | None = exc_info[1]
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        words = f": {error}" if isinstance(error, SagaError) else ""
+        told.append("".join(traceback.format_tb(error.__traceback__)) + name + words)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nwhich came of\n\n".join(told)
+
+
+@contextmanager
+def log_with_trace(run: SagaRun) -> Iterator[None]:
+    """Have each line that a saga's task logs carry its trace's id; be entered in that task."""
+    trace_id = trace_id_of(run.saga.input.get("traceparent"), run.saga.id)
+    structlog.contextvars.bind_contextvars(trace=trace_id)  # which ends with the task
+    yield
 
 
 def log_events(saga_id: str, event: SagaEvent) -> None:

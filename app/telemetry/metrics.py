@@ -6,18 +6,21 @@ Every label has a closed set of values: whatever isn't known is `other`. No id a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from app.endpoints import Lag
 from app.saga.errors import LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import StoredSaga
 from app.saga.queries import Census
+from app.telemetry.access import METHODS
 
 CENSUS_SECONDS = 5.0
 """How old the figures of the database may be, however many scrape."""
@@ -29,9 +32,8 @@ REMEMBERED = 10_000
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_METHODS = {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"}
 
-_ANSWERS: Mapping[EventType, tuple[str, str]] = {
+ANSWERS: Mapping[EventType, tuple[str, str]] = {
     EventType.STEP_SUCCEEDED: ("execute", "succeeded"),
     EventType.STEP_RETRIED: ("execute", "retried"),
     EventType.STEP_FAILED: ("execute", "failed"),
@@ -40,6 +42,8 @@ _ANSWERS: Mapping[EventType, tuple[str, str]] = {
     EventType.COMPENSATION_RETRIED: ("compensate", "retried"),
     EventType.COMPENSATION_FAILED: ("compensate", "failed"),
 }
+"""What a step was asked, and answered, by the event that came of it."""
+
 _ENDS: Mapping[EventType, str] = {
     EventType.SAGA_COMPLETED: "completed",
     EventType.SAGA_COMPENSATED: "compensated",
@@ -58,16 +62,30 @@ class Gauges:
         self.asked[name] = (meaning, ask)
 
 
+async def _no_endpoints() -> Sequence[Lag]:
+    return ()
+
+
 class Metrics:
-    """The metrics of one process. `census` counts the sagas in the database, for all scrapes of a few seconds once."""
+    """The metrics of one process.
+
+    `census` counts the sagas in the database and `lags` tells how far behind the webhook endpoints are, both
+    once for all scrapes of a few seconds.
+    """
 
     def __init__(
-        self, *, steps: Iterable[str], problems: Iterable[str], census: Callable[[], Awaitable[Census]]
+        self,
+        *,
+        steps: Iterable[str],
+        problems: Iterable[str],
+        census: Callable[[], Awaitable[Census]],
+        lags: Callable[[], Awaitable[Sequence[Lag]]] = _no_endpoints,
     ) -> None:
         self.registry = registry = CollectorRegistry()
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
         self._census = census
+        self._lags = lags
         self._census_until = 0.0
         self._taking = asyncio.Lock()
         self._began: OrderedDict[str, float] = OrderedDict()
@@ -119,17 +137,30 @@ class Metrics:
             "overdue_seconds", "For how long the oldest saga has been due that no living replica has."
         )
         self._asleep = gauge("sagas_without_wakeup", "Unfinished sagas that nothing would ever wake: 0.")
-        self._census_up = gauge("census_up", "Whether the database could be asked for the three above.")
+        self._lag = gauge(
+            "outbox_lag_seconds",
+            "The age of the oldest event that a webhook endpoint hasn't got.",
+            "endpoint",
+        )
+        self._disabled = gauge(
+            "webhook_disabled", "Whether an endpoint is sent nothing until a person enables it.", "endpoint"
+        )
+        self._census_up = gauge("census_up", "Whether the database could be asked for the five above.")
         for problem in sorted(self._problems):
             self._refused(problem)
         for outcome in _ENDS.values():
             self._finished(outcome)
+        # A counter that appears with its first event has no rate for it: each is there from the start.
+        for step in sorted(self._steps):
+            self._unknown(step)
+            for action, outcome in ANSWERS.values():
+                self._answers(step, action, outcome)
 
     def observe(self, saga_id: str, event: SagaEvent) -> None:
         """Count an event: an `Observer` of the core."""
         kind = event.type
-        if kind in _ANSWERS:
-            self._count_answer(event, *_ANSWERS[kind])
+        if kind in ANSWERS:
+            self._count_answer(event, *ANSWERS[kind])
         elif kind is EventType.SAGA_STARTED:
             self._started.inc()
             self._began[saga_id] = event.at.timestamp()
@@ -162,7 +193,7 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, took: float) -> None:
         """Count an answer; `route` is the path's template, never the path."""
-        method = method if method in _METHODS else "other"
+        method = method if method in METHODS else "other"
         self._requests(route, method, f"{status // 100}xx").inc()
         self._request_took(route).observe(took)
 
@@ -189,12 +220,23 @@ class Metrics:
             self._census_until = loop.time() + CENSUS_SECONDS
             try:
                 async with asyncio.timeout(CENSUS_PATIENCE_SECONDS):
-                    census = await self._census()
+                    census, lags = await self._census(), await self._lags()
             except (LogUnavailable, TimeoutError):
                 self._census_up.set(0)
+                self._forget()
                 return
         self._census_up.set(1)
         for status, count in census.unfinished.items():
             self._sagas.labels(status).set(count)
         self._overdue.set(census.overdue_seconds)
         self._asleep.set(census.without_wakeup)
+        for lag in lags:
+            self._lag.labels(lag.endpoint).set(lag.seconds)
+            self._disabled.labels(lag.endpoint).set(not lag.enabled)
+
+    def _forget(self) -> None:
+        """What can't be known now is told by nobody: an old figure would hold an alert up, or back."""
+        for known in (self._sagas, self._lag, self._disabled):
+            known.clear()
+        self._overdue.set(math.nan)
+        self._asleep.set(math.nan)

@@ -41,5 +41,6 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
     ):
         assert line in text.splitlines()
     assert "checkout_journal_batch_size_count" in text
+    assert "checkout_outbox_lag_seconds{" not in text
     for secret in (saga["id"], "ord-secret", "cus-7", "Ada", "tok_"):
         assert secret not in text

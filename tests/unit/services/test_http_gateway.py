@@ -327,6 +327,20 @@ async def test_a_request_carries_what_the_contract_asks_for() -> None:
     assert head["traceparent"] == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
 
+async def test_where_the_step_is_traced_here_its_span_is_the_parent() -> None:
+    """And outside of a step what the call itself carries."""
+    headers = iter(["00-4bf92f3577b34da6a3ce929d0e0e4736-2222222222222222-01", None])
+    call = Call.to(Service.PAYMENT, Action.EXECUTE, reference="0193b3c8-0000-7000-8000-000000000001")
+    async with (
+        hostile(answering(response(200, b"{}"))) as server,
+        a_gateway(server.url, traced=lambda: next(headers)) as gateway,
+    ):
+        await gateway.put(call, {})
+        assert server.head["traceparent"].split("-")[2] == "2222222222222222"
+        await gateway.put(call, {})
+    assert b"traceparent: 00-0193b3c8000070008000000000000001-00f067aa0ba902b7-01" in server.heard[-1].lower()
+
+
 async def test_the_simulation_stays_here_unless_the_service_is_a_sandbox() -> None:
     async with hostile(answering(response(200, b"{}"))) as server, a_gateway(server.url) as gateway:
         call = Call.to(Service.PAYMENT, Action.COMPENSATE, reference="r", simulate="payment.execute=rejected")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.endpoints import Lag
 from app.saga import EventType, LogUnavailable, SagaEvent
 from app.saga.queries import Census
 from app.telemetry import Gauges, Metrics
+from app.telemetry.metrics import CENSUS_SECONDS
 from tests.builders import NOON
 
 CENSUS = Census(unfinished={"running": 3, "needs_attention": 2}, overdue_seconds=12.5, without_wakeup=0)
@@ -111,15 +116,50 @@ async def test_many_scrapes_ask_the_database_once_in_a_few_seconds() -> None:
     assert found["checkout_census_up",] == 1
 
 
-async def test_a_scrape_works_while_the_database_is_away() -> None:
-    """And says so."""
-    census = Counted()
-    census.error = LogUnavailable("away")
-    metrics = some_metrics(census)
-    metrics.batch(7, 0.001, 0.002)
+async def test_an_endpoint_that_lags_or_is_disabled_is_told_by_its_name() -> None:
+    """The names are the configuration's: a closed set."""
+
+    async def lags() -> list[Lag]:
+        return [
+            Lag(endpoint="shop", enabled=True, seconds=7.5),
+            Lag(endpoint="erp", enabled=False, seconds=90.0),
+        ]
+
+    metrics = Metrics(steps=[], problems=[], census=Counted(), lags=lags)
     found = await scraped(metrics)
+    assert found["checkout_outbox_lag_seconds", "shop"] == 7.5
+    assert found["checkout_outbox_lag_seconds", "erp"] == 90
+    assert (found["checkout_webhook_disabled", "shop"], found["checkout_webhook_disabled", "erp"]) == (0, 1)
+
+
+async def test_without_endpoints_there_is_no_lag() -> None:
+    """No alert can fire on what isn't configured."""
+    found = await scraped(some_metrics())
+    assert not [name for name, *_ in found if name.startswith(("checkout_outbox", "checkout_webhook"))]
+
+
+async def test_a_scrape_works_while_the_database_is_away() -> None:
+    """And says so; it repeats no figure that may have changed since."""
+    clock, census = asyncio.get_running_loop(), Counted()
+    metrics = some_metrics(census)
+    assert (await scraped(metrics))["checkout_sagas", "needs_attention"] == 2
+    census.error = LogUnavailable("away")
+    metrics.batch(7, 0.001, 0.002)
+    later = clock.time() + CENSUS_SECONDS
+    with patch.object(clock, "time", lambda: later):
+        found = await scraped(metrics)
     assert found["checkout_census_up",] == 0
     assert found["checkout_journal_batch_size_sum",] == 7
+    assert ("checkout_sagas", "needs_attention") not in found
+    assert math.isnan(found["checkout_overdue_seconds",])
+    assert math.isnan(found["checkout_sagas_without_wakeup",])
+
+
+async def test_what_has_not_happened_yet_counts_zero() -> None:
+    """So that the first time is a rise, and an alert on a rate sees it."""
+    found = await scraped(some_metrics())
+    assert found["checkout_unknown_outcomes_total", "payment"] == 0
+    assert found["checkout_step_answers_total", "compensate", "failed", "shipping"] == 0
 
 
 async def test_a_gauge_is_read_at_each_scrape() -> None:

@@ -188,6 +188,33 @@ async def test_410_disables_the_endpoint_until_a_person_enables_it(world: World)
         await desk.enable("nobody")
 
 
+async def test_the_lag_is_the_age_of_the_oldest_event_that_an_endpoint_has_not_got(world: World) -> None:
+    """In the outbox or among its deliveries; what it filters away and what it never knew don't count."""
+    picky = an_endpoint("picky", callers=frozenset({"a"}))
+    sender, line, poster = world.a_replica(SHOP)
+    endpoints = [SHOP, picky, an_endpoint("never-registered")]
+
+    async def lags() -> dict[str, tuple[bool, float]]:
+        found = await world.storage.deliveries.lags(endpoints, now=world.clock.now())
+        return {lag.endpoint: (lag.enabled, lag.seconds) for lag in found}
+
+    await world.register(SHOP, picky)
+    assert await lags() == {"shop": (True, 0.0), "picky": (True, 0.0)}
+    await world.completed(caller="b")
+    world.clock.advance(60.0)
+    assert await lags() == {"shop": (True, 60.0), "picky": (True, 0.0)}
+    poster.answers.append(DOWN)
+    await sender.deliver(line)
+    world.clock.advance(60.0)
+    assert await lags() == {"shop": (True, 120.0), "picky": (True, 0.0)}
+    poster.answers.append(Posted(status=410))
+    await sender.deliver(line)
+    assert await lags() == {"shop": (False, 120.0), "picky": (True, 0.0)}
+    await world.desk(*endpoints).enable("shop")
+    await sender.deliver(line)
+    assert await lags() == {"shop": (True, 0.0), "picky": (True, 0.0)}
+
+
 async def test_a_delivery_is_sent_again_by_hand_with_a_new_budget(world: World) -> None:
     """Failed or delivered, it is sent at once and under the same id."""
     sender, line, poster = world.a_replica(SHOP)

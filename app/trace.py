@@ -1,0 +1,63 @@
+"""W3C Trace Context: which trace a saga belongs to, told from what is stored of it and from nothing else.
+
+A saga that came with a `traceparent` is in that trace; any other has its own, with the saga's id as trace id,
+so that a log line leads to the trace without a look-up. The first span of a saga has an id that is made of
+the saga's: whoever goes on with it anywhere, years later, can link to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(-.*)?"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceContext:
+    """A span somewhere else, in hex."""
+
+    trace_id: str
+    span_id: str
+    flags: str
+
+    @property
+    def header(self) -> str:
+        """The value of `traceparent` that says so."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def given_trace(header: object) -> TraceContext | None:
+    """Return the trace that a stored `traceparent` names; None where it names none."""
+    match = _TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
+    if match is None or not match["trace"].strip("0") or not match["span"].strip("0"):
+        return None
+    return TraceContext(trace_id=match["trace"], span_id=match["span"], flags=match["flags"])
+
+
+def trace_id_of(header: object, reference: str) -> str:
+    """Return the id of a saga's trace."""
+    given = given_trace(header)
+    return given.trace_id if given else _own(reference)
+
+
+def first_span_of(reference: str) -> str:
+    """Return the id of the span under which a saga ran at first."""
+    return _never_zero(hashlib.sha256(b"span " + reference.encode()).hexdigest()[:16])
+
+
+def _own(reference: str) -> str:
+    try:
+        trace_id = uuid.UUID(reference).hex
+    except ValueError:
+        trace_id = hashlib.sha256(reference.encode()).hexdigest()[:32]
+    return _never_zero(trace_id)
+
+
+def _never_zero(number: str) -> str:
+    """All zeros is no id."""
+    return number if number.strip("0") else "1".zfill(len(number))

@@ -1,0 +1,102 @@
+"""What a real service exposes at /metrics, and what a query asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2 as httpx
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from app.api import create_api
+from app.bootstrap import api_settings, open_service
+from app.config import Settings
+from tests.processes import ADDRESS, an_order
+
+TARGET = frozenset({"job", "instance"})
+"""The labels that Prometheus itself adds."""
+
+_WEBHOOKS = [
+    {"name": "shop", "url": "http://127.0.0.1:9/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+]
+_SELECTOR = re.compile(r"\b(?P<name>(?:checkout_\w+|up)\b)(?!\s*\()(?:\{(?P<matchers>[^}]*)\})?")
+_MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
+
+
+@dataclass
+class Exposed:
+    """The samples by name, with their labels and these labels' values; and the families."""
+
+    labels: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"up": {}})
+    families: set[str] = field(default_factory=set)
+
+    def complaints(self, query: str) -> list[str]:
+        """Return what a query asks for that isn't there."""
+        found = []
+        known = {name for labels in self.labels.values() for name in labels} | TARGET
+        for match in _SELECTOR.finditer(_GROUPING.sub("", query)):
+            name = match["name"]
+            if name not in self.labels:
+                found.append(f"no metric {name}")
+                continue
+            for label, operator, value in _MATCHER.findall(match["matchers"] or ""):
+                values = self.labels[name].get(label)
+                if label in TARGET:
+                    continue
+                if values is None:
+                    found.append(f"{name} has no label {label}")
+                elif operator in "=~" and not any(re.fullmatch(value, one) for one in values):
+                    found.append(f"{name} never has {label}={value}")
+        for names in _GROUPING.findall(query):
+            found += [f"no label {name}" for name in re.findall(r"\w+", names) if name not in known]
+        return found
+
+
+def names_in(query: str) -> set[str]:
+    """Return the metrics that a query asks for."""
+    return {match["name"] for match in _SELECTOR.finditer(_GROUPING.sub("", query))}
+
+
+async def scraped(directory: Path) -> Exposed:
+    """Run a service through a success, a failure and an outcome that is unknown, and return what it exposes."""
+    settings = Settings(
+        database_url=SecretStr(f"sqlite:///{directory}/checkout.db"),
+        sandbox_database=":memory:",
+        retry_base_seconds=0.001,
+        retry_cap_seconds=0.001,
+        webhooks=SecretStr(json.dumps(_WEBHOOKS)),
+        webhooks_allow_private=True,
+    )
+    app = create_api(lambda: open_service(settings), api_settings(settings))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
+    ):
+        for n, (order, headers) in enumerate(_CHECKOUTS):
+            await client.post("/checkout", json=an_order(f"ord-{n}", **order), headers=headers)
+        text = (await client.get("/metrics")).text
+    exposed = Exposed()
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("checkout_") and not family.name.endswith("_created"):
+            exposed.families.add(family.name)
+        for sample in family.samples:
+            labels = exposed.labels.setdefault(sample.name, {})
+            for label, value in sample.labels.items():
+                labels.setdefault(label, set()).add(value)
+    return exposed
+
+
+_CHECKOUTS: tuple[tuple[Mapping[str, object], Mapping[str, str]], ...] = (
+    ({}, {}),
+    ({"payment_method": "tok_declined"}, {}),
+    ({}, {"X-Simulate": "payment.execute=timeout_after_effect"}),
+    (
+        {"shipping_address": {**ADDRESS, "country": "XX"}},
+        {"X-Simulate": "payment.compensate=not_reversible"},
+    ),
+)

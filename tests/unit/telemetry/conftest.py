@@ -1,0 +1,42 @@
+"""A log set up as the service does, that a test can read."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from app.telemetry import set_up_logging
+
+
+@dataclass
+class Lines:
+    """What was logged."""
+
+    stream: io.StringIO
+
+    def told(self, logger: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [line for line in lines if line["logger"] == logger]
+
+
+LOGGERS = ("app", "app.access", "uvicorn", "uvicorn.access")
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    """Give the lines of a log set up as the service does, and leave the loggers as they were."""
+    found = Lines(io.StringIO())
+    before = [(one, one.level, one.handlers, one.propagate) for one in map(logging.getLogger, LOGGERS)]
+    monkeypatch.setattr(sys, "stderr", found.stream)
+    set_up_logging("debug")
+    yield found
+    for logger, level, handlers, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
