@@ -26,7 +26,7 @@ class Lines:
         return [line for line in lines if line["logger"] == logger]
 
 
-LOGGERS = ("app", "app.access", "uvicorn", "uvicorn.access")
+LOGGERS = ("app", "app.access", "uvicorn", "uvicorn.access", "uvicorn.error")
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     """Give the lines of a log set up as the service does, and leave the loggers as they were."""
     found = Lines(io.StringIO())
     before = [(one, one.level, one.handlers, one.propagate) for one in map(logging.getLogger, LOGGERS)]
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server that another test ran has set it
     monkeypatch.setattr(sys, "stderr", found.stream)
     set_up_logging("debug")
     yield found
