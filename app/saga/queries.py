@@ -36,12 +36,14 @@ class Census:
     """The sagas that aren't finished.
 
     `unfinished` counts them by status, each that isn't final. `overdue_seconds` is for how long the
-    oldest has been due that no living replica has; `without_wakeup` counts those never due.
+    oldest has been due that no living replica has; `without_wakeup` counts those never due, `put_off` those
+    that a replica tried to go on with and couldn't understand: they are tried again, ever more rarely.
     """
 
     unfinished: Mapping[str, int]
     overdue_seconds: float
     without_wakeup: int
+    put_off: int = 0
 
 
 class SagaQueries(Protocol):

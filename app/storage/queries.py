@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from sqlalchemy import and_, func, or_, select, text
 
 from app.saga.events import SagaEvent
-from app.saga.log import StoredSaga
+from app.saga.log import LOST, StoredSaga
 from app.saga.queries import FAILING, Census, SagaFilter
 from app.saga.state import SagaStatus
 from app.storage.sql_log import UNFINISHED, SqlLog, event_of, read_sagas, select_sagas
@@ -101,11 +101,13 @@ class SqlQueries:
                 unfinished, saga.c.next_action_at <= now, nobodys
             )
             asleep = select(func.count()).where(unfinished, saga.c.next_action_at.is_(None)).select_from(saga)
+            lost = select(func.count()).where(unfinished, saga.c.owner == LOST).select_from(saga)
             found = dict.fromkeys(UNFINISHED, 0)
             for row in await connection.execute(counted):
                 found[row.status] = row.sagas
             found[SagaStatus.NEEDS_ATTENTION.value] = (await connection.execute(attended)).scalar_one()
             due = (await connection.execute(oldest)).scalar_one()
             without = (await connection.execute(asleep)).scalar_one()
+            put_off = (await connection.execute(lost)).scalar_one()
         overdue = max(0.0, (now - due).total_seconds()) if due else 0.0
-        return Census(unfinished=found, overdue_seconds=overdue, without_wakeup=without)
+        return Census(unfinished=found, overdue_seconds=overdue, without_wakeup=without, put_off=put_off)

@@ -136,7 +136,9 @@ class SqlLog:
                     "put off, as this version can't read their logs: sagas %s", ", ".join(unreadable)
                 )
                 await connection.execute(
-                    update(saga).where(saga.c.id.in_(unreadable)).values(next_action_at=now + PUT_OFF)
+                    update(saga)
+                    .where(saga.c.id.in_(unreadable))
+                    .values(owner=LOST, next_action_at=now + PUT_OFF)
                 )
             taken = taken_together([read[row.id] for row in due if row.id in read])
             if not taken:

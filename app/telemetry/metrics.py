@@ -137,6 +137,9 @@ class Metrics:
             "overdue_seconds", "For how long the oldest saga has been due that no living replica has."
         )
         self._asleep = gauge("sagas_without_wakeup", "Unfinished sagas that nothing would ever wake: 0.")
+        self._put_off = gauge(
+            "sagas_put_off", "Unfinished sagas that a replica could not understand, and put off: 0."
+        )
         self._lag = gauge(
             "outbox_lag_seconds",
             "The age of the oldest event that a webhook endpoint hasn't got.",
@@ -145,7 +148,7 @@ class Metrics:
         self._disabled = gauge(
             "webhook_disabled", "Whether an endpoint is sent nothing until a person enables it.", "endpoint"
         )
-        self._census_up = gauge("census_up", "Whether the database could be asked for the five above.")
+        self._census_up = gauge("census_up", "Whether the database could be asked for the six above.")
         for problem in sorted(self._problems):
             self._refused(problem)
         for outcome in _ENDS.values():
@@ -230,6 +233,7 @@ class Metrics:
             self._sagas.labels(status).set(count)
         self._overdue.set(census.overdue_seconds)
         self._asleep.set(census.without_wakeup)
+        self._put_off.set(census.put_off)
         for lag in lags:
             self._lag.labels(lag.endpoint).set(lag.seconds)
             self._disabled.labels(lag.endpoint).set(not lag.enabled)
@@ -240,3 +244,4 @@ class Metrics:
             known.clear()
         self._overdue.set(math.nan)
         self._asleep.set(math.nan)
+        self._put_off.set(math.nan)

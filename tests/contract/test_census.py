@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga, RowChange
 from app.saga.state import SagaStatus
@@ -36,3 +38,17 @@ async def test_the_living_ones_are_not_overdue(database_url: str) -> None:
     assert late.unfinished["running"] == 2
     assert late.overdue_seconds >= (now - NOON).total_seconds()
     assert late.without_wakeup == 0
+
+
+async def test_what_was_put_off_is_told(database_url: str) -> None:
+    """A saga that a replica owned and could not understand is neither overdue nor in good hands."""
+    async with open_storage(database_url) as storage:
+        now = await storage.log.renew("alive", seconds=60)
+        saga_id = an_id()
+        begun = SagaEvent(seq=1, at=NOON, type=EventType.SAGA_STARTED)
+        await storage.log.start(NewSaga(id=saga_id, definition="one", version=1), begun, owner="alive")
+        well = await storage.queries.census()
+        await storage.log.abandon(saga_id, epoch=1, until=now + timedelta(hours=1))
+        put_off = await storage.queries.census()
+    assert (well.put_off, put_off.put_off) == (0, 1)
+    assert put_off.overdue_seconds == 0
