@@ -8,7 +8,9 @@ FROM python:3.13-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATABASE_URL=sqlite:////data/checkout.db SANDBOX_DATABASE=/data/sandbox.db
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin checkout \
-    && install --directory --owner checkout --group checkout /data
+    && install --directory --owner checkout --group checkout /data \
+    && printf '#!/bin/sh\ncd /srv && exec python -m app "$@"\n' > /usr/local/bin/checkout \
+    && chmod +x /usr/local/bin/checkout
 COPY --from=build /venv /venv
 WORKDIR /srv
 COPY alembic.ini ./

@@ -104,5 +104,8 @@ if ! cmp -s $$wanted $(VENV)/$$wanted && \
 	rm -f $(VENV)/*.lock; \
 	$(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes -r $$wanted; \
 	cp $$wanted $(VENV)/$$wanted; \
-fi
+fi; \
+[ -x $(VENV)/bin/checkout ] || { \
+	printf '#!/bin/sh\ncd "%s" && exec $(PY) -m app "$$@"\n' "$$PWD" > $(VENV)/bin/checkout; \
+	chmod +x $(VENV)/bin/checkout; }
 endef

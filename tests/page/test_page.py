@@ -245,3 +245,16 @@ def test_signing_in_and_out(browser: Browser, tmp_path: Path) -> None:
             page.wait_for_url("**/dashboard/sign-in")
             page.goto(f"{shop.url}/dashboard/sagas/{saga_id}")
             expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_the_api_can_be_read_and_tried_with_nothing_from_elsewhere(browser: Browser, shop: Running) -> None:
+    """Also offline, and under a policy that lets no other script in."""
+    with a_page(browser) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{shop.url}/docs")
+        page.locator("#docs .opblock-summary", has_text="/livez").click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        expect(page.locator(".live-responses-table tbody .response-col_status").first).to_contain_text("200")
+        assert [url for url in asked if not url.startswith((shop.url, "data:"))] == []

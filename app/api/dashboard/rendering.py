@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -71,12 +71,15 @@ def _static_url(name: str) -> str:
 _environment.globals["static"] = _static_url
 
 
-def page(
-    request: Request, template: str, *, status: int = 200, now: datetime, **members: Any
-) -> HTMLResponse:
+def template(name: str) -> Template:
+    """Return a template."""
+    return _environment.get_template(name)
+
+
+def page(request: Request, name: str, *, status: int = 200, now: datetime, **members: Any) -> HTMLResponse:
     """Return a page. Its templates see who looks, and what that person may do."""
     caller = caller_of(request)
-    html = _environment.get_template(template).render(
+    html = template(name).render(
         caller=caller,
         may_operate=caller.may(Scope.OPERATE),
         token=token_of(request),
