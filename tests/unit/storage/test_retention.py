@@ -16,7 +16,9 @@ from sqlalchemy import insert, select, update
 from app.endpoints import EventName
 from app.retention import Leaving, Retention
 from app.saga import EventType, SagaEvent, SagaStatus, fold
+from app.saga.errors import LogUnavailable
 from app.saga.log import KeyTaken, NewSaga, RowChange, StoredSaga
+from app.saga.tasks import end_tasks
 from app.storage import Storage, open_storage
 from app.storage.history import first_id
 from app.storage.outbox import OutboxEvent
@@ -338,6 +340,20 @@ async def test_two_replicas_at_once_do_each_saga_once(archive: Archive, database
     assert sum(one.deleted for one in left) == len(ids)
 
 
+async def test_whoever_is_stopped_in_the_middle_leaves_nothing_half_done(archive: Archive) -> None:
+    """A saga is redacted with all of its events or not at all, and the next one goes on from there."""
+    ids = [await archive.add(timedelta(days=100 + number)) for number in range(12)]
+    for pause in range(0, 24, 2):
+        task = asyncio.create_task(archive.retention().run())
+        await asyncio.sleep(pause / 1000)
+        await end_tasks([task])
+        texts = [json.dumps(dict(e.data)) for one in ids for e in (await archive.stored(one)).events]
+        redacted = sum(await archive.redacted(*ids))
+        assert sum("TRACK-ADA" in text for text in texts) == len(ids) - redacted
+    await archive.retention().run()
+    assert await archive.redacted(*ids) == [True] * len(ids)
+
+
 async def test_an_erasure_request_redacts_a_customers_finished_sagas_now(archive: Archive) -> None:
     """Of one caller or of all; and tells which still need the data."""
     mine = [await archive.add(timedelta(minutes=number), caller="shop") for number in range(4)]
@@ -363,21 +379,23 @@ async def test_the_loop_goes_on_after_the_database_was_away(archive: Archive) ->
     retention.on_redacted = lambda sagas: done.set() if sagas else None
     redact, tries = archive.store.redact, 0
 
-    async def away_once(before: datetime, *, limit: int) -> Any:
+    async def away_and_broken(before: datetime, *, limit: int) -> Any:
         nonlocal tries
         tries += 1
         if tries == 1:
+            raise LogUnavailable("away", stored=False)
+        if tries == 2:
             raise RuntimeError("broken")
         return await redact(before, limit=limit)
 
-    archive.store.redact = away_once  # type: ignore[method-assign]
+    archive.store.redact = away_and_broken  # type: ignore[method-assign]
     retention.begin()
     async with asyncio.timeout(20):
         while not done.is_set():
             clock.advance(60.0)
             await asyncio.sleep(0.01)
     await retention.end()
-    assert tries > 1
+    assert tries > 2
     assert await archive.redacted(old) == [True]
 
 
