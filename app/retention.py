@@ -4,13 +4,14 @@ every minute   redact what was finished longer ago than `keep_data`, batch by ba
                delete what was finished longer ago than `keep_sagas` likewise
                a saga that isn't finished stays as it is, however old
 
-Every replica does this, one batch at a time between them all. What it is about when it is stopped is
-rolled back or done: the next one goes on from there.
+Every replica does this, one batch at a time between them all. A batch is done as a whole or not at all,
+so that whoever comes next goes on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 60.0
 """How long nothing is looked for once nothing more was found."""
+
+END_SECONDS = 2.0
+"""How long a batch under way is waited for at the end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +70,7 @@ class Retention:
         self._pause_seconds = pause_seconds
         self._endpoints = endpoints
         self._tasks: list[asyncio.Task[None]] = []
+        self._working = asyncio.Lock()
         self.on_redacted: Callable[[int], None] = lambda _sagas: None
         self.on_deleted: Callable[[int], None] = lambda _sagas: None
 
@@ -75,7 +80,10 @@ class Retention:
             self._tasks = [asyncio.create_task(self._keep_on())]
 
     async def end(self) -> None:
-        """Stop the loop; a batch under way is rolled back, or done."""
+        """Stop the loop; a batch under way is waited for a little, and rolled back where it takes longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS), self._working:
+                await end_tasks(self._tasks)
         await end_tasks(self._tasks)
 
     async def run(self) -> Leaving:
@@ -104,7 +112,8 @@ class Retention:
     async def _redact(self) -> int:
         redacted, more = 0, self._keep_data is not None
         while more and self._keep_data is not None:
-            batch = await self._store.redact(self._clock.now() - self._keep_data, limit=self._batch)
+            async with self._working:
+                batch = await self._store.redact(self._clock.now() - self._keep_data, limit=self._batch)
             redacted, more = redacted + batch.done, batch.more
             self.on_redacted(batch.done)
             if more:
@@ -114,12 +123,13 @@ class Retention:
     async def _delete(self) -> int:
         deleted, more, after = 0, self._keep_sagas is not None, FIRST
         while more and self._keep_sagas is not None:
-            batch = await self._store.delete(
-                self._clock.now() - self._keep_sagas,
-                after=after,
-                limit=self._batch,
-                endpoints=self._endpoints,
-            )
+            async with self._working:
+                batch = await self._store.delete(
+                    self._clock.now() - self._keep_sagas,
+                    after=after,
+                    limit=self._batch,
+                    endpoints=self._endpoints,
+                )
             deleted, more, after = deleted + batch.done, batch.more, batch.last
             self.on_deleted(batch.done)
             if more:
