@@ -65,7 +65,7 @@ def forget(
     for one in found.left[:MOST_NAMED]:
         typer.echo(f"{one.saga_id} keeps its data: {_WHY[one.status]}.", err=True)
     raise failure(
-        f"{len(found.left)} aren't finished and still need the data: {counts}. Run this again once they are."
+        f"Not finished, so that the data is still needed: {counts}. Run this again once they are."
     )
 
 
@@ -78,7 +78,8 @@ async def _shown(retention: Retention) -> Leaving:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         redacting = progress.add_task("redacting", total=due.redacted)
         deleting = progress.add_task("deleting", total=due.deleted)
         retention.on_redacted = lambda sagas: progress.advance(redacting, sagas)
