@@ -64,9 +64,7 @@ def forget(
     counts = ", ".join(f"{count} {status}" for status, count in by_status.items())
     for one in found.left[:MOST_NAMED]:
         typer.echo(f"{one.saga_id} keeps its data: {_WHY[one.status]}.", err=True)
-    raise failure(
-        f"Not finished, so that the data is still needed: {counts}. Run this again once they are."
-    )
+    raise failure(f"Not finished, so that the data is still needed: {counts}. Run this again once they are.")
 
 
 async def _shown(retention: Retention) -> Leaving:
