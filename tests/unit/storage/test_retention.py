@@ -277,6 +277,17 @@ async def test_a_batch_is_bounded_and_followed_by_a_pause(archive: Archive) -> N
     assert archive.clock.slept == [1.0] * 3
 
 
+async def test_a_batch_is_bounded_also_where_some_were_finished_late(archive: Archive) -> None:
+    late = [await archive.add(200 * DAY, WELL[:1]) for _ in range(2)]
+    assert (await archive.store.redact(NOON - 90 * DAY, limit=3)).done == 0
+    for saga_id in late:
+        await archive.rest(saga_id, NOON - 100 * DAY, WELL[1:], SagaStatus.COMPLETED)
+    new = [await archive.add(150 * DAY) for _ in range(3)]
+    batch = await archive.store.redact(NOON - 90 * DAY, limit=3)
+    assert (batch.done, batch.more) == (3, True)
+    assert await archive.redacted(*late, *new) == [True, True, True, False, False]
+
+
 async def test_what_was_looked_at_is_not_looked_at_again(archive: Archive) -> None:
     """Else each minute would read all of the past."""
     await archive.add(91 * DAY)
