@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from app.keys import Keys
 from app.operator import Operator
 from app.pulse import Pulse
 from app.recovery import Recovery
+from app.retention import Retention
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions
 from app.saga.events import Observer
@@ -59,6 +60,7 @@ from app.storage.engine import Database, ping
 from app.storage.history import SqlHistory
 from app.storage.keys import SqlKeys
 from app.storage.migrations import current, head, require_current, upgrade
+from app.storage.retention import SqlRetention
 from app.storage.sessions import SqlSessions
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace
 from app.watch import Watch
@@ -261,6 +263,10 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(recovery.end)
         await sender.begin()
         stack.push_async_callback(sender.end)
+        retention = open_retention(settings, storage, clock)
+        retention.on_redacted, retention.on_deleted = metrics.redacted, metrics.deleted
+        retention.begin()
+        stack.push_async_callback(retention.end)
         with _told_to_stop(drain):
             yield service
         drain.begin()
@@ -391,6 +397,23 @@ def _sender(settings: Settings, storage: Storage, checkout: Checkout, clock: Sys
         owner=new_owner(),
         timeout=timeout,
         poll_seconds=settings.webhook_poll_seconds,
+    )
+
+
+def open_retention(settings: Settings, storage: Storage, clock: SystemClock) -> Retention:
+    """Return what lets old sagas of a database leave; its loop is not begun."""
+
+    def days(count: int) -> timedelta | None:
+        return timedelta(days=count) if count else None
+
+    return Retention(
+        SqlRetention(storage.log),
+        clock=clock,
+        keep_data=days(settings.keep_data_days),
+        keep_sagas=days(settings.keep_sagas_days),
+        batch=settings.retention_batch,
+        pause_seconds=settings.retention_pause_seconds,
+        endpoints=[endpoint.name for endpoint in settings.webhook_endpoints],
     )
 
 

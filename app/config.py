@@ -12,6 +12,10 @@ from app.endpoints import Endpoint, endpoints_of
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+SHORTEST_KEEP_DAYS = 2
+"""A key must be known for longer than anybody sends the same request again."""
 
 
 def _named(name: str) -> AliasChoices:
@@ -167,6 +171,18 @@ class Settings(BaseSettings):
         description="Seconds between the attempts of one delivery; after the last one it is failed.",
     )
 
+    keep_data_days: Days = Field(
+        90, description="After how many days a finished checkout loses its customer's data; 0: never."
+    )
+    keep_sagas_days: Days = Field(
+        0,
+        description="After how many days a finished checkout is deleted, with its Idempotency-Key; 0: never.",
+    )
+    retention_batch: Count = Field(200, description="Old checkouts looked at in one transaction.")
+    retention_pause_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        1.0, description="Between two such transactions, so that new checkouts aren't slowed."
+    )
+
     sandbox_failure_rate: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0,
         validation_alias=_named("SANDBOX_FAILURE_RATE"),
@@ -239,5 +255,14 @@ class Settings(BaseSettings):
             raise ValueError("CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS.")
         if self.max_page_size < self.page_size:
             raise ValueError("CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE.")
+        if self.keep_sagas_days and self.keep_sagas_days < SHORTEST_KEEP_DAYS:
+            raise ValueError(
+                f"CHECKOUT_KEEP_SAGAS_DAYS must be at least {SHORTEST_KEEP_DAYS}, or 0 for ever: with a saga its "
+                "Idempotency-Key is forgotten."
+            )
+        if self.keep_sagas_days and not 0 < self.keep_data_days <= self.keep_sagas_days:
+            raise ValueError(
+                "CHECKOUT_KEEP_SAGAS_DAYS must be at least CHECKOUT_KEEP_DATA_DAYS: data can't outlive its saga."
+            )
         _ = self.webhook_endpoints  # raises in a sentence where one can't be used
         return self

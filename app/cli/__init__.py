@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import keys, sagas, serving
+from app.cli import keys, retention, sagas, serving
 
 app = typer.Typer(
     help="Operate the checkout service.",
@@ -15,6 +15,11 @@ app = typer.Typer(
 )
 app.add_typer(sagas.app, name="sagas", help="See and mend sagas, over the service's API.")
 app.add_typer(keys.app, name="keys", help="Make and end API keys, in the database that DATABASE_URL names.")
+app.add_typer(
+    retention.app,
+    name="retention",
+    help="Let old checkouts leave, or a customer, in the database that DATABASE_URL names.",
+)
 app.command("serve")(serving.serve)
 app.command("migrate")(serving.migrate)
 app.command("demo")(serving.demo)

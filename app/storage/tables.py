@@ -302,3 +302,20 @@ Index(
     sqlite_where=text(_PENDING),
 )
 Index("ix_webhook_delivery_status", webhook_delivery.c.status, webhook_delivery.c.id)
+
+retention = Table(
+    "retention",
+    SCHEMA,
+    # One row, which is locked by who works: up to which saga everything was looked at. See storage/retention.py.
+    Column("task", Text, nullable=False),
+    Column("position", SagaId, nullable=False),
+    PrimaryKeyConstraint("task"),
+)
+
+retention_later = Table(
+    "retention_later",
+    SCHEMA,
+    # What wasn't finished when it was looked at.
+    Column("saga_id", SagaId, nullable=False),
+    PrimaryKeyConstraint("saga_id"),
+)

@@ -122,6 +122,8 @@ class Metrics:
             "unknown_outcomes", "Calls that may or may not have had their effect.", "step"
         )
         self._taken_over = counter("takeovers", "Sagas taken over from a replica that was gone.")
+        self._redacted = counter("sagas_redacted", "Old sagas that lost their customer's data here.")
+        self._deleted = counter("sagas_deleted", "Old sagas deleted here.")
         self._batch_size = histogram("journal_batch_size", "Entries in one transaction.", _SIZES)
         self._batch_wait = histogram(
             "journal_wait_seconds", "How long the first entry of a batch waited for its turn.", _QUICK
@@ -187,6 +189,14 @@ class Metrics:
         """Count a saga that this process goes on with, where its owner was gone."""
         if stored.events[-1].type is EventType.SAGA_RECOVERED:
             self._taken_over.inc()
+
+    def redacted(self, sagas: int) -> None:
+        """Count old sagas that lost their customer's data."""
+        self._redacted.inc(sagas)
+
+    def deleted(self, sagas: int) -> None:
+        """Count old sagas that were deleted."""
+        self._deleted.inc(sagas)
 
     def batch(self, size: int, waited: float, took: float) -> None:
         """Count a batch of the journal; times in seconds."""

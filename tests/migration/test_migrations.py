@@ -74,6 +74,8 @@ async def test_models_and_migrations_make_the_same_schema(
         "outbox",
         "webhook_endpoint",
         "webhook_delivery",
+        "retention",
+        "retention_later",
         "indexes",
     }
 

@@ -1,0 +1,99 @@
+"""`checkout retention …`: straight on the database, beside the running service or without it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.bootstrap import open_retention
+from app.cli.failing import NOT_REACHED, failure
+from app.config import Settings
+from app.retention import Forgotten, Leaving, Retention
+from app.saga.clock import SystemClock
+from app.saga.errors import LogUnavailable
+from app.saga.state import SagaStatus
+from app.storage import open_storage
+from app.storage.engine import DatabaseUrlError, UnsafeDatabase
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True)
+
+MOST_NAMED = 20
+_WHY = {
+    SagaStatus.RUNNING: "it is under way",
+    SagaStatus.COMPENSATING: "it is being undone",
+    SagaStatus.NEEDS_ATTENTION: "it needs a person: `sagas retry` or `sagas resolve`",
+}
+
+
+@app.command()
+def run(
+    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many there are.")] = False
+) -> None:
+    """Redact and delete what is old enough now, as CHECKOUT_KEEP_DATA_DAYS and CHECKOUT_KEEP_SAGAS_DAYS say."""
+    if dry_run:
+        due = _with_retention(lambda retention: retention.due())
+        typer.echo(f"{due.redacted} would be redacted, {due.deleted} deleted.")
+        return
+    done = _with_retention(_shown)
+    typer.echo(f"{done.redacted} redacted, {done.deleted} deleted.")
+
+
+@app.command()
+def forget(
+    customer: Annotated[str, typer.Option(help="The customer_id that the checkouts were begun with.")],
+    *,
+    caller: Annotated[str | None, typer.Option(help="Of this caller alone; else of every caller.")] = None,
+) -> None:
+    """Redact a customer's finished checkouts now, and say which aren't finished. Exit code 1 where some aren't."""
+
+    async def forgotten(retention: Retention) -> Forgotten:
+        return await retention.forget(customer, caller=caller)
+
+    found = _with_retention(forgotten)
+    typer.echo(f"{found.redacted} redacted.")
+    if not found.left:
+        return
+    by_status = Counter(one.status for one in found.left)
+    counts = ", ".join(f"{count} {status}" for status, count in by_status.items())
+    for one in found.left[:MOST_NAMED]:
+        typer.echo(f"{one.saga_id} keeps its data: {_WHY[one.status]}.", err=True)
+    raise failure(f"Not finished, so that the data is still needed: {counts}. Run this again once they are.")
+
+
+async def _shown(retention: Retention) -> Leaving:
+    """Run with a progress bar where somebody looks."""
+    due = await retention.due()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        redacting = progress.add_task("redacting", total=due.redacted)
+        deleting = progress.add_task("deleting", total=due.deleted)
+        retention.on_redacted = lambda sagas: progress.advance(redacting, sagas)
+        retention.on_deleted = lambda sagas: progress.advance(deleting, sagas)
+        return await retention.run()
+
+
+def _with_retention(work: Callable[[Retention], Awaitable[T]]) -> T:
+    async def worked() -> T:
+        settings = Settings()
+        async with open_storage(settings.database_url.get_secret_value(), pool_size=1) as storage:
+            return await work(open_retention(settings, storage, SystemClock()))
+
+    try:
+        return asyncio.run(worked())
+    except (LogUnavailable, UnsafeDatabase, DatabaseUrlError) as error:
+        raise failure(
+            f"{error} Is DATABASE_URL right, and the schema made (`migrate`)?", NOT_REACHED
+        ) from None

@@ -1,0 +1,150 @@
+"""Lets finished sagas leave by age: first their customers' data, later, where that is wanted, all of them.
+
+every minute   redact what was finished longer ago than `keep_data`, batch by batch, with a pause after each
+               delete what was finished longer ago than `keep_sagas` likewise
+               a saga that isn't finished stays as it is, however old
+
+Every replica does this, one batch at a time between them all. A batch is done as a whole or not at all,
+so that whoever comes next goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.saga.clock import Clock
+from app.saga.errors import LogUnavailable
+from app.saga.tasks import end_tasks
+from app.storage.redaction import REMOVED
+from app.storage.retention import FIRST, Left, SqlRetention
+
+_logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 60.0
+"""How long nothing is looked for once nothing more was found."""
+
+END_SECONDS = 2.0
+"""How long a batch under way is waited for at the end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leaving:
+    """How many sagas lose their customers' data, and how many leave altogether."""
+
+    redacted: int
+    deleted: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forgotten:
+    """How many sagas of a customer were redacted, and which couldn't be as they aren't finished."""
+
+    redacted: int
+    left: Sequence[Left]
+
+
+class Retention:
+    """The loop beside the requests. `keep_data` and `keep_sagas` are None for ever."""
+
+    def __init__(
+        self,
+        store: SqlRetention,
+        *,
+        clock: Clock,
+        keep_data: timedelta | None,
+        keep_sagas: timedelta | None,
+        batch: int,
+        pause_seconds: float,
+        endpoints: Sequence[str] = (),
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._keep_data = keep_data
+        self._keep_sagas = keep_sagas
+        self._batch = batch
+        self._pause_seconds = pause_seconds
+        self._endpoints = endpoints
+        self._tasks: list[asyncio.Task[None]] = []
+        self._working = asyncio.Lock()
+        self.on_redacted: Callable[[int], None] = lambda _sagas: None
+        self.on_deleted: Callable[[int], None] = lambda _sagas: None
+
+    def begin(self) -> None:
+        """Begin the loop, if there is anything for it to do."""
+        if self._keep_data is not None or self._keep_sagas is not None:
+            self._tasks = [asyncio.create_task(self._keep_on())]
+
+    async def end(self) -> None:
+        """Stop the loop; a batch under way is waited for a little, and rolled back where it takes longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS), self._working:
+                await end_tasks(self._tasks)
+        await end_tasks(self._tasks)
+
+    async def run(self) -> Leaving:
+        """Redact and delete all that is old enough by now, in batches; return how many sagas."""
+        return Leaving(redacted=await self._redact(), deleted=await self._delete())
+
+    async def due(self) -> Leaving:
+        """Return what `run` would do; some of what is to be deleted may be held back by a webhook."""
+        now = self._clock.now()
+        redacted = deleted = 0
+        if self._keep_data is not None:
+            redacted = await self._store.to_redact(now - self._keep_data)
+        if self._keep_sagas is not None:
+            deleted = await self._store.to_delete(now - self._keep_sagas)
+        return Leaving(redacted=redacted, deleted=deleted)
+
+    async def forget(self, customer_id: str, *, caller: str | None = None) -> Forgotten:
+        """Redact a customer's finished sagas now, whatever their age; of one caller, or of all."""
+        redacted = 0
+        if customer_id != REMOVED:
+            while done := await self._store.forget(customer_id, caller=caller, limit=self._batch):
+                redacted += done
+                self.on_redacted(done)
+        return Forgotten(redacted=redacted, left=await self._store.unfinished(customer_id, caller=caller))
+
+    async def _redact(self) -> int:
+        redacted, more = 0, self._keep_data is not None
+        while more and self._keep_data is not None:
+            async with self._working:
+                batch = await self._store.redact(self._clock.now() - self._keep_data, limit=self._batch)
+            redacted, more = redacted + batch.done, batch.more
+            self.on_redacted(batch.done)
+            if more:
+                await self._clock.sleep(self._pause_seconds)
+        return redacted
+
+    async def _delete(self) -> int:
+        deleted, more, after = 0, self._keep_sagas is not None, FIRST
+        while more and self._keep_sagas is not None:
+            async with self._working:
+                batch = await self._store.delete(
+                    self._clock.now() - self._keep_sagas,
+                    after=after,
+                    limit=self._batch,
+                    endpoints=self._endpoints,
+                )
+            deleted, more, after = deleted + batch.done, batch.more, batch.last
+            self.on_deleted(batch.done)
+            if more:
+                await self._clock.sleep(self._pause_seconds)
+        return deleted
+
+    async def _keep_on(self) -> None:
+        while True:
+            await self._clock.sleep(POLL_SECONDS)
+            try:
+                left = await self.run()
+            except LogUnavailable as error:
+                _logger.warning("old sagas could not leave: %s", error)
+            except Exception:
+                _logger.exception("letting old sagas leave broke down")
+            else:
+                if left.redacted or left.deleted:
+                    _logger.info("redacted %d old sagas, deleted %d", left.redacted, left.deleted)
