@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -202,15 +202,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             poll_seconds=settings.recovery_poll_seconds,
             max_in_flight=settings.recovery_max_in_flight,
         )
-
-        keys = Keys(
-            SqlKeys(storage.log),
-            now=clock.now,
-            new_id=lambda: new_saga_id(clock.now()),
-            cache_seconds=settings.key_cache_seconds,
-        )
-        if not settings.allow_open and not await keys.required():
-            _refuse_to_be_open_elsewhere()
+        keys = await _keys(settings, storage, clock)
         recovery.on_takeover = metrics.resumed
         metrics.watch(_gauges(runner, lease, storage, watch))
         checkout = Checkout(
@@ -227,12 +219,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         history = SqlHistory(storage.log)
         pulse = Pulse(history, max_lookers=settings.max_watchers)
         stack.push_async_callback(pulse.stop)
-
-        def send_lookers_away() -> None:
-            watch.close()
-            pulse.close()
-
-        drain = Drain(draining, recovery, runner, settings.drain_seconds, send_lookers_away)
+        drain = Drain(draining, recovery, runner, settings.drain_seconds, (watch.close, pulse.close))
         endpoints = settings.webhook_endpoints
         sender = _sender(settings, storage, checkout, clock)
         service = Service(
@@ -272,6 +259,19 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain.begin()
         await recovery.stop_claiming()
         await asyncio.gather(runner.drain(drain.left), sender.end(drain.left))
+
+
+async def _keys(settings: Settings, storage: Storage, clock: SystemClock) -> Keys:
+    """Return who knows the keys; raise `OpenToOthers` where there are none, and others can reach the service."""
+    keys = Keys(
+        SqlKeys(storage.log),
+        now=clock.now,
+        new_id=lambda: new_saga_id(clock.now()),
+        cache_seconds=settings.key_cache_seconds,
+    )
+    if not settings.allow_open and not await keys.required():
+        _refuse_to_be_open_elsewhere()
+    return keys
 
 
 class OpenToOthers(RuntimeError):
@@ -437,7 +437,7 @@ class Drain:
         recovery: Recovery,
         runner: SagaRunner,
         seconds: float,
-        at_once: Callable[[], None] = lambda: None,
+        at_once: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.begun = begun
         self.over = asyncio.Event()
@@ -459,7 +459,8 @@ class Drain:
         self._until = loop.time() + self._seconds
         self._recovery.leave()
         self.begun.set()
-        self._at_once()
+        for send_away in self._at_once:
+            send_away()
         loop.call_later(self._seconds, self.over.set)
         self._task = loop.create_task(self._hang_up_when_idle(hang_up))
 
