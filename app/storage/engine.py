@@ -7,6 +7,7 @@ so here the driver begins none, and every write transaction is `BEGIN IMMEDIATE`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from functools import partial
@@ -225,6 +226,13 @@ def _set_up_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _connect(dbapi_connection: Any, _record: Any) -> None:
         _pragmas(dbapi_connection.cursor())
+
+    @event.listens_for(engine, "invalidate")
+    def _roll_back(dbapi_connection: Any, _record: Any, _exception: BaseException | None) -> None:
+        # Closed with a cursor still open, as a cancelled SELECT leaves it, SQLite would keep the
+        # transaction, and the lock with it, until somebody collects that cursor.
+        with contextlib.suppress(Exception):
+            dbapi_connection.rollback()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
