@@ -6,6 +6,7 @@ nothing, Origin), and where it carries the token of the session.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,11 +37,15 @@ async def form_of(request: Request) -> dict[str, str]:
         )
     if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
         raise Problem("unsupported_media_type")
-    most, content = settings_of(request).max_body_bytes, b""
-    async for part in request.stream():
-        content += part
-        if len(content) > most:
-            raise Problem("body_too_large")
+    settings, content = settings_of(request), b""
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            async for part in request.stream():
+                content += part
+                if len(content) > settings.max_body_bytes:
+                    raise Problem("body_too_large")
+    except TimeoutError:
+        raise Problem("request_timeout") from None
     try:
         found = parse_qs(
             content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=MOST_FIELDS

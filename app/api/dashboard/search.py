@@ -34,7 +34,11 @@ _SAGA_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
-    """The list's parameters. `q` is a saga's id, an order's or a customer's, whole."""
+    """The list's parameters. `q` is a saga's id, an order's or a customer's, whole.
+
+    Those that failed at a step are looked for in the last seven days where nothing else is said: no index
+    knows them, and years of checkouts would have to be read.
+    """
 
     status: SagaStatus | None = None
     q: str = ""
@@ -59,7 +63,7 @@ class Search:
             status=SagaStatus(status) if status else None,
             q=(query.text(found, "q") or "").strip(),
             step=query.text(found, "step") or "",
-            age=age,
+            age=age or ("7d" if found.get("step") else ""),
             span=span,
             cursor=found.get("cursor", ""),
         )
