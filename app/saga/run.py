@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable
 
 from app.saga.action import Action
@@ -11,7 +10,7 @@ from app.saga.definition import SagaDefinition
 from app.saga.events import SagaEvent
 from app.saga.log import NewSaga, StoredSaga
 from app.saga.state import SagaState, fold, initial
-from app.saga.step import JSON, Context
+from app.saga.step import JSON, Context, copied
 
 
 class SagaRun:
@@ -78,4 +77,7 @@ class SagaRun:
 
     def context(self) -> Context:
         """Return the steps' shared context, made anew: what a step writes into it isn't kept."""
-        return copy.deepcopy({**self.saga.input, "saga_id": self.saga.id, **self.results()})
+        return {
+            name: copied(value)
+            for name, value in {**self.saga.input, "saga_id": self.saga.id, **self.results()}.items()
+        }

@@ -39,7 +39,7 @@ class Outcome:
 
 
 class Ledger:
-    """Carries requests out, one at a time, in a thread of its own.
+    """Carries requests out, one at a time: in a thread of its own where it waits for a disk.
 
     `database` is a file's path, which several processes may share, or ":memory:". A shelf that nobody
     has touched holds `stock[sku]`, or `initial_stock`.
@@ -55,7 +55,11 @@ class Ledger:
         """Raise `sqlite3.Error` where the file can't be opened."""
         self._desk = Desk(initial_stock=initial_stock, stock=stock or {})
         self._db = _opened(database)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-ledger")
+        self._worker = (
+            None
+            if database == ":memory:"
+            else ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-ledger")
+        )
         # Who drops a ledger without closing it, as a sketch may, leaves nothing open all the same.
         self._close = weakref.finalize(self, _shut, self._worker, self._db)
 
@@ -83,10 +87,13 @@ class Ledger:
     async def aclose(self) -> None:
         """Finish what has arrived, and close."""
         if self._close.alive:
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._db.close)
+            await self._run(self._db.close)
             self._close()
 
     async def _run(self, work: Callable[[], T]) -> T:
+        if self._worker is None:
+            await asyncio.sleep(0)  # a call of a service lets others run, here too
+            return work()
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     @contextmanager
@@ -152,6 +159,7 @@ def _opened(database: str) -> sqlite3.Connection:
     return db
 
 
-def _shut(worker: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
-    worker.shutdown(wait=False)
+def _shut(worker: ThreadPoolExecutor | None, db: sqlite3.Connection) -> None:
+    if worker is not None:
+        worker.shutdown(wait=False)
     db.close()

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -33,7 +34,7 @@ class Verb(StrEnum):
 _ACTIONS = {Verb.PUT: Action.EXECUTE, Verb.DELETE: Action.COMPENSATE, Verb.CAPTURE: Action.CONFIRM}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One request, as it came; `body` is None where none did."""
 
@@ -43,7 +44,7 @@ class Request:
     idempotency_key: str = ""
     body: JsonObject | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What tells one body from another, whatever its members' order; empty without a body."""
         if self.body is None:
