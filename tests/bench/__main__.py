@@ -1,142 +1,205 @@
-"""Checkouts per second of the saga core and its log, beside the floor: a raw driver doing the same commits.
+"""This service beside its peers and its floor: the sides run in turn, round after round, in one go.
 
-Three steps that do nothing, in process, so that what is measured is the saga and its durability. The
-sides run in turn, three rounds in one go; medians with their spread are printed as a table.
-The peers, the services over HTTP and growth come with the issue on speed.
+Prints medians with their spread, and with --write makes docs/benchmarks.md. A side that can't run here
+says why, and is left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import json
 import os
 import platform
-import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Coroutine
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 from rich.console import Console
-from rich.table import Table
-from uuid_utils import uuid7
+from rich.progress import Progress
 
-from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
-from app.saga.clock import SystemClock
-from app.saga.runner import SagaRunner
-from app.saga.step import Context
-from app.storage import open_storage
 from app.storage.migrations import upgrade
+from tests.bench.page import Measured, Told, page, table
+from tests.bench.sides.clock import WARM_UP_SHARE
+from tests.bench.sides.over_http import NoWrk, http, processor_seconds
 from tests.postgres import Databases, a_server
+from tests.processes import ROOT
 
-ROUNDS = 3
-COMMITS = 4
+SIDES = Path(__file__).with_name("sides")
+PEERS = ROOT / ".bench"
+DBOS = "dbos==3.4.*"
+OUTCOMES = ("completed", "compensated")
 
-
-class Nothing:
-    """A step that does nothing, successfully."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    async def execute(self, _context: Context) -> dict[str, str]:
-        return {"id": self.name}
-
-    async def compensate(self, _context: Context) -> None: ...
+Measure = Callable[[int, str], Told]
 
 
-async def in_turn(clients: int, seconds: float, work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
-    """Have so many clients do the work again and again; return how often a second, and the median in ms."""
-    took: list[float] = []
-    end = time.perf_counter() + seconds
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """What is measured, and of which outcomes."""
 
-    async def client() -> None:
-        while (began := time.perf_counter()) < end:
-            await work()
-            took.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return len(took) / (time.perf_counter() - began), statistics.median(took) * 1000
+    name: str
+    measure: Measure
+    outcomes: tuple[str, ...] = OUTCOMES
 
 
-async def sagas(url: str, clients: int, seconds: float) -> tuple[float, float]:
-    """Measure whole sagas over the log at `url`."""
-    definition = (
-        SagaDefinition("checkout").do(Nothing("payment")).do(Nothing("inventory")).pivot(Nothing("shipping"))
-    )
-    async with open_storage(url) as storage:
-        clock = SystemClock()
-        orchestrator = SagaOrchestrator(definition, storage.log, clock=clock)
-        runner = SagaRunner(Definitions([definition]), storage.log, orchestrator, clock=clock)
-
-        async def one() -> None:
-            saga_id = str(uuid7())
-            new = NewSaga(id=saga_id, definition="checkout", version=1, order_id=saga_id, customer_id="cus-1")
-            running = runner.launch(new)
-            await running.done
-            assert running.run.state.status is SagaStatus.COMPLETED
-
-        return await in_turn(clients, seconds, one)
+class Absent(RuntimeError):
+    """A side can't run here."""
 
 
-async def floor(url: str, clients: int, seconds: float) -> tuple[float, float]:
-    """Measure four bare commits a checkout, one connection a client: what PostgreSQL gives without a saga."""
-    pool = await asyncpg.create_pool(url, min_size=clients, max_size=clients)
-    try:
-        await pool.execute(
-            "CREATE TABLE IF NOT EXISTS bare (id uuid, seq int, data json, PRIMARY KEY (id, seq))"
+def program(command: list[str], url: str, seconds: float, **env: str) -> Measure:
+    """Return how a side that is a program of its own is measured."""
+
+    def measure(clients: int, outcome: str) -> Told:
+        given = ["--url", url, "--clients", str(clients), "--seconds", str(seconds), "--outcome", outcome]
+        done = subprocess.run(
+            [*command, *given],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds * 10 + 120,
         )
+        if done.returncode:
+            raise Absent(done.stderr.strip().splitlines()[-1] if done.stderr else str(done.returncode))
+        told: Told = json.loads(done.stdout.splitlines()[-1])
+        return told
 
-        async def one() -> None:
-            saga_id = str(uuid7())
-            async with pool.acquire() as connection:
-                for seq in range(COMMITS):
-                    await connection.execute("INSERT INTO bare VALUES ($1, $2, $3)", saga_id, seq, '{"a": 1}')
+    return measure
 
-        return await in_turn(clients, seconds, one)
-    finally:
-        await pool.close()
+
+def served(app: str, env: dict[str, str], seconds: float) -> Measure:
+    """Return how a server is measured."""
+
+    def measure(clients: int, outcome: str) -> Told:
+        try:
+            return http(app, env, clients=clients, seconds=seconds, outcome=outcome)
+        except NoWrk as error:
+            raise Absent(str(error.__doc__)) from None
+
+    return measure
+
+
+def dbos_python() -> str:
+    """Return the Python of DBOS's own environment, made at the first time."""
+    python = PEERS / "dbos" / "bin" / "python"
+    if not python.exists():
+        venv.create(PEERS / "dbos", with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", DBOS], check=True, timeout=600)
+    return str(python)
+
+
+def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
+    """Return every side, each with a database of its own."""
+    ours, ours_http, bare, peer = (
+        databases.create(name, template=None) for name in ("ours", "ours_http", "bare", "dbos")
+    )
+    sqlite = {name: f"sqlite:///{folder / name}.db" for name in ("saga", "service")}
+    for url in (ours, ours_http, *sqlite.values()):
+        upgrade(url)
+    saga = [sys.executable, "-m", "tests.bench.sides.saga"]
+    commits = [sys.executable, "-m", "tests.bench.sides.commits"]
+    return [
+        Side(name="saga, PostgreSQL", measure=program(saga, ours, seconds)),
+        Side(
+            name="DBOS 3.4, PostgreSQL",
+            measure=program([dbos_python(), str(SIDES / "dbos_peer.py")], peer, seconds),
+        ),
+        Side(
+            name="8 bare commits",
+            measure=program(commits, bare, seconds, BENCH_COMMITS="8"),
+            outcomes=("completed",),
+        ),
+        Side(
+            name="4 bare commits",
+            measure=program(commits, bare, seconds, BENCH_COMMITS="4"),
+            outcomes=("completed",),
+        ),
+        Side(name="saga, SQLite FULL", measure=program(saga, sqlite["saga"], seconds)),
+        Side(
+            name="service over HTTP, PostgreSQL",
+            measure=served("app.main:app", {"DATABASE_URL": ours_http}, seconds),
+        ),
+        Side(
+            name="service over HTTP, SQLite FULL",
+            measure=served("app.main:app", {"DATABASE_URL": sqlite["service"]}, seconds),
+        ),
+        Side(
+            name="FastAPI without a store",
+            measure=served("tests.bench.sides.no_op:app", {}, seconds),
+            outcomes=("completed",),
+        ),
+    ]
+
+
+def postgres_seconds() -> float:
+    """Return what all of PostgreSQL's processes have used so far, those that have ended too."""
+    spent = 0.0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text().strip() == "postgres":
+                spent += processor_seconds(process.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return spent
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, print, and write the page where that is wanted."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--sides", default="", help="only those whose name holds this")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     given = parser.parse_args()
     os.environ.setdefault("TEST_POSTGRES_FSYNC", "on")
-    console = Console()
-    rates: dict[tuple[str, int], list[float]] = {}
-    medians: dict[tuple[str, int], list[float]] = {}
-    with a_server() as server, tempfile.TemporaryDirectory() as directory:
-        postgres = Databases(server=server).create("bench", template=None)
-        sqlite = f"sqlite:///{Path(directory) / 'bench.db'}"
-        upgrade(postgres)
-        upgrade(sqlite)
-        sides: dict[str, Callable[[int], Coroutine[Any, Any, tuple[float, float]]]] = {
-            "sagas on PostgreSQL": lambda clients: sagas(postgres, clients, given.seconds),
-            "4 bare commits on PostgreSQL": lambda clients: floor(postgres, clients, given.seconds),
-            "sagas on SQLite (FULL)": lambda clients: sagas(sqlite, clients, given.seconds),
-        }
-        with console.status("measuring"):
-            for _ in range(ROUNDS):
-                for clients in given.clients:
-                    for side, measure in sides.items():
-                        rate, median = asyncio.run(measure(clients))
-                        rates.setdefault((side, clients), []).append(rate)
-                        medians.setdefault((side, clients), []).append(median)
-    table = Table("side", "clients", "checkouts/s", "spread", "p50 ms")
-    for (side, clients), values in rates.items():
-        spread = f"{min(values):.0f}–{max(values):.0f}"
-        p50 = statistics.median(medians[side, clients])
-        table.add_row(side, str(clients), f"{statistics.median(values):.0f}", spread, f"{p50:.2f}")
-    console.print(table)
-    console.print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, fsync on; median of {ROUNDS} rounds"
+    console = Console(width=150)
+    measured: Measured = {}
+    absent: dict[str, str] = {}
+    with a_server() as server, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
+        sides = [
+            side
+            for side in all_sides(Databases(server=server), Path(folder), given.seconds)
+            if given.sides in side.name
+        ]
+        runs = [
+            (side, outcome, clients)
+            for _ in range(given.rounds)
+            for clients in given.clients
+            for outcome in OUTCOMES
+            for side in sides
+            if outcome in side.outcomes
+        ]
+        task = progress.add_task("measuring", total=len(runs))
+        for side, outcome, clients in runs:
+            progress.update(task, description=f"{side.name}, {clients} clients, {outcome}")
+            if side.name not in absent:
+                before = postgres_seconds()
+                try:
+                    told = side.measure(clients, outcome)
+                except Absent as error:
+                    absent[side.name] = str(error)
+                else:
+                    checkouts = told["checkouts"] * (1 + WARM_UP_SHARE)
+                    told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
+                    measured.setdefault((side.name, outcome, clients), []).append(told)
+            progress.advance(task)
+        origin = server.origin
+    machine = (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, {origin}, fsync on; medians of "
+        f"{given.rounds} rounds of {given.seconds:g} s, the sides in turn"
     )
+    console.print(table(measured))
+    for name, why in absent.items():
+        console.print(f"left out: {name}: {why}")
+    console.print(machine)
+    if given.write:
+        command = f'make bench ARGS="{" ".join(sys.argv[1:])}"'
+        (ROOT / "docs" / "benchmarks.md").write_text(page(measured, absent, machine, command))
 
 
 if __name__ == "__main__":

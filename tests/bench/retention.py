@@ -30,11 +30,12 @@ from app.saga.tasks import end_tasks
 from app.storage import Storage, open_storage
 from app.storage.migrations import upgrade
 from app.storage.retention import SqlRetention
-from tests.bench.__main__ import ROUNDS, Nothing
+from tests.bench.sides.saga import Nothing
 from tests.postgres import Databases, a_server
 from tests.processes import an_order
 
 BATCH = 200
+ROUNDS = 3
 DAY = timedelta(days=1)
 
 COPY = """

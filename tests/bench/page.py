@@ -1,0 +1,160 @@
+"""What was measured, as a table on the terminal and as docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.table import Table
+
+Told = dict[str, float]
+Measured = dict[tuple[str, str, int], list[Told]]
+"""By side, outcome and clients: the figures of each round."""
+
+SAGA, SQLITE, DBOS = "saga, PostgreSQL", "saga, SQLite FULL", "DBOS 3.4, PostgreSQL"
+EIGHT, SERVICE, NO_STORE = "8 bare commits", "service over HTTP, PostgreSQL", "FastAPI without a store"
+COLUMNS = (
+    "side",
+    "outcome",
+    "clients",
+    "checkouts/s",
+    "spread",
+    "p50 ms",
+    "p99 ms",
+    "CPU µs",
+    "PostgreSQL µs",
+    "MiB",
+    "commits",
+)
+
+_PAGE = """# Benchmarks
+
+Measured by `{command}`.
+{machine}.
+
+{table}
+
+CPU is the side's own for a checkout, PostgreSQL's beside it; `commits` are this service's transactions for a checkout.
+
+## What was asked for, and what was reached
+
+| asked for | measured | reached |
+|---|---|---|
+{goals}
+
+## The sides
+- **saga**: this service's orchestrator and log, three steps in process that do nothing; a compensated checkout undoes two.
+- **DBOS**: the same as a durable workflow with asynchronous steps, the workflow's id as idempotency key, its system database on the same PostgreSQL server with the same `synchronous_commit`; in an environment of its own under `.bench/`.
+- **bare commits**: a raw driver inserting one row a commit, as many a checkout as the name says, one connection a client; no saga.
+- **service over HTTP**: one uvicorn process with the sandbox's services in process, asked by wrk over as many connections as there are clients, each order a new one. wrk waits for each answer before it asks again (a closed loop).
+- **FastAPI without a store**: the same order, validated by the same model, and nothing done.
+
+Everything shares the same cores: clients, server and PostgreSQL.
+{absent}"""
+
+
+def table(measured: Measured) -> Table:
+    """Return the medians as a table."""
+    shown = Table(*COLUMNS)
+    for row in _rows(measured):
+        shown.add_row(*row)
+    return shown
+
+
+def page(measured: Measured, absent: Mapping[str, str], machine: str, command: str) -> str:
+    """Return docs/benchmarks.md."""
+    lines = [
+        " | ".join(COLUMNS),
+        "|".join("---" for _ in COLUMNS),
+        *(" | ".join(row) for row in _rows(measured)),
+    ]
+    goals = "\n".join(
+        f"| {one.words} | {one.shown} | {'yes' if one.reached else 'no'} |" for one in goals_of(measured)
+    )
+    return _PAGE.format(
+        command=command,
+        machine=machine,
+        table="\n".join(f"| {line} |" for line in lines),
+        goals=goals,
+        absent="".join(f"\n**Left out here:** {name}: {why}\n" for name, why in absent.items()),
+    )
+
+
+def _rows(measured: Measured) -> list[list[str]]:
+    rows = []
+    for (side, outcome, clients), rounds in sorted(measured.items(), key=lambda one: (one[0][1], one[0][2])):
+        rates = [one["rate"] for one in rounds]
+        commits = f"{_median(rounds, 'commits'):.2f}" if "commits" in rounds[0] else ""
+        rows.append(
+            [
+                side,
+                outcome,
+                str(clients),
+                f"{statistics.median(rates):,.0f}",
+                f"{min(rates):,.0f}–{max(rates):,.0f}",
+                f"{_median(rounds, 'p50'):,.1f}",
+                f"{_median(rounds, 'p99'):,.1f}",
+                f"{_median(rounds, 'cpu'):,.0f}",
+                f"{_median(rounds, 'postgres'):,.0f}",
+                f"{_median(rounds, 'memory'):,.0f}",
+                commits,
+            ]
+        )
+    return rows
+
+
+def _median(rounds: list[Told], name: str) -> float:
+    return statistics.median(one[name] for one in rounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One thing that was asked for."""
+
+    words: str
+    shown: str
+    reached: bool
+
+
+def goals_of(measured: Measured) -> list[Goal]:
+    """Return what was asked for, of what was measured."""
+    goals: list[Goal] = []
+
+    def told(side: str, clients: int, name: str = "rate", outcome: str = "completed") -> float | None:
+        rounds = measured.get((side, outcome, clients))
+        return None if rounds is None or name not in rounds[0] else _median(rounds, name)
+
+    def at_least(words: str, ours: float | None, theirs: float | None, times: float) -> None:
+        if ours is not None and theirs is not None:
+            goals.append(Goal(words=words, shown=f"{ours / theirs:.2f}×", reached=ours >= times * theirs))
+
+    def at_most(words: str, ours: float | None, most: float | None, unit: str = "") -> None:
+        if ours is not None and most is not None:
+            goals.append(Goal(words=words, shown=f"{ours:,.2f}{unit}", reached=ours <= most))
+
+    for outcome in ("completed", "compensated"):
+        for clients, times in ((16, 12), (64, 30)):
+            words = f"{outcome}, {clients} clients: at least {times}× DBOS"
+            at_least(words, told(SAGA, clients, outcome=outcome), told(DBOS, clients, outcome=outcome), times)
+    for clients in (1, 16, 64):
+        ours, theirs = told(SAGA, clients, "p50"), told(DBOS, clients, "p50")
+        at_most(f"p50 at {clients} clients at most an eighth of DBOS's", ours, theirs and theirs / 8, " ms")
+        ours, most = told(SAGA, clients, "p99"), told(SAGA, clients, "p50")
+        at_most(f"p99 at {clients} clients at most 4× p50", ours, most and most * 4, " ms")
+    at_least("at least 0.8 of 8 bare commits at 16 clients", told(SAGA, 16), told(EIGHT, 16), 0.8)
+    at_least("at least 1.2 of 8 bare commits at 64 clients", told(SAGA, 64), told(EIGHT, 64), 1.2)
+    at_most("at most 4 commits a completed checkout at 1 client", told(SAGA, 1, "commits"), 4)
+    at_most("at most 6 a compensated one", told(SAGA, 1, "commits", "compensated"), 6)
+    at_most("fewer than 1 commit a checkout at 64 clients", told(SAGA, 64, "commits"), 1)
+    at_least(
+        "at least half of the app without a store at 64 clients", told(SERVICE, 64), told(NO_STORE, 64), 0.5
+    )
+    at_most("at most 600 µs of CPU a checkout in the service", told(SERVICE, 64, "cpu"), 600, " µs")
+    at_most("at most 300 µs of PostgreSQL's CPU a checkout", told(SERVICE, 64, "postgres"), 300, " µs")
+    compensated = told(SAGA, 64, outcome="compensated")
+    ours = told(SAGA, 64)
+    if ours is not None and compensated:
+        at_most("a compensated checkout costs at most 1.7× a completed one", ours / compensated, 1.7, "×")
+    at_least("SQLite at FULL: at least 60 % of PostgreSQL", told(SQLITE, 64), ours, 0.6)
+    return goals
