@@ -78,8 +78,8 @@ FROM unnest($22::uuid[], $23::int[], $24::int[], $25::timestamptz[], $26::text[]
 WHERE CASE e.kind
   WHEN 0 THEN e.saga_id IN (SELECT id FROM new)
   WHEN 1 THEN (e.saga_id, e.epoch) IN (SELECT id, epoch FROM changed)
-  ELSE EXISTS (SELECT FROM saga s WHERE s.id = e.saga_id AND s.epoch = e.epoch)
-         AND EXISTS (SELECT FROM saga_log l WHERE l.saga_id = e.saga_id AND l.seq = e.follows)
+  ELSE (SELECT s.epoch FROM saga s WHERE s.id = e.saga_id) = e.epoch
+         AND (SELECT true FROM saga_log l WHERE l.saga_id = e.saga_id AND l.seq = e.follows)
 END
 ON CONFLICT DO NOTHING
 RETURNING saga_id::text, seq, epoch
