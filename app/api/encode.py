@@ -25,13 +25,14 @@ class SparseBody(Body):
 
 def encode(body: object) -> bytes:
     """Return JSON in UTF-8; a lone surrogate that a service let in is escaped, not an error."""
-    text = json.dumps(body, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(body).encode("utf-8", "backslashreplace")
 
 
 def instant(at: datetime) -> str:
     """Return a time as RFC 3339 in UTC, always to the microsecond."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return f"{at.isoformat(timespec='microseconds')[: -len('+00:00')]}Z"
 
 
 def _plain(value: object) -> Any:
@@ -40,3 +41,6 @@ def _plain(value: object) -> Any:
     if isinstance(value, datetime):
         return instant(value)
     raise TypeError(f"{type(value).__name__} has no JSON.")
+
+
+_ENCODER = json.JSONEncoder(default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -5,7 +5,6 @@ Never what the caller entrusted to it: the payment method, the address, the item
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -212,9 +211,10 @@ def _error(error: Mapping[str, Any] | None) -> ErrorBody | None:
     return ErrorBody(code=str(error.get("code", "unknown")), message=str(error.get("message", "")))
 
 
-def _settled(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _settled(value: Any) -> Any:
     """Return a result in one order of members: a database may give them back in another."""
-    if result is None:
-        return None
-    settled: dict[str, Any] = json.loads(json.dumps(dict(result), sort_keys=True))
-    return settled
+    if isinstance(value, Mapping):
+        return {name: _settled(value[name]) for name in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_settled(one) for one in value]
+    return value

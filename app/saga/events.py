@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
-from app.saga.step import JSON
+from app.saga.step import JSON, encode
 
 
 class EventType(StrEnum):
@@ -30,7 +31,7 @@ class EventType(StrEnum):
     SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs a person
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SagaEvent:
     """One line of a saga's trail.
 
@@ -46,6 +47,11 @@ class SagaEvent:
     step: str | None = None
     attempt: int | None = None
     data: Mapping[str, JSON] = field(default_factory=dict)
+
+    @cached_property
+    def text(self) -> str:
+        """The data as JSON text; raise `LogRefused` where it isn't JSON."""
+        return encode(self.data)
 
 
 Observer = Callable[[str, SagaEvent], None]

@@ -13,20 +13,21 @@ in the transaction that stores it.
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from app.saga.action import Action
 from app.saga.errors import LogRefused
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import AT_REST, FINAL, SagaStatus
-from app.saga.step import JSON
+from app.saga.step import JSON, encode
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NewSaga:
     """What a saga is, from its start on and for ever.
 
@@ -45,6 +46,11 @@ class NewSaga:
     order_id: str | None = None
     customer_id: str | None = None
     request_id: str | None = None
+
+    @cached_property
+    def text(self) -> str:
+        """The input as JSON text; raise `LogRefused` where it isn't JSON."""
+        return encode(self.input)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,8 +123,7 @@ def check_start(saga: NewSaga, event: SagaEvent) -> None:
         _check_text(text)
     if event.seq != 1:
         raise LogRefused("A saga's first event has seq 1.")
-    encode(saga.input)
-    encode(event.data)
+    _ = saga.text, event.text
 
 
 def check_operate(event: SagaEvent, status: SagaStatus) -> None:
@@ -126,7 +131,7 @@ def check_operate(event: SagaEvent, status: SagaStatus) -> None:
     if status in AT_REST:
         raise LogRefused("A person's action makes a saga go on.")
     _check_text(event.step)
-    encode(event.data)
+    _ = event.text
 
 
 def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
@@ -141,19 +146,14 @@ def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
         raise LogRefused("A saga has a next action exactly while it isn't at rest.")
     for event in events:
         _check_text(event.step)
-        encode(event.data)
+        _ = event.text
 
 
-def encode(value: Mapping[str, JSON]) -> str:
-    """Return it as JSON text in ASCII; raise `LogRefused` for what isn't JSON (NaN, a set, a cycle)."""
-    try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise LogRefused(f"Only JSON can be stored: {type(error).__name__}.") from None
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def _check_text(text: str | None) -> None:
-    if text is not None and ("\0" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+    if text is not None and _UNSTORABLE.search(text):
         raise LogRefused("A text with NUL or a lone surrogate can't be stored.")
 
 

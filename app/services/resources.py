@@ -6,6 +6,7 @@ an answer that only looks like a success may hide a charge of another amount.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -13,10 +14,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.saga.step import JSON
 from app.services.answer import unusable
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
 
 def storable(text: str) -> str:
     """Refuse what no log could keep: NUL, and halves of a surrogate pair."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNSTORABLE.search(text):
         raise ValueError("NUL or a lone surrogate")
     return text
 

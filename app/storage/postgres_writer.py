@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from app.saga.errors import SagaFenced
-from app.saga.log import KeyTaken, OrderTaken, Started, encode
+from app.saga.log import KeyTaken, OrderTaken, Started
 from app.saga.state import AT_REST, SagaStatus
 from app.storage.engine import COMMAND_SECONDS, CONNECT_SECONDS, UnsafeDatabase
 from app.storage.journal import (
@@ -309,7 +309,7 @@ def _start_row(entry: StartEntry) -> tuple[Any, ...]:
         saga.idempotency_key,
         saga.fingerprint,
         saga.request_id,
-        encode(saga.input),
+        saga.text,
     )
 
 
@@ -357,7 +357,7 @@ def _event_rows(entry: Entry) -> list[tuple[Any, ...]]:
             event.type.value,
             event.step,
             event.attempt,
-            encode(event.data),
+            event.text,
             follows,
             kind,
         )

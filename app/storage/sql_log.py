@@ -48,11 +48,11 @@ from app.saga.log import (
     check_append,
     check_operate,
     check_start,
-    encode,
     recovered,
     taken_together,
 )
 from app.saga.state import SagaStatus
+from app.saga.step import encode
 from app.storage.journal import AppendEntry, Journal, StartEntry
 from app.storage.tables import CANCEL_WANTED, replica, saga, saga_log
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.saga.errors import SagaFenced
-from app.saga.log import KeyTaken, OrderTaken, Started, encode
+from app.saga.log import KeyTaken, OrderTaken, Started
 from app.saga.state import AT_REST, SagaStatus
 from app.storage.journal import (
     AppendEntry,
@@ -127,7 +127,7 @@ def _start(connection: sqlite3.Connection, entry: StartEntry) -> Result | None:
             saga.idempotency_key,
             saga.fingerprint,
             saga.request_id,
-            encode(saga.input),
+            saga.text,
         ),
     )
     if inserted.rowcount == 1:
@@ -188,6 +188,6 @@ def _insert_events(
                     event.type.value,
                     event.step,
                     event.attempt,
-                    encode(event.data),
+                    event.text,
                 ),
             )
