@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -15,8 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -216,15 +217,38 @@ async def timed(name: str, calls: int, ask: Callable[[], Awaitable[int]]) -> Tim
 
     `ask` returns how many sagas came back; none do where the database was given up.
     """
-    sagas, took = 0, list[float]()
+    sagas, took, paused = 0, list[float](), list[float]()
     with suppress(LogUnavailable):
         sagas = await ask()
-    while len(took) < calls and sum(took) < MOST_MS:
-        began = time.perf_counter()
-        with suppress(LogUnavailable):
-            await ask()
-        took.append((time.perf_counter() - began) * 1000)
-    return Timed(name=name, sagas=sagas, took=took)
+    with collector_pauses() as pauses:
+        while len(took) < calls and sum(took) < MOST_MS:
+            pauses.clear()
+            began = time.perf_counter()
+            with suppress(LogUnavailable):
+                await ask()
+            took.append((time.perf_counter() - began) * 1000)
+            paused.append(sum(pauses) * 1000)
+    return Timed(name=name, sagas=sagas, took=took, paused=paused)
+
+
+@contextmanager
+def collector_pauses() -> Iterator[list[float]]:
+    """Give a list to which each garbage collection adds the seconds for which it stops this process."""
+    pauses: list[float] = []
+    began = 0.0
+
+    def note(phase: str, _info: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.perf_counter()
+        else:
+            pauses.append(time.perf_counter() - began)
+
+    gc.callbacks.append(note)
+    try:
+        yield pauses
+    finally:
+        gc.callbacks.remove(note)
 
 
 async def pages(url: str, calls: int, count: int) -> list[Timed]:

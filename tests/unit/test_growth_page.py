@@ -62,9 +62,9 @@ def test_waiting_costs_the_difference() -> None:
     assert list(kept(growth).values()) == [True, False]
 
 
-def test_a_time_is_told_by_its_median_and_its_slowest_hundredth() -> None:
-    one = Timed(name="first page", sagas=21, took=[*[1.0] * 98, 5.0, 9.0])
-    assert (one.p50, one.p99) == (1.0, 9.0)
+def test_a_time_is_told_by_its_median_and_its_slowest_hundredth_with_and_without_the_collector() -> None:
+    one = Timed(name="first page", sagas=21, took=[*[1.0] * 98, 5.0, 9.0], paused=[*[0.0] * 99, 7.0])
+    assert (one.p50, one.p99, one.p99_unpaused) == (1.0, 9.0, 5.0)
 
 
 def test_the_page_has_what_was_measured_and_nothing_else() -> None:
