@@ -49,8 +49,8 @@ class SqlHistory:
             query = (
                 select(minute.label("minute"), saga.c.status, slot.label("slot"), func.count().label("sagas"))
                 .where(
-                    saga.c.id >= first_id(after - ID_SLACK),
-                    saga.c.id < first_id(before + ID_SLACK),
+                    saga.c.id >= first_id(after, -ID_SLACK),
+                    saga.c.id < first_id(before, ID_SLACK),
                     saga.c.created_at >= after,
                     saga.c.created_at < before,
                 )
@@ -83,9 +83,9 @@ class SqlHistory:
         return found
 
 
-def first_id(at: datetime) -> str:
-    """Return the least UUIDv7 of a time."""
-    digits = f"{int(at.timestamp() * 1000):012x}"
+def first_id(at: datetime, slack: timedelta = timedelta()) -> str:
+    """Return the least UUIDv7 of a time, moved by `slack`; before 1970 there are none, so the first of all."""
+    digits = f"{max(0, int((at.timestamp() + slack.total_seconds()) * 1000)):012x}"
     return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
 
 

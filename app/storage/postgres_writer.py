@@ -116,6 +116,7 @@ class PostgresWriter:
         self._connect = connect
         self._connection: asyncpg.Connection | None = None
         self._statement: Any = None
+        self._batches = 0
         self._backend: tuple[int, datetime] | None = None
         self._left: list[tuple[int, datetime]] = []
 
@@ -200,7 +201,18 @@ class PostgresWriter:
                 "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             )
             self._statement = await connection.prepare(_WRITE)
+            self._batches = 0
         return self._connection
+
+    async def _plan_anew(self, connection: asyncpg.Connection) -> None:
+        """Forget the plan whenever there are twice as many batches as when it was made.
+
+        Of tables that were analyzed while they were empty all indexes look alike, and the plan may read a
+        wrong one from end to end: it would get slower with each saga until they are analyzed again.
+        """
+        if self._batches.bit_count() == 1:  # 1, 2, 4, 8, …
+            await connection.execute("DISCARD PLANS")
+        self._batches += 1
 
     async def _end_what_is_left(self, connection: asyncpg.Connection) -> None:
         """End the backends of connections that broke: their last statement must not land later.
@@ -216,6 +228,7 @@ class PostgresWriter:
 
     async def _write(self, batch: Sequence[Entry]) -> list[Result | None]:
         connection = await self._ready()
+        await self._plan_anew(connection)
         starts = [entry for entry in batch if isinstance(entry, StartEntry)]
         appends = [entry for entry in batch if isinstance(entry, AppendEntry)]
         arguments = (

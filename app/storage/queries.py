@@ -12,6 +12,7 @@ from app.saga.events import SagaEvent
 from app.saga.log import LOST, StoredSaga
 from app.saga.queries import FAILING, Census, SagaFilter
 from app.saga.state import SagaStatus
+from app.storage.history import ID_SLACK, first_id
 from app.storage.sql_log import UNFINISHED, SqlLog, event_of, read_sagas, select_sagas
 from app.storage.tables import api_key, replica, saga, saga_log
 
@@ -64,10 +65,13 @@ class SqlQueries:
                 saga_log.c.event.in_([event.value for event in FAILING]),
             )
             query = query.where(failed.exists())
+        # An id begins with its time: without its bounds all that is newer, or older, would be read and thrown away.
         if wanted.created_after is not None:
-            query = query.where(saga.c.created_at > wanted.created_after)
+            after = wanted.created_after
+            query = query.where(saga.c.created_at > after, saga.c.id >= first_id(after, -ID_SLACK))
         if wanted.created_before is not None:
-            query = query.where(saga.c.created_at < wanted.created_before)
+            until = wanted.created_before
+            query = query.where(saga.c.created_at < until, saga.c.id < first_id(until, ID_SLACK))
         async with self._log.reading() as connection:
             return await read_sagas(connection, query)
 

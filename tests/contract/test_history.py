@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import event as engine_event
 
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga, RowChange
@@ -80,6 +82,43 @@ async def test_the_newest_is_the_one_that_began_last(database_url: str) -> None:
         last = await a_saga(storage, NOON + MINUTE)
         await a_saga(storage, NOON)
         assert await history.newest() == last
+
+
+async def test_a_list_is_bounded_by_when_the_sagas_began_and_not_by_their_ids(database_url: str) -> None:
+    """An id may be a little older than its saga; the ends of time are bounds like others."""
+    async with open_storage(database_url) as storage:
+        early = await a_saga(storage, NOON, seconds=1)
+        late_id = first_id(NOON + MINUTE)
+        event = SagaEvent(seq=1, at=NOON + MINUTE + timedelta(seconds=4), type=EventType.SAGA_STARTED)
+        await storage.log.start(NewSaga(id=late_id, definition="one", version=1), event, owner="me")
+
+        async def listed(after: datetime | None = None, until: datetime | None = None) -> list[str]:
+            wanted = SagaFilter(created_after=after, created_before=until)
+            found = await storage.queries.list_sagas(wanted, before=None, limit=10)
+            return [one.saga.id for one in found]
+
+        between = NOON + MINUTE + timedelta(seconds=3)
+        assert await listed(after=between) == [late_id]
+        assert await listed(until=between) == [early]
+        assert await listed(after=NOON) == [late_id]
+        assert await listed(until=NOON) == []
+        first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+        assert await listed(first, last) == [late_id, early]
+
+
+async def test_a_list_by_time_reads_no_more_of_the_ids_than_it_must(postgres_url: str) -> None:
+    """All that is newer than the time asked for would be read and thrown away."""
+    async with open_storage(postgres_url) as storage:
+        asked: list[str] = []
+        engine_event.listen(
+            storage.engine.sync_engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, *_: asked.append(statement),
+        )
+        wanted = SagaFilter(created_after=NOON, created_before=NOON + MINUTE)
+        await storage.queries.list_sagas(wanted, before=None, limit=10)
+        assert "saga.id >= " in asked[0]
+        assert "saga.id < " in asked[0]
 
 
 async def test_a_list_can_be_of_those_that_failed_at_a_step(database_url: str) -> None:
