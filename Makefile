@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate page monitoring check bench demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate page monitoring check bench bench-knee demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ check: dev ## Check style, types, imports and dependencies
 
 bench: dev ## Measure checkouts per second on this machine
 	@exec $(PY) -m tests.bench $(ARGS)
+
+bench-knee: dev ## Offer this machine more than it can do, up to five times, and judge what becomes of it (2 minutes)
+	@exec $(PY) -m tests.bench.knee $(ARGS)
 
 audit: dev ## Look the locked packages up for known vulnerabilities (needs the network)
 	@$(PY) -m pip_audit --require-hashes --disable-pip -r requirements.lock

@@ -158,6 +158,14 @@ class Load:
         )
         self._fixed = len(body) - 2
 
+    async def open(self, connections: int) -> None:
+        """Open connections beforehand, as a proxy has them that keeps them."""
+        loop = asyncio.get_running_loop()
+        for _ in range(connections):
+            _, connection = await loop.create_connection(lambda: Connection(self), self.host, self.port)
+            self._connections += 1
+            self.free(connection)
+
     async def offer(self, rate: float, seconds: float) -> None:
         """Send so many orders a second, whatever comes back."""
         due = begin = time.perf_counter()
@@ -305,6 +313,7 @@ async def main() -> None:
     how.add_argument("--clients", type=int, help="clients that wait for their answers")
     parser.add_argument("--prefix", required=True, help="of the orders' ids, another for each run")
     parser.add_argument("--slow-share", type=float, default=0.0, help="of the orders, for the slow service")
+    parser.add_argument("--open", type=int, default=0, help="connections that are open beforehand")
     given = parser.parse_args()
     address = urlsplit(given.url)
     load = Load(
@@ -313,6 +322,7 @@ async def main() -> None:
         prefix=given.prefix,
         slow_share=given.slow_share,
     )
+    await load.open(given.open)
     if given.clients:
         await load.keep_asking(given.clients, given.seconds)
     else:
