@@ -92,7 +92,7 @@ class Trial:
         return Run(phases=self.phases, left=asyncio.run(self._left()))
 
     def _generate(self, *how: str, name: str) -> Told:
-        prefix = f"{len(self.phases)}-{random.randrange(10**9)}"  # noqa: S311 (for names, not for secrets)
+        prefix = f"{len(self.phases)}-{random.randrange(10**9)}"
         done = subprocess.run(
             [
                 sys.executable,

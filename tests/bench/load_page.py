@@ -34,8 +34,8 @@ class Phase:
 
     @property
     def goodput(self) -> float:
-        """Orders answered 201 a second, while the phase lasted."""
-        return self.told["answered_in_time"] / self.told["seconds"]
+        """Orders answered 201 a second, once the phase was under way and until its end."""
+        return self.told["goodput"]
 
     @property
     def refused(self) -> int:
@@ -223,7 +223,7 @@ Measured by `{command}`.
 
 The knee is what {clients} clients in a closed loop get.
 Then orders come when they are due, as a Poisson process, at so many times the knee (an open loop), and a latency counts from when its order was due, so that a stall is seen by every order that it holds up.
-`201/s` counts answers while the phase lasted.
+`201/s` counts answers while the phase lasted, without its first fifth, in which the places fill up.
 The service has its default limit of 512 checkouts in flight; whatever is beyond is refused with 503 `over_capacity` and Retry-After, before its body is read.
 `CPU` is the service's own, of one core; the generator and PostgreSQL share the same cores, and `sent late` is how far behind its own plan the generator was.
 {connections}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import resource
@@ -33,6 +34,9 @@ MOST_CONNECTIONS = 4_000
 IDLE_SECONDS = 3.0
 """Shorter than a server keeps a connection that nobody uses: none is closed under a request."""
 
+UNDER_WAY_SHARE = 0.2
+"""Of a phase, in which as much is taken on as is in flight for the rest of it, and answers are not yet counted."""
+
 LAST_ANSWER_SECONDS = 40.0
 """How long after the last send answers are waited for."""
 
@@ -50,7 +54,7 @@ class Told(TypedDict):
 
     sent: int
     seconds: float
-    answered_in_time: int  # 201 while the phase lasted
+    goodput: float  # 201 a second, once it is under way and until its end
     answers: dict[str, int]
     failed: dict[str, int]  # connections that broke, and what was never answered
     without_retry_after: int
@@ -132,6 +136,7 @@ class Load:
     prefix: str
     slow_share: float
     sent: int = 0
+    counted_from: float = 0.0
     until: float = 0.0
     in_time: int = 0
     without_retry_after: int = 0
@@ -147,13 +152,16 @@ class Load:
     _dialling: set[asyncio.Task[None]] = field(default_factory=set)
     _connections: int = 0
     _outstanding: int = 0
+    _all_answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.prefix)  # noqa: S311 (for arrivals, not for secrets)
+        self._random = random.Random(self.prefix)
         body = json.dumps(an_order("@@"), separators=(",", ":"))
         self._head, self._middle, self._tail = (
-            f"POST /checkout HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {{}}\r\nIdempotency-Key: ",
+            (
+                f"POST /checkout HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
+                "Content-Type: application/json\r\nContent-Length: {}\r\nIdempotency-Key: "
+            ),
             *f"\r\n\r\n{body}".split("@@"),
         )
         self._fixed = len(body) - 2
@@ -168,8 +176,7 @@ class Load:
 
     async def offer(self, rate: float, seconds: float) -> None:
         """Send so many orders a second, whatever comes back."""
-        due = begin = time.perf_counter()
-        self.until = begin + seconds
+        due = self._begin(seconds)
         while due < self.until:
             now = time.perf_counter()
             while due <= now and due < self.until:
@@ -180,7 +187,7 @@ class Load:
 
     async def keep_asking(self, clients: int, seconds: float) -> None:
         """Have so many clients send again as soon as they are answered."""
-        self.until = time.perf_counter() + seconds
+        self._begin(seconds)
 
         def again() -> None:
             if (now := time.perf_counter()) < self.until:
@@ -194,11 +201,10 @@ class Load:
     def answered(self, order: Order, status: int, retry_after: bool, body: bytes) -> None:
         """Take down an answer."""
         now = time.perf_counter()
-        self._outstanding -= 1
         told = json.loads(body)
         if status == 201:
             self.answers["201"] += 1
-            self.in_time += now <= self.until
+            self.in_time += self.counted_from <= now <= self.until
             self.accepted[order.id] = told["id"]
             self.took["slow" if order.id.startswith(SLOW) else "accepted"].append(now - order.due)
         else:
@@ -209,15 +215,12 @@ class Load:
                 self.took["refused"].append(now - order.due)
             if code in NEVER_TAKEN:
                 self.refused.append(order.id)
-        if order.done is not None:
-            order.done()
+        self._over(order)
 
     def failed(self, order: Order, why: str) -> None:
         """Take down that an order's connection broke: what came of it is not known."""
-        self._outstanding -= 1
         self.failures[why] += 1
-        if order.done is not None:
-            order.done()
+        self._over(order)
 
     def free(self, connection: Connection) -> None:
         """Have a connection for the next order."""
@@ -232,6 +235,18 @@ class Load:
         self._connections -= 1
         if connection in self._idle:
             self._idle.remove(connection)
+
+    def _over(self, order: Order) -> None:
+        self._outstanding -= 1
+        if order.done is not None:
+            order.done()
+        if not self._outstanding and time.perf_counter() >= self.until:
+            self._all_answered.set()
+
+    def _begin(self, seconds: float) -> float:
+        now = time.perf_counter()
+        self.counted_from, self.until = now + seconds * UNDER_WAY_SHARE, now + seconds
+        return now
 
     def _new_id(self) -> str:
         self.sent += 1
@@ -270,9 +285,10 @@ class Load:
         connection.send(order, f"{head}{order.id}{self._middle}{order.id}{self._tail}".encode())
 
     async def _last_answers(self) -> None:
-        give_up = time.perf_counter() + LAST_ANSWER_SECONDS
-        while self._outstanding and time.perf_counter() < give_up:
-            await asyncio.sleep(0.01)
+        if self._outstanding:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_ANSWER_SECONDS):
+                    await self._all_answered.wait()
         if self._outstanding:
             self.failures["never answered"] += self._outstanding
 
@@ -282,7 +298,7 @@ class Load:
         return {
             "sent": self.sent,
             "seconds": seconds,
-            "answered_in_time": self.in_time,
+            "goodput": self.in_time / (self.until - self.counted_from),
             "answers": dict(self.answers),
             "failed": dict(self.failures),
             "without_retry_after": self.without_retry_after,
