@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import random
 import resource
 import sys
@@ -173,6 +174,7 @@ class Load:
             _, connection = await loop.create_connection(lambda: Connection(self), self.host, self.port)
             self._connections += 1
             self.free(connection)
+            connection.idle_since = math.inf  # a server's patience counts from the first answer
 
     async def offer(self, rate: float, seconds: float) -> None:
         """Send so many orders a second, whatever comes back."""
