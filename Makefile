@@ -14,7 +14,7 @@ PY := $(VENV)/bin/python
 .PHONY: help setup run test crash chaos simulate page monitoring check bench bench-knee demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: dev ## Prepare .venv for everything below (each does so itself)
 
