@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate page monitoring check bench bench-growth demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate page monitoring check bench bench-growth bench-knee demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ bench: dev ## Measure checkouts per second on this machine
 
 bench-growth: dev ## Measure what grown tables cost: 5,000,000 sagas, 100,000 unfinished (12 minutes, 20 GB)
 	@exec $(PY) -m tests.bench.growth $(ARGS)
+
+bench-knee: dev ## Offer this machine more than it can do, up to five times, and judge what becomes of it (2 minutes)
+	@exec $(PY) -m tests.bench.knee $(ARGS)
 
 audit: dev ## Look the locked packages up for known vulnerabilities (needs the network)
 	@$(PY) -m pip_audit --require-hashes --disable-pip -r requirements.lock

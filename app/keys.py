@@ -12,12 +12,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from app.callers import Caller, Scope
+
+T = TypeVar("T")
 
 AT_MOST_ACTIVE = 2
 """Keys that one person or program may have at once: the old and the new one of a rotation."""
@@ -99,6 +101,7 @@ class Keys:
         self._known: dict[str, tuple[datetime, ApiKey]] = {}
         self._closed = False
         self._open_until: datetime | None = None
+        self._looking: dict[str, asyncio.Task[Any]] = {}
 
     async def create(
         self,
@@ -151,14 +154,14 @@ class Keys:
         key = await self._store.revoke(key_id, at=self._now())
         if key is not None:
             self._known.pop(key.prefix, None)
+            self._looking.pop(key.prefix, None)  # what is being looked up may be older than this
         return key
 
     async def required(self) -> bool:
         """Whether a key is needed: from the first one on, for ever."""
         now = self._now()
         if not self._closed and (self._open_until is None or now >= self._open_until):
-            self._closed = await self._store.any()
-            self._open_until = now + self._cache_for
+            await self._together("", self._look_whether_any)
         return self._closed
 
     async def authenticate(self, text: str) -> Caller | None:
@@ -184,14 +187,39 @@ class Keys:
         until, key = self._known.get(prefix, (now, None))
         if key is not None and now < until:
             return key
+        return await self._together(prefix, lambda: self._look_up(prefix))
+
+    async def _look_whether_any(self) -> None:
+        now = self._now()
+        self._closed = await self._store.any() or self._closed
+        self._open_until = now + self._cache_for
+
+    async def _look_up(self, prefix: str) -> ApiKey | None:
+        now = self._now()
         key = await self._store.find(prefix)
         if key is None:
             self._known.pop(prefix, None)
             return None
-        self._known[prefix] = (now + self._cache_for, key)
+        if self._looking.get(prefix) is asyncio.current_task():
+            self._known[prefix] = (now + self._cache_for, key)
         if key.active(now) and (key.last_used_at is None or now - key.last_used_at >= USED_EVERY):
-            await asyncio.shield(self._store.used(key.id, at=now))
+            await self._store.used(key.id, at=now)
         return key
+
+    async def _together(self, name: str, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Look up once for all who ask meanwhile: else each request of a busy process would, whenever the cache ends."""
+        task = self._looking.get(name)
+        if task is None:
+            task = self._looking[name] = asyncio.create_task(look())
+            task.add_done_callback(lambda done: self._looked(name, done))
+        found: T = await asyncio.shield(task)
+        return found
+
+    def _looked(self, name: str, task: asyncio.Task[Any]) -> None:
+        if self._looking.get(name) is task:
+            del self._looking[name]
+        if not task.cancelled():
+            task.exception()  # nobody need be waiting for it: a request may have gone
 
 
 def _digest(secret: str) -> str:

@@ -33,11 +33,15 @@ class Admission:
         if service.draining.is_set():
             raise Problem("shutting_down")
 
+    def full(self, service: Service) -> bool:
+        """Whether there is no place."""
+        return service.in_flight() + self._received >= self._limit
+
     @contextmanager
     def admitted(self, service: Service) -> Iterator[None]:
         """Hold a place while a checkout is received; raise a problem where there is none."""
         self.check_open(service)
-        if service.in_flight() + self._received >= self._limit:
+        if self.full(service):
             raise Problem("over_capacity")
         self._received += 1
         try:

@@ -17,6 +17,7 @@ from app.api.rate import RateLimit
 from app.api.routes import checkout, events, feed, health, keys, metrics, operate, pages, sagas, webhooks
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
+from app.api.turnstile import Turnstile
 
 
 def create_api(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:
@@ -48,6 +49,8 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.state.service = None
     app.state.admission = Admission(settings.max_in_flight)
     app.state.rate = RateLimit(settings.rate_limit_per_second)
+    place = checkout.router.routes[0]
+    app.add_middleware(Turnstile, admission=app.state.admission, route=place)
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)
     answer_errors(app)

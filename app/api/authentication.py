@@ -15,6 +15,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
@@ -166,15 +167,23 @@ def _from_outside(scope: Scope) -> bool:
     made to point here (DNS rebinding), or a proxy that lets others in.
     """
     address = (scope.get("server") or ("", None))[0]
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
+    local = _own_loopback(address)
+    if local is None:
         return False
     try:
         name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or address
     except ValueError:
         return True
-    return not (is_loopback(address) and is_loopback(name))
+    return not (local and (name == address or is_loopback(name)))
+
+
+@lru_cache(maxsize=64)
+def _own_loopback(address: str) -> bool | None:
+    """Whether one of this process's own addresses is loopback; None for a socket file. They are few, and asked often."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return None
 
 
 _AWAY = Problem(

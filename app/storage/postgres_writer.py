@@ -78,12 +78,19 @@ FROM unnest($22::uuid[], $23::int[], $24::int[], $25::timestamptz[], $26::text[]
 WHERE CASE e.kind
   WHEN 0 THEN e.saga_id IN (SELECT id FROM new)
   WHEN 1 THEN (e.saga_id, e.epoch) IN (SELECT id, epoch FROM changed)
-  ELSE (SELECT s.epoch FROM saga s WHERE s.id = e.saga_id) = e.epoch
+  ELSE (SELECT true FROM saga s WHERE s.id = e.saga_id AND s.epoch = e.epoch)
          AND (SELECT true FROM saga_log l WHERE l.saga_id = e.saga_id AND l.seq = e.follows)
 END
 ON CONFLICT DO NOTHING
 RETURNING saga_id::text, seq, epoch
 """
+"""The last two are scalar, not EXISTS: of an EXISTS, a table that was never analyzed is read as a whole into a hash."""
+
+_PLANNED = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+    "SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
+"""The plan must stay with the indexes, also when made while the tables were small."""
 
 _STANDING = """
 SELECT l.saga_id::text, l.seq, l.epoch
@@ -196,10 +203,7 @@ class PostgresWriter:
             self._connection = connection
             self._backend = tuple(await connection.fetchrow(_WHO_AM_I))
             await self._end_what_is_left(connection)
-            # The plan must stay with the indexes, also when made while the tables were small.
-            await connection.execute(
-                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
-            )
+            await connection.execute(_PLANNED)
             self._statement = await connection.prepare(_WRITE)
             self._batches = 0
         return self._connection

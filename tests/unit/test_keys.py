@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -115,6 +117,50 @@ async def test_from_the_first_key_on_one_is_needed_for_ever(house: House) -> Non
     assert await elsewhere.required()
     await house.keys.revoke(key.id)
     assert await house.another_replica().required()
+
+
+async def test_many_who_ask_at_once_have_it_looked_up_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the cache ends under load, the database hears one question, not one for each request."""
+    asked: list[str] = []
+
+    async def noted(name: str, *given: str) -> object:
+        asked.append(name)
+        return await getattr(SqlKeys, name)(house.store, *given)
+
+    monkeypatch.setattr(house.store, "any", partial(noted, "any"))
+    monkeypatch.setattr(house.store, "find", partial(noted, "find"))
+    assert await asyncio.gather(*(house.keys.required() for _ in range(50))) == [False] * 50
+    house.clock.advance(6)
+    assert await asyncio.gather(*(house.keys.required() for _ in range(50))) == [False] * 50
+    _, text = await house.make()
+    assert None not in await asyncio.gather(*(house.keys.authenticate(text) for _ in range(50)))
+    assert asked == ["any", "any", "find"]
+
+
+async def test_a_key_revoked_while_it_is_looked_up_opens_nothing_afterwards(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old answer is neither kept nor given to who asks later."""
+    key, text = await house.make()
+    found, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(prefix: str) -> ApiKey | None:
+        old = await SqlKeys.find(house.store, prefix)
+        found.set()
+        await go_on.wait()
+        return old
+
+    monkeypatch.setattr(house.store, "find", slow)
+    early = asyncio.create_task(house.keys.authenticate(text))
+    await found.wait()
+    monkeypatch.undo()
+    await house.keys.revoke(key.id)
+    assert await house.keys.authenticate(text) is None
+    go_on.set()
+    await early
+    assert await house.keys.authenticate(text) is None
 
 
 async def test_the_last_use_is_kept_to_the_minute(house: House) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.api import ApiSettings
 from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.saga.queries import Census
+from app.telemetry import Metrics
 from tests.builders import HANG, Answer, settle, times
 from tests.unit.api.served import an_order, problem, served
 
@@ -25,6 +28,10 @@ def gate() -> tuple[asyncio.Event, Answer]:
         return {"payment_id": context["saga_id"]}
 
     return opened, answer
+
+
+async def no_census() -> Census:
+    raise LogUnavailable("There is no database.")
 
 
 async def test_a_completed_checkout_is_201_with_the_saga_and_its_place() -> None:
@@ -195,6 +202,28 @@ async def test_over_the_limit_no_body_is_read_and_no_saga_made() -> None:
         assert answer.headers["retry-after"] == "1"
         assert (len(api.log.ids), read) == (1, [])
         problem(await api.post(key="k"), 503, "over_capacity")
+
+
+async def test_a_full_house_says_so_to_who_may_ask_and_counts_it_as_a_checkout() -> None:
+    metrics = Metrics(steps=[], problems=["over_capacity"], census=no_census)
+    async with served(ApiSettings(max_in_flight=1), payment=[HANG]) as api:
+        api.app.state.service = replace(api.service, metrics=metrics)
+        await api.post(key="k", Prefer="respond-async")
+        answer = await api.post(X_Request_ID="mine")
+        assert problem(answer, 503, "over_capacity")["request_id"] == "mine"
+        assert answer.headers["x-request-id"] == "mine"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        count = metrics.registry.get_sample_value
+        assert count("checkout_problems_total", {"problem": "over_capacity"}) == 1
+        labels = {"route": "/checkout", "method": "POST", "status": "5xx"}
+        assert count("checkout_http_requests_total", labels) == 1
+
+
+async def test_a_full_house_still_plans_and_shows() -> None:
+    async with served(ApiSettings(max_in_flight=1), payment=[HANG]) as api:
+        saga = (await api.post(key="k", Prefer="respond-async")).json()
+        assert (await api.client.post("/checkout?dry_run=true", json=an_order())).status_code == 200
+        assert (await api.client.get(f"/sagas/{saga['id']}")).status_code == 200
 
 
 async def test_checkouts_being_received_count_as_well() -> None:
