@@ -14,7 +14,7 @@ from app.saga.step import Closed
 from app.services.answer import Answer, done, found
 from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.desk import Desk
-from app.services.sandbox.records import note, read_records
+from app.services.sandbox.records import Notes, read_records
 from app.services.sandbox.request import Request, Verb, problem
 from app.services.sandbox.schema import SCHEMA
 from tests.proof.evidence import LedgerLine, LedgerStanding, standing_of
@@ -50,16 +50,17 @@ class Books:
 
     def serve(self, request: Request, *, refuse: bool = False, status: int = 0) -> Answer:
         """Answer a request that arrived; with a `status`, by that error alone."""
-        db = self._db
-        note(db, "arrived", request)
+        notes = Notes()
+        notes.add("arrived", request)
         if status:
             answer = problem(status, "trouble", "Something went wrong.")
         else:
             if request.verb is Verb.PUT and self._forgotten(request):
-                self._desk._books[request.service].do(db, request)
-                note(db, "applied", request)
-            answer = self._desk.serve(db, request, refuse=refuse)
-        note(db, "replied", request, status=answer.status)
+                self._desk._books[request.service].do(self._db, request)
+                notes.add("applied", request)
+            answer = self._desk.serve(self._db, request, notes, refuse=refuse)
+        notes.add("replied", request, status=answer.status)
+        notes.write(self._db)
         return answer
 
     def _forgotten(self, request: Request) -> bool:
@@ -68,7 +69,7 @@ class Books:
         if self._now() - first < KEY_SECONDS:
             return False
         standing = replace(request, verb=Verb.GET, body=None)
-        return self._desk.serve(self._db, standing, refuse=False).status == 200
+        return self._desk.serve(self._db, standing, Notes(), refuse=False).status == 200
 
     def lines(self) -> list[LedgerLine]:
         """Return all that happened, in its order."""

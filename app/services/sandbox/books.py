@@ -47,13 +47,13 @@ class PaymentBooks:
     """Accounts in double entry: what leaves the customer is held or reaches the merchant."""
 
     def check(self, request: Request) -> None:
-        checked_body(PaymentBody, request.body)
+        checked_body(PaymentBody, request)
 
     def refusal(self, request: Request) -> Refusal:  # noqa: ARG002 (one port)
         return Refusal(402, "card_declined", "The card was declined.")
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
-        body = checked_body(PaymentBody, request.body)
+        body = checked_body(PaymentBody, request)
         if body.payment_method == "tok_declined":
             raise self.refusal(request)
         now = body.capture == "immediate"
@@ -114,7 +114,7 @@ class StockBooks:
         self._stock = dict(stock)
 
     def check(self, request: Request) -> None:
-        checked_body(ReservationBody, request.body)
+        checked_body(ReservationBody, request)
 
     def refusal(self, request: Request) -> Refusal:
         return Refusal(409, "out_of_stock", "Not enough on the shelf.", skus=sorted(_wanted(request)))
@@ -159,7 +159,7 @@ class StockBooks:
 
 def _wanted(request: Request) -> Counter[str]:
     wanted: Counter[str] = Counter()
-    for line in checked_body(ReservationBody, request.body).items:
+    for line in checked_body(ReservationBody, request).items:
         wanted[line.sku] += line.quantity
     return wanted
 
@@ -168,13 +168,13 @@ class ShipmentBooks:
     """Parcels that were booked."""
 
     def check(self, request: Request) -> None:
-        checked_body(ShipmentBody, request.body)
+        checked_body(ShipmentBody, request)
 
     def refusal(self, request: Request) -> Refusal:  # noqa: ARG002 (one port)
         return Refusal(422, "address_unserviceable", "Nothing is delivered to that address.")
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
-        if checked_body(ShipmentBody, request.body).address.get("country") == "XX":
+        if checked_body(ShipmentBody, request).address.get("country") == "XX":
             raise self.refusal(request)
         _count_parcel(db, request.reference, 1)
         return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.services.answer import Answer
 from app.services.gateway import JsonObject, Service
 from app.services.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
-from app.services.sandbox.records import Standing, note
+from app.services.sandbox.records import Notes, Standing
 from app.services.sandbox.request import Refusal, Request, Verb
 
 
@@ -25,8 +25,8 @@ class Desk:
             Service.SHIPPING: ShipmentBooks(),
         }
 
-    def serve(self, db: sqlite3.Connection, request: Request, *, refuse: bool) -> Answer:
-        """Do what is asked. `refuse` strikes only where there is work to do: what stands is never denied."""
+    def serve(self, db: sqlite3.Connection, request: Request, notes: Notes, *, refuse: bool) -> Answer:
+        """Do what is asked, and note what was applied. `refuse` strikes only where there is work to do: what stands is never denied."""
         row = db.execute(
             "SELECT state, fingerprint, document, undone FROM resource WHERE service = ? AND reference = ?",
             (request.service, request.reference),
@@ -35,18 +35,24 @@ class Desk:
         try:
             match request.verb:
                 case Verb.PUT:
-                    return self._put(db, request, stored, refuse=refuse)
+                    return self._put(db, request, notes, stored, refuse=refuse)
                 case Verb.DELETE:
-                    return self._delete(db, request, stored, refuse=refuse)
+                    return self._delete(db, request, notes, stored, refuse=refuse)
                 case Verb.CAPTURE:
-                    return self._capture(db, request, stored, refuse=refuse)
+                    return self._capture(db, request, notes, stored, refuse=refuse)
                 case Verb.GET:
                     return Answer(status=200, document=_standing(stored))
         except Refusal as refusal:
             return refusal.answer
 
     def _put(
-        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
+        self,
+        db: sqlite3.Connection,
+        request: Request,
+        notes: Notes,
+        stored: _Stored | None,
+        *,
+        refuse: bool,
     ) -> Answer:
         books = self._books[request.service]
         books.check(request)
@@ -63,11 +69,17 @@ class Desk:
             " VALUES (?, ?, 'standing', ?, ?)",
             (request.service, request.reference, request.fingerprint, json.dumps(document)),
         )
-        note(db, "applied", request)
+        notes.add("applied", request)
         return Answer(status=201, document=document)
 
     def _delete(
-        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
+        self,
+        db: sqlite3.Connection,
+        request: Request,
+        notes: Notes,
+        stored: _Stored | None,
+        *,
+        refuse: bool,
     ) -> Answer:
         if stored is not None and stored.undone is not None:
             return Answer(status=200, document={"status": stored.undone})
@@ -81,11 +93,17 @@ class Desk:
             " ON CONFLICT (service, reference) DO UPDATE SET state = 'closed', undone = excluded.undone",
             (request.service, request.reference, undone),
         )
-        note(db, "applied", request)
+        notes.add("applied", request)
         return Answer(status=200, document={"status": undone})
 
     def _capture(
-        self, db: sqlite3.Connection, request: Request, stored: _Stored | None, *, refuse: bool
+        self,
+        db: sqlite3.Connection,
+        request: Request,
+        notes: Notes,
+        stored: _Stored | None,
+        *,
+        refuse: bool,
     ) -> Answer:
         document = _standing(stored)
         if document.get("status") == "authorized":
@@ -96,7 +114,7 @@ class Desk:
                 "UPDATE resource SET document = ? WHERE service = ? AND reference = ?",
                 (json.dumps(document), request.service, request.reference),
             )
-            note(db, "applied", request)
+            notes.add("applied", request)
         return Answer(status=200, document=document)
 
     def standing(self, db: sqlite3.Connection) -> list[Standing]:

@@ -23,7 +23,7 @@ from typing import TypeVar
 from app.services.answer import Answer
 from app.services.sandbox.desk import Desk
 from app.services.sandbox.faults import Fault, Rule
-from app.services.sandbox.records import Record, Standing, note, read_records
+from app.services.sandbox.records import Notes, Record, Standing, read_records
 from app.services.sandbox.request import Request, problem
 from app.services.sandbox.schema import SCHEMA
 
@@ -97,10 +97,13 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Notes]:
+        """What is done inside stands with its notes, or not at all."""
+        notes = Notes()
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield self._db
+            yield notes
+            notes.write(self._db)
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -108,28 +111,28 @@ class Ledger:
             raise
 
     def _handled(self, request: Request, ordered: Rule | None, drawn: Fault | None) -> Outcome:
-        with self._transaction() as db:
-            fault = _fired(db, request, ordered) or drawn
-            note(db, "arrived", request, fault=fault)
-            answer = self._answer(db, request, fault)
+        with self._transaction() as notes:
+            fault = _fired(self._db, request, ordered) or drawn
+            notes.add("arrived", request, fault=fault)
+            answer = self._answer(request, notes, fault)
             if answer is not None:
-                note(db, "replied", request, fault=fault, status=answer.status)
+                notes.add("replied", request, fault=fault, status=answer.status)
         return Outcome(answer=answer, fault=fault)
 
-    def _answer(self, db: sqlite3.Connection, request: Request, fault: Fault | None) -> Answer | None:
+    def _answer(self, request: Request, notes: Notes, fault: Fault | None) -> Answer | None:
         match fault:
             case Fault.UNAVAILABLE:
                 return problem(503, "unavailable", "The service is down.")
             case Fault.TIMEOUT_BEFORE_EFFECT | Fault.LATE_EFFECT:
                 return None
             case Fault.TIMEOUT_AFTER_EFFECT:
-                self._desk.serve(db, request, refuse=False)
+                self._desk.serve(self._db, request, notes, refuse=False)
                 return None
-        return self._desk.serve(db, request, refuse=fault is not None)
+        return self._desk.serve(self._db, request, notes, refuse=fault is not None)
 
     def _applied_late(self, request: Request) -> None:
-        with self._transaction() as db:
-            self._desk.serve(db, request, refuse=False)
+        with self._transaction() as notes:
+            self._desk.serve(self._db, request, notes, refuse=False)
 
 
 def _fired(db: sqlite3.Connection, request: Request, ordered: Rule | None) -> Fault | None:

@@ -47,30 +47,37 @@ class Standing:
     effect: dict[str, int]
 
 
-def note(
-    db: sqlite3.Connection,
-    phase: str,
-    request: Request,
-    *,
-    fault: Fault | None = None,
-    status: int | None = None,
-) -> None:
-    """Append a line to what happened."""
-    db.execute(
-        "INSERT INTO record (at, phase, service, action, reference, idempotency_key, fingerprint, fault, status)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            time.monotonic_ns(),
-            phase,
-            request.service,
-            request.verb.action or request.verb,
-            request.reference,
-            request.idempotency_key,
-            request.fingerprint,
-            fault,
-            status,
-        ),
-    )
+class Notes:
+    """What happened in one transaction, written at its end with one statement."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(
+        self, phase: str, request: Request, *, fault: Fault | None = None, status: int | None = None
+    ) -> None:
+        """Append a line."""
+        self._rows.append(
+            (
+                time.monotonic_ns(),
+                phase,
+                request.service,
+                request.verb.action or request.verb,
+                request.reference,
+                request.idempotency_key,
+                request.fingerprint,
+                fault,
+                status,
+            )
+        )
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Store the lines in their order."""
+        db.executemany(
+            "INSERT INTO record (at, phase, service, action, reference, idempotency_key, fingerprint, fault, status)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._rows,
+        )
 
 
 def read_records(db: sqlite3.Connection, after: int) -> list[Record]:

@@ -31,6 +31,7 @@ class Verb(StrEnum):
         return _ACTIONS.get(self)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _ACTIONS = {Verb.PUT: Action.EXECUTE, Verb.DELETE: Action.COMPENSATE, Verb.CAPTURE: Action.CONFIRM}
 
 
@@ -49,7 +50,7 @@ class Request:
         """What tells one body from another, whatever its members' order; empty without a body."""
         if self.body is None:
             return ""
-        canonical = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
+        canonical = _CANONICAL.encode(self.body)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
@@ -110,11 +111,16 @@ class ShipmentBody(_Body):
 B = TypeVar("B", bound=_Body)
 
 
-def checked_body(model: type[B], body: JsonObject | None) -> B:
-    """Return the body with types; raise `Refusal` naming the member that is wrong, never its value."""
+def checked_body(model: type[B], request: Request) -> B:
+    """Return the body with types, read once; raise `Refusal` naming the member that is wrong, never its value."""
+    read = request.__dict__.get("_checked")
+    if isinstance(read, model):
+        return read
     try:
-        return model.model_validate(body)
+        body = model.model_validate(request.body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = "/" + "/".join(str(part) for part in first["loc"])
         raise Refusal(400, "invalid_request", f"The body's {where}: {first['msg']}", pointer=where) from None
+    request.__dict__["_checked"] = body
+    return body

@@ -125,7 +125,7 @@ async def test_what_breaks_within_a_request_leaves_nothing_of_it(monkeypatch: py
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.services.sandbox.desk.note", break_down)
+        patch.setattr("app.services.sandbox.records.Notes.write", break_down)
         with pytest.raises(sqlite3.OperationalError):
             await ledger.handle(a_request())
     assert await ledger.standing() == []
