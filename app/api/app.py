@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from app.api.admission import Admission
 from app.api.authentication import Authentication
@@ -49,7 +50,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.state.service = None
     app.state.admission = Admission(settings.max_in_flight)
     app.state.rate = RateLimit(settings.rate_limit_per_second)
-    place = checkout.router.routes[0]
+    place = next(route for route in checkout.router.routes if isinstance(route, APIRoute))
     app.add_middleware(Turnstile, admission=app.state.admission, route=place)
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)

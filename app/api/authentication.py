@@ -127,6 +127,7 @@ class Authentication:
         return caller
 
 
+@lru_cache(maxsize=1024)
 def right_of(method: str, path: str) -> Row | None:
     """Return the row of a request, or None where it has none."""
     return next((row for row in RIGHTS if row.fits(method, path)), None)

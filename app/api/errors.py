@@ -28,27 +28,32 @@ _BY_STATUS = {
 }
 
 
+ANSWERED = (
+    Problem,
+    HTTPException,
+    RequestValidationError,
+    KeyReused,
+    OrderInCheckout,
+    OrderAlreadyCheckedOut,
+    LogUnavailable,
+    DefinitionUnknown,
+)
+"""What may be raised instead of an answer."""
+
+
 def answer_errors(app: FastAPI) -> None:
     """Make every error of the app a problem."""
-
-    async def answer(request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException) and error.status_code == 405 and request.method == "OPTIONS":
-            return Response(status_code=204, headers=_allowed(error.headers))
-        problem = problem_of(error)
-        count_problem(request, problem.name)
-        return problem.response(request_id_of(request))
-
-    for kind in (
-        Problem,
-        HTTPException,
-        RequestValidationError,
-        KeyReused,
-        OrderInCheckout,
-        OrderAlreadyCheckedOut,
-        LogUnavailable,
-        DefinitionUnknown,
-    ):
+    for kind in ANSWERED:
         app.add_exception_handler(kind, answer)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """Return the problem that an error is, and count it; raise the error again where it is a fault."""
+    if isinstance(error, HTTPException) and error.status_code == 405 and request.method == "OPTIONS":
+        return Response(status_code=204, headers=_allowed(error.headers))
+    problem = problem_of(error)
+    count_problem(request, problem.name)
+    return problem.response(request_id_of(request))
 
 
 def problem_of(error: Exception) -> Problem:

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.api.problem import Problem
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
@@ -40,5 +41,5 @@ def idempotency_key(headers: Sequence[str], *, required: bool) -> str | None:
 
 def fingerprint(*, caller: str, method: str, path: str, body: Any) -> str:
     """Return what tells two requests apart. The order of a body's members and its white space do not matter."""
-    canonical = json.dumps([caller, method, path, body], sort_keys=True, separators=(",", ":"))
+    canonical = _CANONICAL.encode([caller, method, path, body])
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -19,7 +19,7 @@ from app.saga.events import EventType, SagaEvent
 from app.saga.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ErrorBody(Body):
     """What a service said when something went wrong."""
 
@@ -27,7 +27,7 @@ class ErrorBody(Body):
     message: Annotated[str, Field(description="For people.")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class FailureBody(Body):
     """Why the saga went back."""
 
@@ -37,7 +37,7 @@ class FailureBody(Body):
     retryable: Annotated[bool, Field(description="Whether the same checkout might succeed under a new key.")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CompensationBody(Body):
     """How the undoing of a step stands."""
 
@@ -46,7 +46,7 @@ class CompensationBody(Body):
     finished_at: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ActionBody(SparseBody):
     """What a person did: who, when and why, and where that can be looked up."""
 
@@ -56,7 +56,7 @@ class ActionBody(SparseBody):
     reference: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class StepBody(Body):
     """How a step stands."""
 
@@ -71,7 +71,7 @@ class StepBody(Body):
     resolved_by: Annotated[ActionBody | None, Field(description="Who settled it, or its undoing, outside.")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class TrailBody(SparseBody):
     """One line of the trail; a member that does not apply is left out."""
 
@@ -92,7 +92,7 @@ class TrailBody(SparseBody):
     reference: Annotated[str | None, Field(description="Where a person settled the step.")] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class SagaBody(Body):
     """One run of the checkout for one order."""
 
