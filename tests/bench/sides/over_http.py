@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.bench.sides.clock import WARM_UP_SHARE, memory
+from tests.bench.sides.clock import WARM_UP_SHARE, memory, processor_seconds
 from tests.processes import a_checkout
 
 SCRIPT = Path(__file__).with_name("order.lua")
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class NoWrk(RuntimeError):
@@ -63,12 +62,6 @@ def http(app: str, env: Mapping[str, str], *, clients: int, seconds: float, outc
         "memory": most,
         "checkouts": requests,
     }
-
-
-def processor_seconds(process: int | str) -> float:
-    """Return what a process has used, with the children that it has waited for."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICKS
 
 
 def _found(pattern: str, text: str, otherwise: str | None = None) -> str:
