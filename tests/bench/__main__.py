@@ -106,17 +106,8 @@ def restate_server() -> str:
     server = PEERS / "restate" / "node_modules" / ".bin" / "restate-server"
     npm = shutil.which("npm")
     if not server.exists() and npm is not None:
-        fetch = [
-            npm,
-            "install",
-            "--no-fund",
-            "--no-audit",
-            "--silent",
-            "--prefix",
-            PEERS / "restate",
-            RESTATE_SERVER,
-        ]
-        subprocess.run([*fetch, "--prefix", str(PEERS / "restate")], check=True, timeout=600)
+        quiet = ["--no-fund", "--no-audit", "--silent", "--prefix", str(PEERS / "restate")]
+        subprocess.run([npm, "install", *quiet, RESTATE_SERVER], check=True, timeout=600)
     binaries = server.parent.parent.glob("@restatedev/restate-server-*/bin/restate-server")
     return next(map(str, binaries), "")
 
