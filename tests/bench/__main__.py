@@ -10,12 +10,10 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +23,13 @@ from rich.progress import Progress
 
 from app.storage.migrations import upgrade
 from tests.bench.page import Measured, Told, page, table
+from tests.bench.peers import DBOS, RESTATE, python_with, restate_server
 from tests.bench.sides.clock import WARM_UP_SHARE, processor_seconds
 from tests.bench.sides.over_http import NoWrk, http
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
 SIDES = Path(__file__).with_name("sides")
-PEERS = ROOT / ".bench"
-DBOS = "dbos==3.4.*"
-RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*", "aiohttp==3.*")
-RESTATE_SERVER = "@restatedev/restate-server@1.7"
 OUTCOMES = ("completed", "compensated")
 
 Measure = Callable[[int, str], Told]
@@ -92,30 +87,10 @@ def served(app: str, env: dict[str, str], seconds: float) -> Measure:
     return measure
 
 
-def python_with(peer: str, *packages: str) -> str:
-    """Return the Python of a peer's own environment, made at the first time."""
-    python = PEERS / peer / "bin" / "python"
-    if not python.exists():
-        venv.create(PEERS / peer, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True, timeout=600)
-    return str(python)
-
-
-def restate_server() -> str:
-    """Return Restate's server, fetched from npm at the first time; empty where there is no npm."""
-    server = PEERS / "restate" / "node_modules" / ".bin" / "restate-server"
-    npm = shutil.which("npm")
-    if not server.exists() and npm is not None:
-        quiet = ["--no-fund", "--no-audit", "--silent", "--prefix", str(PEERS / "restate")]
-        subprocess.run([npm, "install", *quiet, RESTATE_SERVER], check=True, timeout=600)
-    binaries = server.parent.parent.glob("@restatedev/restate-server-*/bin/restate-server")
-    return next(map(str, binaries), "")
-
-
 def restate(seconds: float) -> Measure:
     """Return how Restate is measured."""
     server = restate_server()
-    if not server:
+    if server is None:
 
         def absent(_clients: int, _outcome: str) -> Told:
             raise Absent("Restate's server comes from npm, which isn't here.")
