@@ -34,7 +34,7 @@ async def tell(
     commits: Callable[[], int] | None = None,
 ) -> None:
     """Have so many clients do the work again and again, and print what that gave; `commits` counts them so far."""
-    await _closed_loop(clients, seconds * WARM_UP_SHARE, work)
+    warm_up, _ = await _closed_loop(clients, seconds * WARM_UP_SHARE, work)
     before, committed = _processor_seconds(), commits() if commits else 0
     took, elapsed = await _closed_loop(clients, seconds, work)
     spent = _processor_seconds() - before
@@ -46,6 +46,7 @@ async def tell(
         "cpu": spent / len(took) * 1e6,
         "memory": memory("self"),
         "checkouts": len(took),
+        "warm_up": len(warm_up),
     }
     if commits is not None:
         told["commits"] = (commits() - committed) / len(took)
