@@ -208,7 +208,7 @@ def _started(binaries: Path, home: Path) -> tuple[subprocess.Popen[bytes], str]:
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": "",
-        "max_connections": 200,
+        "max_connections": 300,  # make bench asks with 256 clients at once
         "fsync": fsync,
         "full_page_writes": fsync,
     }

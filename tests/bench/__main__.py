@@ -1,12 +1,13 @@
 """This service beside its peers and its floor: the sides run in turn, round after round, in one go.
 
-Prints medians with their spread, and with --write makes docs/benchmarks.md. A side that can't run here
-says why, and is left out.
+Prints medians with their spread, and with --write makes docs/benchmarks.md. A side that can't run here, or
+not with so many clients, says why and is left out there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -22,10 +23,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.storage.migrations import upgrade
-from tests.bench.page import Measured, Told, page, table
+from tests.bench.page import Cell, Measured, Told, left_out, page, table
 from tests.bench.peers import DBOS, RESTATE, python_with, restate_server
-from tests.bench.sides.clock import WARM_UP_SHARE, processor_seconds
+from tests.bench.sides.clock import processor_seconds
 from tests.bench.sides.over_http import NoWrk, http
+from tests.bench.sides.services import stand_in, urls
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
@@ -45,7 +47,7 @@ class Side:
 
 
 class Absent(RuntimeError):
-    """A side can't run here."""
+    """A side can't run here, or not with so many clients; the message says why."""
 
 
 def program(command: list[str], url: str, seconds: float, **env: str) -> Measure:
@@ -75,14 +77,22 @@ def program(command: list[str], url: str, seconds: float, **env: str) -> Measure
     return measure
 
 
-def served(app: str, env: dict[str, str], seconds: float) -> Measure:
-    """Return how a server is measured."""
+def served(
+    app: str, env: dict[str, str], seconds: float, *, replicas: int = 1, services: bool = False
+) -> Measure:
+    """Return how a server is measured: so many of it, and with `services` beside the stand-in for those."""
 
     def measure(clients: int, outcome: str) -> Told:
-        try:
-            return http(app, env, clients=clients, seconds=seconds, outcome=outcome)
-        except NoWrk as error:
-            raise Absent(str(error.__doc__)) from None
+        if clients % replicas:
+            raise Absent(f"not to be shared out evenly over {replicas}")
+        with stand_in() if services else contextlib.nullcontext() as beside:
+            called = {**env, **urls(beside)} if beside else env
+            try:
+                return http(app, called, clients=clients, seconds=seconds, outcome=outcome, replicas=replicas)
+            except NoWrk as error:
+                raise Absent(str(error.__doc__)) from None
+            except (AssertionError, subprocess.SubprocessError) as error:
+                raise Absent(str(error).partition("\n")[0]) from error
 
     return measure
 
@@ -102,11 +112,12 @@ def restate(seconds: float) -> Measure:
 
 def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
     """Return every side, each with a database of its own."""
-    ours, ours_http, bare, peer = (
-        databases.create(name, template=None) for name in ("ours", "ours_http", "bare", "dbos")
+    ours, ours_http, called, shared, bare, peer = (
+        databases.create(name, template=None)
+        for name in ("ours", "ours_http", "called", "shared", "bare", "dbos")
     )
     sqlite = {name: f"sqlite:///{folder / name}.db" for name in ("saga", "service")}
-    for url in (ours, ours_http, *sqlite.values()):
+    for url in (ours, ours_http, called, shared, *sqlite.values()):
         upgrade(url)
     saga = [sys.executable, "-m", "tests.bench.sides.saga"]
     commits = [sys.executable, "-m", "tests.bench.sides.commits"]
@@ -131,6 +142,19 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
         Side(
             name="service over HTTP, PostgreSQL",
             measure=served("app.main:app", {"DATABASE_URL": ours_http}, seconds),
+        ),
+        Side(
+            name="service over HTTP, services over HTTP",
+            measure=served("app.main:app", {"DATABASE_URL": called}, seconds, services=True),
+        ),
+        Side(
+            name="2 replicas over HTTP, PostgreSQL",
+            measure=served("app.main:app", {"DATABASE_URL": shared}, seconds, replicas=2),
+        ),
+        Side(
+            name="a call over HTTP",
+            measure=program([sys.executable, "-m", "tests.bench.sides.call"], "", seconds),
+            outcomes=("completed",),
         ),
         Side(
             name="service over HTTP, SQLite FULL",
@@ -161,14 +185,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--sides", default="", help="only those whose name holds this")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     given = parser.parse_args()
     os.environ.setdefault("TEST_POSTGRES_FSYNC", "on")
     console = Console(width=150)
     measured: Measured = {}
-    absent: dict[str, str] = {}
+    absent: dict[Cell, str] = {}
     with a_server() as server, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         sides = [
             side
@@ -186,16 +210,18 @@ def main() -> None:
         task = progress.add_task("measuring", total=len(runs))
         for side, outcome, clients in runs:
             progress.update(task, description=f"{side.name}, {clients} clients, {outcome}")
-            if side.name not in absent:
+            cell = (side.name, outcome, clients)
+            if cell not in absent:
                 before = postgres_seconds()
                 try:
                     told = side.measure(clients, outcome)
                 except Absent as error:
-                    absent[side.name] = str(error)
+                    absent[cell] = str(error)
+                    measured.pop(cell, None)
                 else:
-                    checkouts = told["checkouts"] * (1 + WARM_UP_SHARE)
+                    checkouts = told["checkouts"] + told["warm_up"]
                     told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
-                    measured.setdefault((side.name, outcome, clients), []).append(told)
+                    measured.setdefault(cell, []).append(told)
             progress.advance(task)
         origin = server.origin
     machine = (
@@ -203,8 +229,8 @@ def main() -> None:
         f"{given.rounds} rounds of {given.seconds:g} s, the sides in turn"
     )
     console.print(table(measured))
-    for name, why in absent.items():
-        console.print(f"left out: {name}: {why}")
+    for one in left_out(absent):
+        console.print(f"left out: {one}")
     console.print(machine)
     if given.write:
         command = f'make bench ARGS="{" ".join(sys.argv[1:])}"'

@@ -39,7 +39,6 @@ from tests.bench import filling
 from tests.bench.__main__ import postgres_seconds
 from tests.bench.growth_page import Growth, Recovered, Timed, amount, page, per_saga, tables
 from tests.bench.page import Told
-from tests.bench.sides.clock import WARM_UP_SHARE
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
@@ -129,7 +128,7 @@ class Bench:
     def _rate(self, url: str) -> Told:
         before = postgres_seconds()
         told = self._told("saga", url, self._given.clients)
-        checkouts = told["checkouts"] * (1 + WARM_UP_SHARE)
+        checkouts = told["checkouts"] + told["warm_up"]
         return {**told, "postgres": (postgres_seconds() - before) / checkouts * 1e6}
 
     def _takeover(self, unfinished: int) -> Recovered:

@@ -44,7 +44,7 @@ async def tell(
     def spent() -> float:
         return sum(map(processor_seconds, processes))
 
-    await _closed_loop(clients, seconds * WARM_UP_SHARE, work)
+    warm_up, _ = await _closed_loop(clients, seconds * WARM_UP_SHARE, work)
     before, committed = spent(), commits() if commits else 0
     took, elapsed = await _closed_loop(clients, seconds, work)
     used = spent() - before
@@ -56,6 +56,7 @@ async def tell(
         "cpu": used / len(took) * 1e6,
         "memory": sum(map(memory, processes)),
         "checkouts": len(took),
+        "warm_up": len(warm_up),
     }
     if commits is not None:
         told["commits"] = (commits() - committed) / len(took)

@@ -1,7 +1,8 @@
--- One order a request for wrk, none twice. BENCH_COUNTRY XX is where nothing is delivered.
+-- One order a request for wrk, none twice: BENCH_RUN is another for each run of wrk, which seeds every `math.random`
+-- alike. BENCH_COUNTRY XX is where nothing is delivered.
 local threads = 0
 function setup(thread) thread:set("id", threads); threads = threads + 1 end
-function init() n = 0; run = os.time() .. "-" .. math.random(1e9) end
+function init() n = 0; run = os.getenv("BENCH_RUN") end
 function request()
   n = n + 1
   local order = run .. "-" .. id .. "-" .. n

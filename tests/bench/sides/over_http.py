@@ -4,64 +4,110 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tests.bench.peers import wrk
 from tests.bench.sides.clock import WARM_UP_SHARE, memory, processor_seconds
-from tests.processes import a_checkout
+from tests.processes import a_checkout, together
 
 SCRIPT = Path(__file__).with_name("order.lua")
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 class NoWrk(RuntimeError):
-    """wrk isn't here: install Debian's package wrk."""
+    """wrk isn't here, and can't be had from Debian: install it."""
 
 
-def http(app: str, env: Mapping[str, str], *, clients: int, seconds: float, outcome: str) -> dict[str, float]:
-    """Serve an app and measure it. Raise `NoWrk`, or `AssertionError` where it answers as it shouldn't."""
-    wrk = shutil.which("wrk")
-    if wrk is None:
+def http(
+    app: str, env: Mapping[str, str], *, clients: int, seconds: float, outcome: str, replicas: int = 1
+) -> dict[str, float]:
+    """Serve an app and measure it; raise `NoWrk`, or `AssertionError` where it answers as it shouldn't.
+
+    Several replicas share the clients, one wrk for each. Rates, processor time and memory are their sums,
+    p50 and p99 those of the slower one.
+    """
+    generator = wrk()
+    if generator is None:
         raise NoWrk
-    country = "XX" if outcome == "compensated" else "FR"
+    settings = {
+        "CHECKOUT_MAX_IN_FLIGHT": "2048",
+        "CHECKOUT_ACCESS_LOG": "false",
+        "SANDBOX_DATABASE": ":memory:",
+        **env,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"CHECKOUT_MAX_IN_FLIGHT": "2048", "CHECKOUT_ACCESS_LOG": "false", **env}
-        settings.setdefault("SANDBOX_DATABASE", ":memory:")
-        with a_checkout(settings, Path(folder) / "log", app=app) as server:
-            command = [wrk, "--threads", "1", "--connections", str(clients), "--latency", "-s", str(SCRIPT)]
-            environment = {**os.environ, "BENCH_COUNTRY": country}
+        logs = [Path(folder) / f"{number}.log" for number in range(replicas)]
+        with together(*(a_checkout(settings, log, app=app) for log in logs)) as servers:
 
-            def run(duration: float) -> str:
-                told = subprocess.run(
-                    [*command, "--duration", f"{max(1, round(duration))}s", server.url],
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                    timeout=duration * 3 + 60,
-                )
-                return told.stdout
+            def run(duration: float) -> list[Load]:
+                ask = partial(_ask, generator, clients=clients // replicas, seconds=duration, outcome=outcome)
+                with ThreadPoolExecutor(replicas) as pool:
+                    return list(pool.map(ask, (server.url for server in servers)))
 
-            run(seconds * WARM_UP_SHARE)
-            before = processor_seconds(server.process.pid)
-            told = run(seconds)
-            spent = processor_seconds(server.process.pid) - before
-            most = memory(server.process.pid)
-    requests = int(_found(r"(\d+) requests in", told))
-    refused = int(_found(r"Non-2xx or 3xx responses: (\d+)", told, otherwise="0"))
+            def spent() -> float:
+                return sum(processor_seconds(server.process.pid) for server in servers)
+
+            warm_up = run(seconds * WARM_UP_SHARE)
+            before = spent()
+            loads = run(seconds)
+            used = spent() - before
+            most = sum(memory(server.process.pid) for server in servers)
+    requests = sum(load.requests for load in loads)
+    refused = sum(load.refused for load in loads)
     expected = requests if outcome == "compensated" and app == "app.main:app" else 0
-    assert refused == expected, told
+    assert refused == expected, f"{refused} of {requests} were refused, not {expected}"
     return {
-        "rate": float(_found(r"Requests/sec:\s+([\d.]+)", told)),
-        "p50": _milliseconds(_found(r"50%\s+([\d.]+\w+)", told)),
-        "p99": _milliseconds(_found(r"99%\s+([\d.]+\w+)", told)),
-        "cpu": spent / requests * 1e6,
+        "rate": sum(load.rate for load in loads),
+        "p50": max(load.p50 for load in loads),
+        "p99": max(load.p99 for load in loads),
+        "cpu": used / requests * 1e6,
         "memory": most,
         "checkouts": requests,
+        "warm_up": sum(load.requests for load in warm_up),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What one wrk did and saw."""
+
+    requests: int
+    refused: int
+    rate: float
+    p50: float
+    p99: float
+
+
+def _ask(generator: list[str], url: str, *, clients: int, seconds: float, outcome: str) -> Load:
+    command = [*generator, "--threads", "1", "--connections", str(clients), "--latency", "-s", str(SCRIPT)]
+    country = "XX" if outcome == "compensated" else "FR"
+    told = subprocess.run(
+        [*command, "--duration", f"{max(1, round(seconds))}s", url],
+        env={**os.environ, "BENCH_COUNTRY": country, "BENCH_RUN": secrets.token_hex(8)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds * 3 + 60,
+    ).stdout
+    return load_of(told)
+
+
+def load_of(told: str) -> Load:
+    """Return what wrk printed."""
+    return Load(
+        requests=int(_found(r"(\d+) requests in", told)),
+        refused=int(_found(r"Non-2xx or 3xx responses: (\d+)", told, otherwise="0")),
+        rate=float(_found(r"Requests/sec:\s+([\d.]+)", told)),
+        p50=_milliseconds(_found(r"50%\s+([\d.]+\w+)", told)),
+        p99=_milliseconds(_found(r"99%\s+([\d.]+\w+)", told)),
+    )
 
 
 def _found(pattern: str, text: str, otherwise: str | None = None) -> str:
