@@ -39,11 +39,12 @@ Measure = Callable[[int, str], Told]
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """What is measured, and of which outcomes."""
+    """What is measured, and of which outcomes; `on_postgres` is what PostgreSQL works for."""
 
     name: str
     measure: Measure
     outcomes: tuple[str, ...] = OUTCOMES
+    on_postgres: bool = True
 
 
 class Absent(RuntimeError):
@@ -127,7 +128,7 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             name="DBOS 3.4, PostgreSQL",
             measure=program([python_with("dbos", DBOS), str(SIDES / "dbos_peer.py")], peer, seconds),
         ),
-        Side(name="Restate 1.7, its own store", measure=restate(seconds)),
+        Side(name="Restate 1.7, its own store", measure=restate(seconds), on_postgres=False),
         Side(
             name="8 bare commits",
             measure=program(commits, bare, seconds, BENCH_COMMITS="8"),
@@ -138,7 +139,7 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             measure=program(commits, bare, seconds, BENCH_COMMITS="4"),
             outcomes=("completed",),
         ),
-        Side(name="saga, SQLite FULL", measure=program(saga, sqlite["saga"], seconds)),
+        Side(name="saga, SQLite FULL", measure=program(saga, sqlite["saga"], seconds), on_postgres=False),
         Side(
             name="service over HTTP, PostgreSQL",
             measure=served("app.main:app", {"DATABASE_URL": ours_http}, seconds),
@@ -155,15 +156,18 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             name="a call over HTTP",
             measure=program([sys.executable, "-m", "tests.bench.sides.call"], "", seconds),
             outcomes=("completed",),
+            on_postgres=False,
         ),
         Side(
             name="service over HTTP, SQLite FULL",
             measure=served("app.main:app", {"DATABASE_URL": sqlite["service"]}, seconds),
+            on_postgres=False,
         ),
         Side(
             name="FastAPI without a store",
             measure=served("tests.bench.sides.no_op:app", {}, seconds),
             outcomes=("completed",),
+            on_postgres=False,
         ),
     ]
 
@@ -220,7 +224,8 @@ def main() -> None:
                     measured.pop(cell, None)
                 else:
                     checkouts = told["checkouts"] + told["warm_up"]
-                    told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
+                    if side.on_postgres:
+                        told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
                     measured.setdefault(cell, []).append(told)
             progress.advance(task)
         origin = server.origin

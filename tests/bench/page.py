@@ -102,6 +102,7 @@ def _rows(measured: Measured) -> list[list[str]]:
     rows = []
     for (side, outcome, clients), rounds in sorted(measured.items(), key=lambda one: (one[0][1], one[0][2])):
         rates = [one["rate"] for one in rounds]
+        postgres = f"{_median(rounds, 'postgres'):,.0f}" if "postgres" in rounds[0] else ""
         commits = f"{_median(rounds, 'commits'):.2f}" if "commits" in rounds[0] else ""
         rows.append(
             [
@@ -113,7 +114,7 @@ def _rows(measured: Measured) -> list[list[str]]:
                 f"{_median(rounds, 'p50'):,.1f}",
                 f"{_median(rounds, 'p99'):,.1f}",
                 f"{_median(rounds, 'cpu'):,.0f}",
-                f"{_median(rounds, 'postgres'):,.0f}",
+                postgres,
                 f"{_median(rounds, 'memory'):,.0f}",
                 commits,
             ]

@@ -47,7 +47,9 @@ def http(
         with together(*(a_checkout(settings, log, app=app) for log in logs)) as servers:
 
             def run(duration: float) -> list[Load]:
-                ask = partial(_ask, generator, clients=clients // replicas, seconds=duration, outcome=outcome)
+                ask = partial(
+                    load_under, generator, clients=clients // replicas, seconds=duration, outcome=outcome
+                )
                 with ThreadPoolExecutor(replicas) as pool:
                     return list(pool.map(ask, (server.url for server in servers)))
 
@@ -85,7 +87,8 @@ class Load:
     p99: float
 
 
-def _ask(generator: list[str], url: str, *, clients: int, seconds: float, outcome: str) -> Load:
+def load_under(generator: list[str], url: str, *, clients: int, seconds: float, outcome: str) -> Load:
+    """Have wrk ask for checkouts of new orders."""
     command = [*generator, "--threads", "1", "--connections", str(clients), "--latency", "-s", str(SCRIPT)]
     country = "XX" if outcome == "compensated" else "FR"
     told = subprocess.run(
