@@ -21,7 +21,7 @@ async def _opened() -> AsyncIterator[Service]:
     """Open the service, and spare the collector what stays until it ends.
 
     Else each full collection goes over 150,000 objects of libraries, a pause of up to 190 ms; and a
-    collection every 700 objects costs a checkout a twelfth of its time. What a checkout leaves behind is
+    collection every 700 objects costs a checkout a tenth of its time. What a checkout leaves behind is
     freed by its reference counts; the collector is there for the rest.
     """
     async with open_service(settings) as service:

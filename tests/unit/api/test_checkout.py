@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -10,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
 from app.api import ApiSettings
+from app.api.routes import checkout
 from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.queries import Census
 from app.telemetry import Metrics
@@ -54,6 +57,14 @@ async def test_a_completed_checkout_is_201_with_the_saga_and_its_place() -> None
         assert saga["failure"] is None
         assert saga["finished_at"] == saga["updated_at"] == saga["trail"][-1]["at"]
         assert saga["created_at"].endswith("Z")
+
+
+def test_the_endpoint_needs_nothing_that_the_framework_would_have_to_solve() -> None:
+    """It is called past the router: a dependency, or a parameter beside the request, would be left out."""
+    (route,) = checkout.router.routes
+    assert isinstance(route, APIRoute)
+    assert list(inspect.signature(route.endpoint).parameters) == ["request"]
+    assert route.dependencies == []
 
 
 async def test_nothing_that_was_entrusted_is_shown() -> None:
