@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.saga.events import EventType, SagaEvent
+from app.saga.events import SagaEvent
 from app.saga.log import StoredSaga
 from app.saga.state import SagaStatus
-
-FAILING = frozenset({EventType.STEP_FAILED, EventType.STEP_UNKNOWN, EventType.COMPENSATION_FAILED})
-"""The events by which a step is one that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -74,6 +74,7 @@ def instant_text(at: datetime) -> str:
 
 _UNFINISHED = "status IN ('running', 'compensating')"
 _UNDONE = "status = 'compensated'"
+GIVEN_UP = "event IN ('step_failed', 'step_unknown', 'compensation_failed')"
 CANCEL_WANTED = "cancel IS NOT NULL AND status = 'running'"
 
 saga = Table(
@@ -172,6 +173,14 @@ saga_log = Table(
     PrimaryKeyConstraint("saga_id", "seq"),
     CheckConstraint("seq >= 1", name="seq_counts_from_one"),
     sqlite_with_rowid=False,
+)
+
+Index(
+    "ix_saga_log_given_up",
+    saga_log.c.step,
+    saga_log.c.saga_id,
+    postgresql_where=text(GIVEN_UP),
+    sqlite_where=text(GIVEN_UP),
 )
 
 replica = Table(

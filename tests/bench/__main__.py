@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import platform
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,8 @@ from rich.progress import Progress
 
 from app.storage.migrations import upgrade
 from tests.bench.page import Cell, Measured, Told, left_out, page, table
-from tests.bench.sides.over_http import NoWrk, http, processor_seconds
+from tests.bench.sides.clock import processor_seconds
+from tests.bench.sides.over_http import NoWrk, http
 from tests.bench.sides.services import stand_in, urls
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
@@ -32,6 +35,8 @@ from tests.processes import ROOT
 SIDES = Path(__file__).with_name("sides")
 PEERS = ROOT / ".bench"
 DBOS = "dbos==3.4.*"
+RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*", "aiohttp==3.*")
+RESTATE_SERVER = "@restatedev/restate-server@1.7"
 OUTCOMES = ("completed", "compensated")
 
 Measure = Callable[[int, str], Told]
@@ -55,22 +60,23 @@ def program(command: list[str], url: str, seconds: float, **env: str) -> Measure
 
     def measure(clients: int, outcome: str) -> Told:
         given = ["--url", url, "--clients", str(clients), "--seconds", str(seconds), "--outcome", outcome]
-        at_most = seconds * 10 + 60
-        try:
-            done = subprocess.run(
-                [*command, *given],
-                cwd=ROOT,
-                env={**os.environ, **env},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=at_most,
-            )
-        except subprocess.TimeoutExpired:
-            raise Absent(f"not done after {at_most:g} s") from None
-        if done.returncode:
-            raise Absent(done.stderr.strip().splitlines()[-1] if done.stderr else str(done.returncode))
-        told: Told = json.loads(done.stdout.splitlines()[-1])
+        with subprocess.Popen(
+            [*command, *given],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as side:
+            try:
+                out, errors = side.communicate(timeout=seconds * 5 + 60)
+            except subprocess.TimeoutExpired:
+                os.killpg(side.pid, signal.SIGKILL)  # with what it has started itself
+                raise Absent("it didn't end in time") from None
+        if side.returncode:
+            raise Absent(errors.strip().splitlines()[-1] if errors else str(side.returncode))
+        told: Told = json.loads(out.splitlines()[-1])
         return told
 
     return measure
@@ -84,25 +90,49 @@ def served(
     def measure(clients: int, outcome: str) -> Told:
         if clients % replicas:
             raise Absent(f"not to be shared out evenly over {replicas}")
-        with stand_in() if services else contextlib.nullcontext() as beside:
-            called = {**env, **urls(beside)} if beside else env
-            try:
+        try:
+            with stand_in() if services else contextlib.nullcontext() as beside:
+                called = {**env, **urls(beside)} if beside else env
                 return http(app, called, clients=clients, seconds=seconds, outcome=outcome, replicas=replicas)
-            except NoWrk as error:
-                raise Absent(str(error.__doc__)) from None
-            except (AssertionError, subprocess.SubprocessError) as error:
-                raise Absent(str(error).partition("\n")[0]) from error
+        except NoWrk as error:
+            raise Absent(str(error.__doc__)) from None
+        except (AssertionError, subprocess.SubprocessError) as error:
+            raise Absent(str(error).partition("\n")[0]) from error
 
     return measure
 
 
-def dbos_python() -> str:
-    """Return the Python of DBOS's own environment, made at the first time."""
-    python = PEERS / "dbos" / "bin" / "python"
+def python_with(peer: str, *packages: str) -> str:
+    """Return the Python of a peer's own environment, made at the first time."""
+    python = PEERS / peer / "bin" / "python"
     if not python.exists():
-        venv.create(PEERS / "dbos", with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", DBOS], check=True, timeout=600)
+        venv.create(PEERS / peer, with_pip=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True, timeout=600)
     return str(python)
+
+
+def restate_server() -> str:
+    """Return Restate's server, fetched from npm at the first time; empty where there is no npm."""
+    server = PEERS / "restate" / "node_modules" / ".bin" / "restate-server"
+    npm = shutil.which("npm")
+    if not server.exists() and npm is not None:
+        quiet = ["--no-fund", "--no-audit", "--silent", "--prefix", str(PEERS / "restate")]
+        subprocess.run([npm, "install", *quiet, RESTATE_SERVER], check=True, timeout=600)
+    binaries = server.parent.parent.glob("@restatedev/restate-server-*/bin/restate-server")
+    return next(map(str, binaries), "")
+
+
+def restate(seconds: float) -> Measure:
+    """Return how Restate is measured."""
+    server = restate_server()
+    if not server:
+
+        def absent(_clients: int, _outcome: str) -> Told:
+            raise Absent("Restate's server comes from npm, which isn't here.")
+
+        return absent
+    command = [python_with("restate", *RESTATE), str(SIDES / "restate_peer.py")]
+    return program(command, "its own", seconds, RESTATE_SERVER=server)
 
 
 def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
@@ -120,8 +150,9 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
         Side(name="saga, PostgreSQL", measure=program(saga, ours, seconds)),
         Side(
             name="DBOS 3.4, PostgreSQL",
-            measure=program([dbos_python(), str(SIDES / "dbos_peer.py")], peer, seconds),
+            measure=program([python_with("dbos", DBOS), str(SIDES / "dbos_peer.py")], peer, seconds),
         ),
+        Side(name="Restate 1.7, its own store", measure=restate(seconds)),
         Side(
             name="8 bare commits",
             measure=program(commits, bare, seconds, BENCH_COMMITS="8"),

@@ -5,6 +5,7 @@ All are copies, made within PostgreSQL, of two that the real service ran: one co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ WHERE indrelid::regclass::text = ANY($1::text[])
   AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = indexrelid) ORDER BY 1
 """
 _OPTIONS = "SELECT oid::regclass::text, reloptions FROM pg_class WHERE oid::regclass::text = ANY($1::text[]) ORDER BY 1"
+_CASTS = re.compile(r"::(character varying|text)(\[\])?|[()]")
 _SIZES = """
 SELECT relname, pg_table_size(oid), pg_indexes_size(oid), pg_total_relation_size(oid), reltuples::bigint
 FROM pg_class WHERE oid::regclass::text = ANY($1::text[]) ORDER BY array_position($1::text[], relname::text)
@@ -148,7 +150,12 @@ async def without_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]
 
 async def _shape(connection: asyncpg.Connection) -> list[tuple[object, ...]]:
     found = [await connection.fetch(sql, TABLES) for sql in (_CONSTRAINTS, _INDEXES, _OPTIONS)]
-    return [tuple(row) for rows in found for row in rows]
+    return [tuple(map(_plain, row)) for rows in found for row in rows]
+
+
+def _plain(told: object) -> object:
+    """Return a definition without its casts: read and written again it has others."""
+    return _CASTS.sub("", told) if isinstance(told, str) else told
 
 
 def chunks(count: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:

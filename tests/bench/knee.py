@@ -31,7 +31,7 @@ from rich.console import Console
 from app.storage.migrations import upgrade
 from tests.bench.load_page import Left, Phase, Run, page, table, verdict_table, verdicts
 from tests.bench.open_loop import Told
-from tests.bench.sides.over_http import processor_seconds
+from tests.bench.sides.clock import processor_seconds
 from tests.bench.slow_carrier import SLOW_SECONDS
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT, Running, a_checkout, free_port, running

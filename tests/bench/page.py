@@ -16,6 +16,7 @@ Measured = dict[Cell, list[Told]]
 """The figures of each round."""
 
 SAGA, SQLITE, DBOS = "saga, PostgreSQL", "saga, SQLite FULL", "DBOS 3.4, PostgreSQL"
+RESTATE = "Restate 1.7, its own store"
 EIGHT, SERVICE, NO_STORE = "8 bare commits", "service over HTTP, PostgreSQL", "FastAPI without a store"
 CALLING, CALL = "service over HTTP, services over HTTP", "a call over HTTP"
 COLUMNS = (
@@ -50,6 +51,7 @@ CPU is the side's own for a checkout, PostgreSQL's beside it; `commits` are this
 ## The sides
 - **saga**: this service's orchestrator and log, three steps in process that do nothing; a compensated checkout undoes two.
 - **DBOS**: the same as a durable workflow with asynchronous steps, the workflow's id as idempotency key, its system database on the same PostgreSQL server with the same `synchronous_commit`; in an environment of its own under `.bench/`.
+- **Restate**: the same as a durable service of its Python SDK with `ctx.run` steps, one node with its documented defaults, which sync its log (`rocksdb-disable-wal-fsync = false`), in its own store. It is asked over its HTTP ingress under an idempotency key, as it has no other way, so set the service over HTTP beside it too. Its CPU is its server's and its service's, without who asks.
 - **bare commits**: a raw driver inserting one row a commit, as many a checkout as the name says, one connection a client; no saga.
 - **service over HTTP**: one uvicorn process with the sandbox's services in process, asked by wrk over as many connections as there are clients, each order a new one. wrk waits for each answer before it asks again (a closed loop).
 - **services over HTTP**: the same, but the three services are called over HTTP in another process. That is a stand-in that answers as the contract has it, at the least cost, and remembers nothing (`tests/bench/sides/services.py`): the sandbox would take as much of the cores as the service. CPU is the service's alone.
@@ -152,6 +154,12 @@ def goals_of(measured: Measured) -> list[Goal]:
         for clients, times in ((16, 12), (64, 30)):
             words = f"{outcome}, {clients} clients: at least {times}× DBOS"
             at_least(words, told(SAGA, clients, outcome=outcome), told(DBOS, clients, outcome=outcome), times)
+        at_least(
+            f"{outcome}, 64 clients: at least 5× Restate",
+            told(SAGA, 64, outcome=outcome),
+            told(RESTATE, 64, outcome=outcome),
+            5,
+        )
     for clients in (1, 16, 64):
         ours, theirs = told(SAGA, clients, "p50"), told(DBOS, clients, "p50")
         at_most(f"p50 at {clients} clients at most an eighth of DBOS's", ours, theirs and theirs / 8, " ms")

@@ -55,10 +55,11 @@ class Ledger:
         """Raise `sqlite3.Error` where the file can't be opened."""
         self._desk = Desk(initial_stock=initial_stock, stock=stock or {})
         self._db = _opened(database)
+        in_memory = database == ":memory:"
+        # Nobody else can read these books, so what happened becomes rows once it is asked for.
+        self._in_memory = Notes() if in_memory else None
         self._worker = (
-            None
-            if database == ":memory:"
-            else ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-ledger")
+            None if in_memory else ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-ledger")
         )
         # Who drops a ledger without closing it, as a sketch may, leaves nothing open all the same.
         self._close = weakref.finalize(self, _shut, self._worker, self._db)
@@ -78,7 +79,7 @@ class Ledger:
 
     async def records(self, *, after: int = 0) -> list[Record]:
         """Return what happened, in order, from behind the record of that `seq`."""
-        return await self._run(lambda: read_records(self._db, after))
+        return await self._run(lambda: self._records(after))
 
     async def standing(self) -> list[Standing]:
         """Return how every reference stands that any service knows."""
@@ -103,12 +104,20 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield notes
-            notes.write(self._db)
+            if self._in_memory is None:
+                notes.write(self._db)
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        if self._in_memory is not None:
+            self._in_memory.add_all(notes)
+
+    def _records(self, after: int) -> list[Record]:
+        if self._in_memory is not None:
+            self._in_memory.write(self._db)
+        return read_records(self._db, after)
 
     def _handled(self, request: Request, ordered: Rule | None, drawn: Fault | None) -> Outcome:
         with self._transaction() as notes:

@@ -48,7 +48,7 @@ class Standing:
 
 
 class Notes:
-    """What happened in one transaction, written at its end with one statement."""
+    """What happened in a transaction, written at its end with one statement."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[object, ...]] = []
@@ -61,23 +61,28 @@ class Notes:
             (
                 time.monotonic_ns(),
                 phase,
-                request.service,
-                request.verb.action or request.verb,
+                request.service.value,
+                (request.verb.action or request.verb).value,
                 request.reference,
                 request.idempotency_key,
                 request.fingerprint,
-                fault,
+                fault and fault.value,
                 status,
             )
         )
 
+    def add_all(self, notes: Notes) -> None:
+        """Append another's lines."""
+        self._rows.extend(notes._rows)
+
     def write(self, db: sqlite3.Connection) -> None:
-        """Store the lines in their order."""
+        """Store the lines in their order, once."""
         db.executemany(
             "INSERT INTO record (at, phase, service, action, reference, idempotency_key, fingerprint, fault, status)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._rows,
         )
+        self._rows = []
 
 
 def read_records(db: sqlite3.Connection, after: int) -> list[Record]:

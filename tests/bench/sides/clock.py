@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
+import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 WARM_UP_SHARE = 0.2
 """Of the seconds asked for, before anything counts."""
@@ -32,19 +34,27 @@ async def tell(
     work: Callable[[], Awaitable[None]],
     *,
     commits: Callable[[], int] | None = None,
+    processes: Sequence[int | str] = ("self",),
 ) -> None:
-    """Have so many clients do the work again and again, and print what that gave; `commits` counts them so far."""
+    """Have so many clients do the work again and again, and print what that gave.
+
+    `commits` counts them so far; `processes` are those that do the work.
+    """
+
+    def spent() -> float:
+        return sum(map(processor_seconds, processes))
+
     warm_up, _ = await _closed_loop(clients, seconds * WARM_UP_SHARE, work)
-    before, committed = _processor_seconds(), commits() if commits else 0
+    before, committed = spent(), commits() if commits else 0
     took, elapsed = await _closed_loop(clients, seconds, work)
-    spent = _processor_seconds() - before
+    used = spent() - before
     took.sort()
     told = {
         "rate": len(took) / elapsed,
         "p50": statistics.median(took) * 1000,
         "p99": took[min(len(took) - 1, int(len(took) * 0.99))] * 1000,
-        "cpu": spent / len(took) * 1e6,
-        "memory": memory("self"),
+        "cpu": used / len(took) * 1e6,
+        "memory": sum(map(memory, processes)),
         "checkouts": len(took),
         "warm_up": len(warm_up),
     }
@@ -75,6 +85,7 @@ def memory(process: int | str) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def processor_seconds(process: int | str) -> float:
+    """Return what a process has used, with the children that it has waited for."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / _TICKS

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.bench.sides.clock import WARM_UP_SHARE, memory
+from tests.bench.sides.clock import WARM_UP_SHARE, memory, processor_seconds
 from tests.processes import a_checkout, together
 
 SCRIPT = Path(__file__).with_name("order.lua")
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class NoWrk(RuntimeError):
@@ -109,12 +108,6 @@ def load_of(told: str) -> Load:
         p50=_milliseconds(_found(r"50%\s+([\d.]+\w+)", told)),
         p99=_milliseconds(_found(r"99%\s+([\d.]+\w+)", told)),
     )
-
-
-def processor_seconds(process: int | str) -> float:
-    """Return what a process has used, with the children that it has waited for."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICKS
 
 
 def _found(pattern: str, text: str, otherwise: str | None = None) -> str:

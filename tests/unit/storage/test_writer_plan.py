@@ -1,4 +1,4 @@
-"""The writer's plan, which is made once and kept: it must not be the one that was good for empty tables."""
+"""The plan of the journal's one statement: also made while nothing is known of its tables, it reads them by their keys."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from uuid_utils import uuid7
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga
 from app.storage import open_storage
-from app.storage.postgres_writer import _WRITE, PostgresWriter
+from app.storage.postgres_writer import _PLANNED, _WRITE, PostgresWriter
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
-PARAMETERS = 36
+PARAMETERS = len(set(re.findall(r"\$\d+", _WRITE)))
 
 
 async def test_tables_that_were_analyzed_while_they_were_empty_are_soon_read_by_their_keys(
@@ -46,3 +46,17 @@ async def test_tables_that_were_analyzed_while_they_were_empty_are_soon_read_by_
     for line, below in scans:
         assert " using pk_saga" in line, plan
         assert re.match(r"Index Cond: \(+(saga_)?id = ", below), plan
+
+
+async def test_no_table_is_read_as_a_whole_before_it_was_ever_analyzed(postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        await connection.execute(_PLANNED)
+        await connection.execute(f"PREPARE written AS {_WRITE}")
+        nothing = ", ".join(["NULL"] * PARAMETERS)
+        plan = [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE written({nothing})")]
+    finally:
+        await connection.close()
+    read = [(line, below) for line, below in pairwise(plan) if re.search(r"Scan.* on saga", line)]
+    assert read
+    assert [line for line, below in read if "Index Cond" not in below] == []

@@ -121,11 +121,12 @@ async def test_every_movement_of_money_sums_to_nothing(tmp_path: Path) -> None:
 async def test_what_breaks_within_a_request_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger()
 
-    def break_down(*_: object, **__: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+    def break_down(_notes: object, phase: str, *_: object, **__: object) -> None:
+        if phase == "applied":  # the books have been written by then
+            raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.services.sandbox.records.Notes.write", break_down)
+        patch.setattr("app.services.sandbox.records.Notes.add", break_down)
         with pytest.raises(sqlite3.OperationalError):
             await ledger.handle(a_request())
     assert await ledger.standing() == []
