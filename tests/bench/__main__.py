@@ -1,7 +1,7 @@
 """This service beside its peers and its floor: the sides run in turn, round after round, in one go.
 
 Prints medians with their spread, and with --write makes docs/benchmarks.md. A side that can't run here, or
-not with so many clients, says why and is left out there. By default all of it takes 13 minutes on two cores.
+not with so many clients, says why and is left out there. All of it takes half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from rich.progress import Progress
 
 from app.storage.migrations import upgrade
 from tests.bench.page import Cell, Measured, Told, left_out, page, table
+from tests.bench.peers import DBOS, RESTATE, python_with, restate_server
 from tests.bench.sides.clock import processor_seconds
 from tests.bench.sides.over_http import NoWrk, http
 from tests.bench.sides.services import stand_in, urls
@@ -33,10 +32,6 @@ from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
 SIDES = Path(__file__).with_name("sides")
-PEERS = ROOT / ".bench"
-DBOS = "dbos==3.4.*"
-RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*", "aiohttp==3.*")
-RESTATE_SERVER = "@restatedev/restate-server@1.7"
 OUTCOMES = ("completed", "compensated")
 
 Measure = Callable[[int, str], Told]
@@ -44,11 +39,12 @@ Measure = Callable[[int, str], Told]
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """What is measured, and of which outcomes."""
+    """What is measured, and of which outcomes; `on_postgres` is what PostgreSQL works for."""
 
     name: str
     measure: Measure
     outcomes: tuple[str, ...] = OUTCOMES
+    on_postgres: bool = True
 
 
 class Absent(RuntimeError):
@@ -102,30 +98,10 @@ def served(
     return measure
 
 
-def python_with(peer: str, *packages: str) -> str:
-    """Return the Python of a peer's own environment, made at the first time."""
-    python = PEERS / peer / "bin" / "python"
-    if not python.exists():
-        venv.create(PEERS / peer, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True, timeout=600)
-    return str(python)
-
-
-def restate_server() -> str:
-    """Return Restate's server, fetched from npm at the first time; empty where there is no npm."""
-    server = PEERS / "restate" / "node_modules" / ".bin" / "restate-server"
-    npm = shutil.which("npm")
-    if not server.exists() and npm is not None:
-        quiet = ["--no-fund", "--no-audit", "--silent", "--prefix", str(PEERS / "restate")]
-        subprocess.run([npm, "install", *quiet, RESTATE_SERVER], check=True, timeout=600)
-    binaries = server.parent.parent.glob("@restatedev/restate-server-*/bin/restate-server")
-    return next(map(str, binaries), "")
-
-
 def restate(seconds: float) -> Measure:
     """Return how Restate is measured."""
     server = restate_server()
-    if not server:
+    if server is None:
 
         def absent(_clients: int, _outcome: str) -> Told:
             raise Absent("Restate's server comes from npm, which isn't here.")
@@ -152,7 +128,7 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             name="DBOS 3.4, PostgreSQL",
             measure=program([python_with("dbos", DBOS), str(SIDES / "dbos_peer.py")], peer, seconds),
         ),
-        Side(name="Restate 1.7, its own store", measure=restate(seconds)),
+        Side(name="Restate 1.7, its own store", measure=restate(seconds), on_postgres=False),
         Side(
             name="8 bare commits",
             measure=program(commits, bare, seconds, BENCH_COMMITS="8"),
@@ -163,7 +139,7 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             measure=program(commits, bare, seconds, BENCH_COMMITS="4"),
             outcomes=("completed",),
         ),
-        Side(name="saga, SQLite FULL", measure=program(saga, sqlite["saga"], seconds)),
+        Side(name="saga, SQLite FULL", measure=program(saga, sqlite["saga"], seconds), on_postgres=False),
         Side(
             name="service over HTTP, PostgreSQL",
             measure=served("app.main:app", {"DATABASE_URL": ours_http}, seconds),
@@ -180,15 +156,18 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             name="a call over HTTP",
             measure=program([sys.executable, "-m", "tests.bench.sides.call"], "", seconds),
             outcomes=("completed",),
+            on_postgres=False,
         ),
         Side(
             name="service over HTTP, SQLite FULL",
             measure=served("app.main:app", {"DATABASE_URL": sqlite["service"]}, seconds),
+            on_postgres=False,
         ),
         Side(
             name="FastAPI without a store",
             measure=served("tests.bench.sides.no_op:app", {}, seconds),
             outcomes=("completed",),
+            on_postgres=False,
         ),
     ]
 
@@ -208,8 +187,8 @@ def postgres_seconds() -> float:
 def main() -> None:
     """Measure, print, and write the page where that is wanted."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--sides", default="", help="only those whose name holds this")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
@@ -245,7 +224,8 @@ def main() -> None:
                     measured.pop(cell, None)
                 else:
                     checkouts = told["checkouts"] + told["warm_up"]
-                    told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
+                    if side.on_postgres:
+                        told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
                     measured.setdefault(cell, []).append(told)
             progress.advance(task)
         origin = server.origin

@@ -54,7 +54,7 @@ CPU is the side's own for a checkout, PostgreSQL's beside it; `commits` are this
 - **Restate**: the same as a durable service of its Python SDK with `ctx.run` steps, one node with its documented defaults, which sync its log (`rocksdb-disable-wal-fsync = false`), in its own store. It is asked over its HTTP ingress under an idempotency key, as it has no other way, so set the service over HTTP beside it too. Its CPU is its server's and its service's, without who asks.
 - **bare commits**: a raw driver inserting one row a commit, as many a checkout as the name says, one connection a client; no saga.
 - **service over HTTP**: one uvicorn process with the sandbox's services in process, asked by wrk over as many connections as there are clients, each order a new one. wrk waits for each answer before it asks again (a closed loop).
-- **services over HTTP**: the same, but the three services are called over HTTP in another process. That is a stand-in that answers as the contract has it, at the least cost, and remembers nothing (`tests/bench/sides/services.py`): the sandbox would take as much of the cores as the service. CPU is the service's alone.
+- **services over HTTP**: the same, but the three services are called over HTTP in another process. That is a stand-in that answers as the contract has it, at the least cost, and remembers nothing (`tests/bench/sides/services.py`): the sandbox's three would take more than half as much processor time as the service, on the same cores. CPU is the service's alone.
 - **2 replicas**: two such processes on one database, each asked by a wrk of its own with half of the clients. Rate, CPU and memory are their sums, p50 and p99 those of the slower one.
 - **a call over HTTP**: one call of that stand-in through the gateway, as a step makes it; a checkout here is a call. `python -m tests.bench.calls` shows it beside bare aiohttp.
 - **FastAPI without a store**: the same order, validated by the same model, and nothing done.
@@ -102,6 +102,7 @@ def _rows(measured: Measured) -> list[list[str]]:
     rows = []
     for (side, outcome, clients), rounds in sorted(measured.items(), key=lambda one: (one[0][1], one[0][2])):
         rates = [one["rate"] for one in rounds]
+        postgres = f"{_median(rounds, 'postgres'):,.0f}" if "postgres" in rounds[0] else ""
         commits = f"{_median(rounds, 'commits'):.2f}" if "commits" in rounds[0] else ""
         rows.append(
             [
@@ -113,7 +114,7 @@ def _rows(measured: Measured) -> list[list[str]]:
                 f"{_median(rounds, 'p50'):,.1f}",
                 f"{_median(rounds, 'p99'):,.1f}",
                 f"{_median(rounds, 'cpu'):,.0f}",
-                f"{_median(rounds, 'postgres'):,.0f}",
+                postgres,
                 f"{_median(rounds, 'memory'):,.0f}",
                 commits,
             ]

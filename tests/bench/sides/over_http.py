@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.bench.peers import wrk
 from tests.bench.sides.clock import WARM_UP_SHARE, memory, processor_seconds
 from tests.processes import a_checkout, together
 
@@ -22,7 +22,7 @@ _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 class NoWrk(RuntimeError):
-    """wrk isn't here: install Debian's package wrk."""
+    """wrk isn't here, and can't be had from Debian: install it."""
 
 
 def http(
@@ -33,8 +33,8 @@ def http(
     Several replicas share the clients, one wrk for each. Rates, processor time and memory are their sums,
     p50 and p99 those of the slower one.
     """
-    wrk = shutil.which("wrk")
-    if wrk is None:
+    generator = wrk()
+    if generator is None:
         raise NoWrk
     settings = {
         "CHECKOUT_MAX_IN_FLIGHT": "2048",
@@ -47,7 +47,9 @@ def http(
         with together(*(a_checkout(settings, log, app=app) for log in logs)) as servers:
 
             def run(duration: float) -> list[Load]:
-                ask = partial(_ask, wrk, clients=clients // replicas, seconds=duration, outcome=outcome)
+                ask = partial(
+                    load_under, generator, clients=clients // replicas, seconds=duration, outcome=outcome
+                )
                 with ThreadPoolExecutor(replicas) as pool:
                     return list(pool.map(ask, (server.url for server in servers)))
 
@@ -85,8 +87,9 @@ class Load:
     p99: float
 
 
-def _ask(wrk: str, url: str, *, clients: int, seconds: float, outcome: str) -> Load:
-    command = [wrk, "--threads", "1", "--connections", str(clients), "--latency", "-s", str(SCRIPT)]
+def load_under(generator: list[str], url: str, *, clients: int, seconds: float, outcome: str) -> Load:
+    """Have wrk ask for checkouts of new orders."""
+    command = [*generator, "--threads", "1", "--connections", str(clients), "--latency", "-s", str(SCRIPT)]
     country = "XX" if outcome == "compensated" else "FR"
     told = subprocess.run(
         [*command, "--duration", f"{max(1, round(seconds))}s", url],

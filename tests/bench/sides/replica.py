@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import resource
 import statistics
 import sys
 import time
@@ -26,7 +25,7 @@ from app.saga.lease import Lease
 from app.saga.log import StoredSaga
 from app.saga.runner import SagaRunner
 from app.storage import Storage, open_storage
-from tests.bench.sides.clock import memory
+from tests.bench.sides.clock import memory, processor_seconds
 from tests.bench.sides.saga import Nothing
 
 LOOK_SECONDS = 0.02
@@ -104,7 +103,7 @@ async def main() -> None:
                 await replica.check_out()
                 took.append(time.perf_counter() - start)
 
-        began, used = time.perf_counter(), _processor_seconds()
+        began, used = time.perf_counter(), processor_seconds("self")
         await replica.recovery.begin()
         clients = [asyncio.create_task(client()) for _ in range(given.clients)]
         if given.unfinished:
@@ -113,7 +112,7 @@ async def main() -> None:
                     await replica.recovered(given.unfinished)
         else:
             await asyncio.sleep(given.seconds)
-        lasted, used = time.perf_counter() - began, _processor_seconds() - used
+        lasted, used = time.perf_counter() - began, processor_seconds("self") - used
         over.set()
         await asyncio.gather(*clients)
         await replica.recovery.end()
@@ -129,11 +128,6 @@ async def main() -> None:
         "lasted": lasted,
     }
     sys.stdout.write(json.dumps(told) + "\n")
-
-
-def _processor_seconds() -> float:
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    return spent.ru_utime + spent.ru_stime
 
 
 if __name__ == "__main__":

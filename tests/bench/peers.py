@@ -1,0 +1,61 @@
+"""What the benchmarks need from outside, fetched into `.bench/` at the first time and kept there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import venv
+from pathlib import Path
+
+from tests.processes import ROOT
+
+FOLDER = ROOT / ".bench"
+DBOS = "dbos==3.4.*"
+RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*", "aiohttp==3.*")
+RESTATE_SERVER = "@restatedev/restate-server@1.7"
+PY_SPY = "py-spy==0.4.*"
+_WRK = ("wrk", "libluajit-5.1-2", "libluajit-5.1-common")
+
+
+def python_with(peer: str, *packages: str) -> str:
+    """Return the Python of a peer's own environment."""
+    python = FOLDER / peer / "bin" / "python"
+    if not python.exists():
+        venv.create(FOLDER / peer, with_pip=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True, timeout=600)
+    return str(python)
+
+
+def restate_server() -> str | None:
+    """Return Restate's server from npm; None where there is no npm."""
+    folder = FOLDER / "restate" / "node_modules"
+    npm = shutil.which("npm")
+    if not folder.exists() and npm is not None:
+        quiet = ["--no-fund", "--no-audit", "--silent", "--prefix", str(folder.parent)]
+        subprocess.run([npm, "install", *quiet, RESTATE_SERVER], check=True, timeout=600)
+    return next(map(str, folder.glob("@restatedev/restate-server-*/bin/restate-server")), None)
+
+
+def py_spy() -> str:
+    """Return the profiler."""
+    return str(Path(python_with("py-spy", PY_SPY)).with_name("py-spy"))
+
+
+def wrk() -> list[str] | None:
+    """Return how wrk is called: the machine's own, or Debian's, unpacked and not installed; None where there is none."""
+    own = shutil.which("wrk")
+    if own is not None:
+        return [own]
+    folder = FOLDER / "wrk"
+    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg")
+    if not folder.exists() and apt is not None and dpkg is not None:
+        folder.mkdir(parents=True)
+        fetched = subprocess.run([apt, "download", *_WRK], cwd=folder, capture_output=True, check=False)
+        for package in folder.glob("*.deb") if fetched.returncode == 0 else ():
+            subprocess.run([dpkg, "-x", package.name, "."], cwd=folder, check=True)
+    binary = folder / "usr" / "bin" / "wrk"
+    if not binary.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    libraries = next(folder.glob("usr/lib/*/libluajit-5.1.so.2")).parent
+    return ["env", f"LD_LIBRARY_PATH={libraries}", str(binary)]
