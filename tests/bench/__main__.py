@@ -86,14 +86,14 @@ def served(
     def measure(clients: int, outcome: str) -> Told:
         if clients % replicas:
             raise Absent(f"not to be shared out evenly over {replicas}")
-        with stand_in() if services else contextlib.nullcontext() as beside:
-            called = {**env, **urls(beside)} if beside else env
-            try:
+        try:
+            with stand_in() if services else contextlib.nullcontext() as beside:
+                called = {**env, **urls(beside)} if beside else env
                 return http(app, called, clients=clients, seconds=seconds, outcome=outcome, replicas=replicas)
-            except NoWrk as error:
-                raise Absent(str(error.__doc__)) from None
-            except (AssertionError, subprocess.SubprocessError) as error:
-                raise Absent(str(error).partition("\n")[0]) from error
+        except NoWrk as error:
+            raise Absent(str(error.__doc__)) from None
+        except (AssertionError, subprocess.SubprocessError) as error:
+            raise Absent(str(error).partition("\n")[0]) from error
 
     return measure
 
