@@ -14,6 +14,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -145,11 +146,11 @@ def measure(seconds: float) -> Figures:
         http = served("app.main:app", {"DATABASE_URL": service}, seconds)
         sagas = []
         for clients in CLIENTS:
-            told, wal, spent = _beside(ours, lambda clients=clients: saga(clients, "completed"))
+            told, wal, spent = _beside(ours, partial(saga, clients, "completed"))
             sagas.append(
                 Sagas(clients=clients, rate=told["rate"], commits=told["commits"], wal=wal, postgres=spent)
             )
-        told, _, postgres = _beside(service, lambda: http(64, "completed"))
+        told, _, postgres = _beside(service, partial(http, 64, "completed"))
         return Figures(
             data=sum(size.data for size in sizes) / FILLED,
             indexes=sum(size.indexes for size in sizes) / FILLED,
@@ -186,8 +187,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/cost.md")
     given = parser.parse_args()
     os.environ.setdefault("TEST_POSTGRES_FSYNC", "on")
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, fsync on, {given.seconds:g} s each"
-    told = page(measure(given.seconds), machine, f"python -m tests.bench.cost {' '.join(sys.argv[1:])}".strip())
+    machine = (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, fsync on, {given.seconds:g} s each"
+    )
+    told = page(
+        measure(given.seconds), machine, f"python -m tests.bench.cost {' '.join(sys.argv[1:])}".strip()
+    )
     Console(width=120).print(Markdown(told))
     if given.write:
         (ROOT / "docs" / "cost.md").write_text(told)
