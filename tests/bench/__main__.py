@@ -24,7 +24,7 @@ from rich.progress import Progress
 
 from app.storage.migrations import upgrade
 from tests.bench.page import Cell, Measured, Told, left_out, page, table
-from tests.bench.peers import DBOS, RESTATE, python_with, restate_server
+from tests.bench.peers import DBOS, RESTATE, NotFetched, python_with, restate_server
 from tests.bench.sides.clock import processor_seconds
 from tests.bench.sides.over_http import NoWrk, http
 from tests.bench.sides.services import stand_in, urls
@@ -99,16 +99,24 @@ def served(
 
 
 def restate(seconds: float) -> Measure:
-    """Return how Restate is measured."""
-    server = restate_server()
-    if server is None:
-
-        def absent(_clients: int, _outcome: str) -> Told:
-            raise Absent("Restate's server comes from npm, which isn't here.")
-
-        return absent
-    command = [python_with("restate", *RESTATE), str(SIDES / "restate_peer.py")]
+    """Return how Restate is measured, or why it can't be."""
+    try:
+        server = restate_server()
+        if server is None:
+            return missing("Restate's server comes from npm, which isn't here.")
+        command = [python_with("restate", *RESTATE), str(SIDES / "restate_peer.py")]
+    except NotFetched as error:
+        return missing(str(error))
     return program(command, "its own", seconds, RESTATE_SERVER=server)
+
+
+def missing(why: str) -> Measure:
+    """Return the measure of a side that can't run here."""
+
+    def absent(_clients: int, _outcome: str) -> Told:
+        raise Absent(why)
+
+    return absent
 
 
 def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:

@@ -17,23 +17,49 @@ PY_SPY = "py-spy==0.4.*"
 _WRK = ("wrk", "libluajit-5.1-2", "libluajit-5.1-common")
 
 
+class NotFetched(RuntimeError):
+    """A package can't be had; the message says why."""
+
+
 def python_with(peer: str, *packages: str) -> str:
     """Return the Python of a peer's own environment."""
     python = FOLDER / peer / "bin" / "python"
     if not python.exists():
         venv.create(FOLDER / peer, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True, timeout=600)
+        try:
+            _fetch([str(python), "-m", "pip", "install", "--quiet", *packages])
+        except NotFetched:
+            python.unlink()  # half an environment is none: the next run tries again
+            raise
     return str(python)
 
 
 def restate_server() -> str | None:
     """Return Restate's server from npm; None where there is no npm."""
-    folder = FOLDER / "restate" / "node_modules"
+    folder = FOLDER / "restate"
+
+    def found() -> str | None:
+        return next(
+            map(str, folder.glob("node_modules/@restatedev/restate-server-*/bin/restate-server")), None
+        )
+
     npm = shutil.which("npm")
-    if not folder.exists() and npm is not None:
-        quiet = ["--no-fund", "--no-audit", "--silent", "--prefix", str(folder.parent)]
-        subprocess.run([npm, "install", *quiet, RESTATE_SERVER], check=True, timeout=600)
-    return next(map(str, folder.glob("@restatedev/restate-server-*/bin/restate-server")), None)
+    if found() is None and npm is not None:
+        quiet = ["--no-fund", "--no-audit", "--loglevel=error", "--prefix", str(folder)]
+        _fetch([npm, "install", *quiet, RESTATE_SERVER])
+        if found() is None:
+            raise NotFetched(f"{RESTATE_SERVER} has no server for this machine.")
+    return found()
+
+
+def _fetch(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    except subprocess.TimeoutExpired as error:
+        raise NotFetched(f"{Path(command[0]).name} didn't end in time.") from error
+    if done.returncode:
+        told = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        raise NotFetched(told[0] if told else f"{command[0]} ended with {done.returncode}.")
 
 
 def py_spy() -> str:

@@ -1,8 +1,8 @@
 """Restate doing the same: a durable service of three steps that do nothing, and real compensations.
 
 As its documentation has it: a single node with its defaults, which sync its log; the service under hypercorn
-in a process of its own; each order asked for over Restate's HTTP ingress under an idempotency key, as there is
-no way without. It runs in an environment of its own: `python restate_peer.py`, without this project.
+with the limits that it recommends, a worker for each core; each order asked for over Restate's HTTP ingress
+under an idempotency key, as there is no way without. It runs in an environment of its own: `python restate_peer.py`, without this project.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,14 @@ import restate  # type: ignore[import-not-found]
 from clock import asked, tell  # type: ignore[import-not-found]  # beside this file, as the peer runs it
 
 SERVER_SECONDS = 60
+STOP_SECONDS = 10
+HYPERCORN = """
+h2_max_concurrent_streams = 2147483647
+keep_alive_max_requests = 2147483647
+keep_alive_timeout = 2147483647
+"""
+"""As https://docs.restate.dev/develop/python/serving recommends."""
+
 checkout = restate.Service("checkout")
 
 
@@ -82,22 +92,17 @@ async def main() -> None:
         "RESTATE_DISABLE_TELEMETRY": "true",
         "RESTATE_LOG_FILTER": "error",
     }
-    hypercorn = [
-        sys.executable,
-        "-m",
-        "hypercorn",
-        "--bind",
-        f"127.0.0.1:{handler}",
-        f"{Path(__file__).stem}:app",
-    ]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _running([os.environ["RESTATE_SERVER"], "--base-dir", folder], own) as server,
-        _running(hypercorn, {}) as service,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        config = folder / "hypercorn.toml"
+        config.write_text(f'bind = "127.0.0.1:{handler}"\nworkers = {os.cpu_count()}{HYPERCORN}')
+        hypercorn = [sys.executable, "-m", "hypercorn", "--config", str(config), f"{Path(__file__).stem}:app"]
+        restate_server = [os.environ["RESTATE_SERVER"], "--base-dir", str(folder / "data")]
+        server = stack.enter_context(_running(restate_server, own, folder / "server.log"))
+        service = stack.enter_context(_running(hypercorn, {}, folder / "service.log"))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             uri = {"uri": f"http://127.0.0.1:{handler}"}
-            await _answered(session, f"http://127.0.0.1:{admin}/deployments", uri)
+            await _registered(session, f"http://127.0.0.1:{admin}/deployments", uri, [server, service])
             place_url = f"http://127.0.0.1:{ingress}/checkout/place"
 
             async def one() -> None:
@@ -108,32 +113,70 @@ async def main() -> None:
                 ) as answer:
                     assert await answer.json() == given.outcome, await answer.text()
 
-            await tell(given.clients, given.seconds, one, processes=[server.pid, service.pid])
+            await tell(
+                given.clients, given.seconds, one, processes=[*_family(server.pid), *_family(service.pid)]
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A process, and where it writes."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def must_be_up(self) -> None:
+        """Raise with the last it wrote, if it has ended."""
+        if self.process.poll() is not None:
+            last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise RuntimeError(f"{self.log.stem} ended with {self.process.returncode}: {''.join(last)}")
 
 
 @contextlib.contextmanager
-def _running(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command,
-        cwd=Path(__file__).parent,
-        env={**os.environ, **env},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def _running(command: list[str], env: dict[str, str], log: Path) -> Iterator[Running]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parent,
+            env={**os.environ, **env},
+            stdout=output,
+            stderr=output,
+        )
     try:
-        yield process
+        yield Running(process=process, log=log)
     finally:
+        family = _family(process.pid)
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            for one in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
+            process.wait()
 
 
-async def _answered(session: aiohttp.ClientSession, url: str, body: dict[str, str]) -> None:
+def _family(pid: int) -> list[int]:
+    """Return a process and all below it: hypercorn's workers are its children."""
+    family = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            family += _family(int(child))
+    return family
+
+
+async def _registered(
+    session: aiohttp.ClientSession, url: str, body: dict[str, str], needed: Sequence[Running]
+) -> None:
     """Register the service, once both are up."""
     until = time.monotonic() + SERVER_SECONDS
     while True:
+        for one in needed:
+            one.must_be_up()
         try:
             async with session.post(url, json=body) as answer:
                 if answer.ok:
@@ -155,4 +198,5 @@ def _free_ports(count: int) -> list[int]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     asyncio.run(main())

@@ -10,6 +10,7 @@ from tests.bench.page import (
     DBOS,
     EIGHT,
     NO_STORE,
+    RESTATE,
     SAGA,
     SERVICE,
     SQLITE,
@@ -49,6 +50,11 @@ def cells_of(measured: Measured) -> list[list[str]]:
             completed(SAGA, 16, a_round(1200)) | completed(DBOS, 16, a_round(100)),
             "completed, 16 clients: at least 12× DBOS",
             "12.00×",
+        ),
+        (
+            completed(SAGA, 64, a_round(500)) | completed(RESTATE, 64, a_round(100)),
+            "completed, 64 clients: at least 5× Restate",
+            "5.00×",
         ),
         (
             completed(SAGA, 64, a_round(p50=5, p99=20)),
