@@ -164,8 +164,9 @@ def _family(pid: int) -> list[int]:
     """Return a process and all below it: hypercorn's workers are its children."""
     family = [pid]
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            family += _family(int(child))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end at any time
+            for child in children.read_text().split():
+                family += _family(int(child))
     return family
 
 
