@@ -2,7 +2,8 @@
 
 As its documentation has it: a single node with its defaults, which sync its log; the service under hypercorn
 with the limits that it recommends, a worker for each core; each order asked for over Restate's HTTP ingress
-under an idempotency key, as there is no way without. It runs in an environment of its own: `python restate_peer.py`, without this project.
+under an idempotency key, as there is no way without. It runs in an environment of its own:
+`python restate_peer.py`, without this project.
 """
 
 from __future__ import annotations
