@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -29,12 +30,15 @@ from clock import asked, tell  # type: ignore[import-not-found]  # beside this f
 
 SERVER_SECONDS = 60
 STOP_SECONDS = 10
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 HYPERCORN = """
 h2_max_concurrent_streams = 2147483647
 keep_alive_max_requests = 2147483647
 keep_alive_timeout = 2147483647
 """
 """As https://docs.restate.dev/develop/python/serving recommends."""
+
+_C = ctypes.CDLL(None)
 
 checkout = restate.Service("checkout")
 
@@ -146,19 +150,23 @@ def _running(command: list[str], env: dict[str, str], log: Path) -> Iterator[Run
             env={**os.environ, **env},
             stdout=output,
             stderr=output,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 (no other thread runs yet)
         )
     try:
         yield Running(process=process, log=log)
     finally:
-        family = _family(process.pid)
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            for one in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(one, signal.SIGKILL)
-            process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too, which may outlive it
+        process.wait()
+
+
+def _end_with_parent() -> None:
+    """Have this process terminated when its parent ends, even by SIGKILL."""
+    _C.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _family(pid: int) -> list[int]:
@@ -200,5 +208,6 @@ def _free_ports(count: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, lambda *_: sys.exit(1))  # so that what was started is stopped
     asyncio.run(main())
