@@ -62,6 +62,7 @@ def http(
             used = spent() - before
             most = sum(memory(server.process.pid) for server in servers)
     requests = sum(load.requests for load in loads)
+    assert requests, "nothing was answered in time"
     refused = sum(load.refused for load in loads)
     expected = requests if outcome == "compensated" and app == "app.main:app" else 0
     assert refused == expected, f"{refused} of {requests} were refused, not {expected}"
