@@ -5,6 +5,9 @@
     saga 3 ──┘            └────────────────────────────┘
                  while one batch is being committed, the next one gathers; there is no timer
 
+A long queue is written in two halves: while the database writes the one, this process moves the sagas of
+the other on. As a whole, each would stand idle until the other is through.
+
 (Gray & Reuter, "Transaction Processing", 1993, ch. 9; DeWitt et al., SIGMOD 1984.)
 
 A write is idempotent: written again, it finds itself by `(saga_id, seq, epoch)` and counts as done.
@@ -32,6 +35,8 @@ _logger = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
+HALVED_ABOVE = 32
+"""How long a queue is at the most that is written as a whole: half of it would save less than its commit costs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +61,10 @@ class AppendEntry:
 Entry = StartEntry | AppendEntry
 Result = StartResult | SagaFenced | LogRefused
 """What became of an entry; for an append, `Started` stands for stored."""
+
+
+_Waiting = tuple[Entry, asyncio.Future[Result], float]
+"""An entry, what its writer waits for, and since when, in seconds of the monotonic clock."""
 
 
 class Interrupted(Exception):
@@ -92,11 +101,11 @@ class Journal:
         self._writer = writer
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._queue: deque[tuple[Entry, asyncio.Future[Result]]] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
-        self._waiting_since = 0.0
+        self._closing = False
         self.on_batch: Callable[[int, float, float], None] = lambda _size, _waited, _took: None
 
     @property
@@ -130,20 +139,20 @@ class Journal:
                 raise LogUnavailable("The database is away.", stored=False)
             if len(self._queue) >= self._max_queue:
                 raise LogUnavailable("Too much waits to be stored.", stored=False)
-        if not self._queue:
-            self._waiting_since = time.monotonic()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append((entry, future))
+        self._queue.append((entry, future, time.monotonic()))
         self._wake.set()
-        return await asyncio.shield(future)
+        return await future  # which a cancellation ends, and not the entry
 
     async def close(self) -> None:
         """Write what is queued if the database is there, then disconnect; the rest gets `LogUnavailable`."""
         if self._task is not None:
-            if self._queue and not self._interrupted:
-                await asyncio.wait({future for _, future in self._queue}, timeout=CLOSE_SECONDS)
+            self._closing = True
+            self._wake.set()
+            if not self._interrupted:
+                await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
             await end_tasks([self._task])
-        for _, future in self._queue:
+        for _, future, _ in self._queue:
             _fail(future, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()
         await self._writer.close()
@@ -151,25 +160,33 @@ class Journal:
     async def _run(self) -> None:
         while True:
             if not self._queue:
+                if self._closing:
+                    return
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+                continue
+            batch = [self._queue.popleft() for _ in range(self._next_size())]
             began = time.monotonic()
-            waited, self._waiting_since = began - self._waiting_since, began
             try:
                 await self._store(batch)
-                self.on_batch(len(batch), waited, time.monotonic() - began)
+                self.on_batch(len(batch), began - batch[0][2], time.monotonic() - began)
             except BaseException as error:
-                for _, future in batch:
+                for _, future, _ in batch:
                     _fail(future, LogUnavailable("The journal stopped in the middle of this.", stored=None))
                 if not isinstance(error, Exception):
                     raise
                 _logger.exception("a batch broke down; its sagas are given up and taken over anew")
 
-    async def _store(self, batch: list[tuple[Entry, asyncio.Future[Result]]]) -> None:
+    def _next_size(self) -> int:
+        waiting = len(self._queue)
+        if waiting > HALVED_ABOVE:
+            waiting = max(HALVED_ABOVE, waiting // 2)
+        return min(waiting, self._max_batch)
+
+    async def _store(self, batch: list[_Waiting]) -> None:
         """Write a batch until every entry of it has its result."""
         try:
-            results = await self._write([entry for entry, _ in batch])
+            results = await self._write([entry for entry, _, _ in batch])
         except BadBatch as error:
             if len(batch) > 1:  # one bad entry mustn't take its neighbours along
                 for one in batch:
@@ -178,11 +195,11 @@ class Journal:
             _logger.warning("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
         again = []
-        for pair, result in zip(batch, results, strict=True):
+        for one, result in zip(batch, results, strict=True):
             if result is None:
-                again.append(pair)
-            elif not pair[1].done():
-                pair[1].set_result(result)
+                again.append(one)
+            elif not one[1].done():  # whoever waited may have gone
+                one[1].set_result(result)
         if again:
             await self._store(again)
 

@@ -134,7 +134,7 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
         Side(name="saga, PostgreSQL", measure=program(saga, ours, seconds)),
         Side(
             name="DBOS 3.4, PostgreSQL",
-            measure=program([python_with("dbos", DBOS), str(SIDES / "dbos_peer.py")], peer, seconds),
+            measure=program([python_with("dbos", *DBOS), str(SIDES / "dbos_peer.py")], peer, seconds),
         ),
         Side(name="Restate 1.7, its own store", measure=restate(seconds), on_postgres=False),
         Side(

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.processes import ROOT
 
 FOLDER = ROOT / ".bench"
-DBOS = "dbos==3.4.*"
+DBOS = ("dbos==3.4.*", "uvloop==0.23.*")
 RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*", "aiohttp==3.*")
 RESTATE_SERVER = "@restatedev/restate-server@1.7"
 PY_SPY = "py-spy==0.4.*"

@@ -1,15 +1,16 @@
 """DBOS doing the same: a durable workflow of three steps that do nothing, and real compensations.
 
 As its documentation has it: asynchronous steps and workflows, the workflow's id as idempotency key, its
-system database on PostgreSQL. It runs in an environment of its own: `python dbos_peer.py`, without this project.
+system database on PostgreSQL; and uvloop, which this service's process has too. It runs in an environment of
+its own: `python dbos_peer.py`, without this project.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 
+import uvloop
 from clock import asked, tell  # type: ignore[import-not-found]  # beside this file, as the peer runs it
 from dbos import DBOS, SetWorkflowID  # type: ignore[import-not-found]
 
@@ -83,4 +84,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

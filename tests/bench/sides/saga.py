@@ -1,9 +1,13 @@
-"""This service's sagas: three steps that do nothing, in process, over the log at the URL."""
+"""This service's sagas: three steps that do nothing, in process, over the log at the URL.
+
+The process is set up as the service's own is: uvloop, and the collector as `app/main.py` has it.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import gc
 
+import uvloop
 from uuid_utils import uuid7
 
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus, StepRejected
@@ -64,4 +68,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    uvloop.run(main())

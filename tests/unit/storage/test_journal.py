@@ -11,7 +11,16 @@ import pytest
 from app.saga.errors import LogRefused, LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga, Started
-from app.storage.journal import AppendEntry, BadBatch, Entry, Interrupted, Journal, Result, StartEntry
+from app.storage.journal import (
+    HALVED_ABOVE,
+    AppendEntry,
+    BadBatch,
+    Entry,
+    Interrupted,
+    Journal,
+    Result,
+    StartEntry,
+)
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -79,6 +88,53 @@ async def test_a_batch_is_never_larger_than_its_bound() -> None:
     journal = await _opened(writer, max_batch=2)
     await asyncio.gather(*(journal.write(_append(name)) for name in "abcde"))
     assert max(len(batch) for batch in writer.batches) == 2
+    await journal.close()
+
+
+async def test_a_long_queue_is_written_in_halves() -> None:
+    """While the one half is being committed, the sagas of the other move on; a short queue isn't worth two commits."""
+    writer = _Writer()
+    writer.gate.clear()
+    journal = await _opened(writer, max_queue=1000)
+    first = asyncio.create_task(journal.write(_append("first")))
+    await _soon()
+    rest = [asyncio.create_task(journal.write(_append(str(n)))) for n in range(4 * HALVED_ABOVE)]
+    await _soon()
+    writer.gate.set()
+    await asyncio.gather(first, *rest)
+    assert [len(batch) for batch in writer.batches] == [1, 2 * HALVED_ABOVE, HALVED_ABOVE, HALVED_ABOVE]
+    assert [name for batch in writer.batches[1:] for name in batch] == [
+        str(n) for n in range(4 * HALVED_ABOVE)
+    ]
+    await journal.close()
+
+
+async def test_a_closing_journal_writes_what_nobody_waits_for_any_more() -> None:
+    """A saga's task is cancelled when the process stops; what its step was answered is worth keeping."""
+    writer = _Writer()
+    writer.gate.clear()
+    journal = await _opened(writer)
+    under_way = asyncio.create_task(journal.write(_append("a")))
+    await _soon()
+    queued = asyncio.create_task(journal.write(_append("b")))
+    await _soon()
+    under_way.cancel()
+    queued.cancel()
+    closing = asyncio.create_task(journal.close())
+    await _soon()
+    writer.gate.set()
+    await closing
+    assert writer.batches == [["a"], ["b"]]
+
+
+async def test_each_batch_tells_how_long_its_first_entry_waited() -> None:
+    """Also the second half of a long queue, which waited longer."""
+    told: list[tuple[int, float]] = []
+    journal = await _opened(_Writer(), max_queue=1000)
+    journal.on_batch = lambda size, waited, _took: told.append((size, waited))
+    await asyncio.gather(*(journal.write(_append(str(n))) for n in range(2 * HALVED_ABOVE)))
+    assert [size for size, _ in told] == [HALVED_ABOVE, HALVED_ABOVE]
+    assert 0 < told[0][1] < told[1][1]
     await journal.close()
 
 
