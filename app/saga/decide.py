@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from app.saga.action import Action
 from app.saga.definition import SagaDefinition, StepDefinition
@@ -88,9 +89,8 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
         return Record(event=_event(state, now, EventType.SAGA_COMPLETED))
     if step.status is not StepStatus.RUNNING:
         return Record(event=_attend(state, now))
-    deadline = (state.resumed_at or state.started_at or now) + timedelta(seconds=definition.deadline)
-    bounded = not state.past_pivot
-    if state.cancel is not None or (bounded and now >= deadline):
+    deadline = (state.resumed_at or state.started_at or now) + _seconds(definition.deadline)
+    if state.cancel is not None or (now >= deadline and not state.past_pivot):
         given_up = EventType.STEP_UNKNOWN if step.maybe else EventType.STEP_FAILED
         return Record(
             event=_event(
@@ -103,7 +103,7 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
             )
         )
     if step.retry_at is not None and now < step.retry_at:
-        return Wait(until=min(step.retry_at, deadline) if bounded else step.retry_at)
+        return Wait(until=step.retry_at if state.past_pivot else min(step.retry_at, deadline))
     defined, attempt = _defined(definition, step.name), step.attempts + 1
     if _expired(definition, step.started_at, now):
         return LookUp(step=defined, attempt=attempt, undoing=False)
@@ -138,7 +138,13 @@ def asked(
 
 def _expired(definition: SagaDefinition, first_send: datetime | None, now: datetime) -> bool:
     """Whether a service may have forgotten the key that was first sent then."""
-    return first_send is not None and now >= first_send + timedelta(seconds=definition.key_window)
+    return first_send is not None and now >= first_send + _seconds(definition.key_window)
+
+
+@lru_cache
+def _seconds(seconds: float) -> timedelta:
+    """The same few are asked for at each boundary, and a timedelta costs more to make than to add."""
+    return timedelta(seconds=seconds)
 
 
 def _poisoned(state: SagaState, now: datetime) -> SagaEvent:
@@ -335,7 +341,10 @@ def _error(error: StepError) -> dict[str, JSON]:
 
 
 def _defined(definition: SagaDefinition, name: str) -> StepDefinition:
-    return next(step for step in definition if step.name == name)
+    for step in definition.steps:
+        if step.name == name:
+            return step
+    raise KeyError(name)
 
 
 def _text(at: datetime) -> str:

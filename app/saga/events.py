@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 
-from app.saga.step import JSON, encode
+from app.saga.step import JSON, encode, once
 
 
 class EventType(StrEnum):
@@ -48,10 +47,10 @@ class SagaEvent:
     attempt: int | None = None
     data: Mapping[str, JSON] = field(default_factory=dict)
 
-    @cached_property
+    @once
     def text(self) -> str:
         """The data as JSON text; raise `LogRefused` where it isn't JSON."""
-        return encode(self.data)
+        return encode(self.data) if self.data else "{}"
 
 
 Observer = Callable[[str, SagaEvent], None]

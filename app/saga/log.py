@@ -17,14 +17,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Protocol
 
 from app.saga.action import Action
 from app.saga.errors import LogRefused
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import AT_REST, FINAL, SagaStatus
-from app.saga.step import JSON, encode
+from app.saga.step import JSON, encode, once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class NewSaga:
     customer_id: str | None = None
     request_id: str | None = None
 
-    @cached_property
+    @once
     def text(self) -> str:
         """The input as JSON text; raise `LogRefused` where it isn't JSON."""
         return encode(self.input)

@@ -134,8 +134,8 @@ class SagaOrchestrator:
         now, state, jitter = self._clock.now(), run.state, self._jitter
         if isinstance(action, LookUp):
             return after_look_up(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
-        if not isinstance(answer, StepError):
-            answer = dict(answer) if isinstance(answer, Mapping) else {}
+        if answer is None or isinstance(answer, Closed):
+            answer = {}
         if isinstance(action, Execute):
             return after_execute(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
         return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
@@ -175,7 +175,9 @@ class SagaOrchestrator:
                     observer(run.saga.id, event)
 
 
-async def _ask(action: Execute | Compensate | LookUp, context: Context) -> Answer | StepError:
+async def _ask(
+    action: Execute | Compensate | LookUp, context: Context
+) -> dict[str, JSON] | Closed | StepError | None:
     """Ask the step and return its answer; anything unforeseen is an unknown outcome."""
     step = action.step.step
     ask: Callable[[Context], Awaitable[Answer]] = _cannot_look_up
@@ -191,10 +193,11 @@ async def _ask(action: Execute | Compensate | LookUp, context: Context) -> Answe
     try:
         async with asyncio.timeout(policy.timeout):
             answer = await ask(context)
-        if answer is not None and not isinstance(answer, Closed):
-            answer = dict(answer)
-            if not storable(answer):
-                return StepOutcomeUnknown("The step's answer isn't JSON.", code="unforeseen")
+        if answer is None or isinstance(answer, Closed):
+            return answer
+        result = dict(answer)
+        if not storable(result):
+            return StepOutcomeUnknown("The step's answer isn't JSON.", code="unforeseen")
     except StepError as error:
         return error
     except TimeoutError:
@@ -210,7 +213,7 @@ async def _ask(action: Execute | Compensate | LookUp, context: Context) -> Answe
         return StepOutcomeUnknown("The step was cancelled from inside.", code="unforeseen")
     except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
         return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
-    return answer
+    return result
 
 
 async def _cannot_look_up(_context: Context) -> Answer:

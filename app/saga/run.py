@@ -32,7 +32,7 @@ class SagaRun:
         self.parked = False
         self.wish: Action | None = None
         self._pause: asyncio.Timeout | None = None
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None  # made for whoever waits
 
     @classmethod
     def of(cls, stored: StoredSaga, definition: SagaDefinition, *, owner: str | None = None) -> SagaRun:
@@ -46,8 +46,9 @@ class SagaRun:
         """Note events that have become durable, and tell those who wait for a change."""
         self.state = state
         self.events.extend(events)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def cancel(self, wish: Action) -> None:
         """Have the saga stopped at its next boundary, where that can still be; a pause ends at once."""
@@ -69,6 +70,8 @@ class SagaRun:
 
     async def changed(self) -> None:
         """Return when the next event has become durable."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
         await self._changed.wait()
 
     def results(self) -> dict[str, JSON]:

@@ -162,10 +162,10 @@ class SagaState:
     @property
     def current(self) -> StepState | None:
         """The step whose turn it is going forward: the first that has not succeeded."""
-        return next(
-            (step for step in self.steps if step.status is not StepStatus.SUCCEEDED),
-            None,
-        )
+        for step in self.steps:
+            if step.status is not StepStatus.SUCCEEDED:
+                return step
+        return None
 
     @property
     def past_pivot(self) -> bool:
@@ -255,8 +255,9 @@ def apply(state: SagaState, event: SagaEvent) -> SagaState:
     return _APPLY[event.type](state, event)
 
 
-def _put(state: SagaState, step: StepState) -> SagaState:
-    return replace(state, steps=tuple(step if s.name == step.name else s for s in state.steps))
+def _put(state: SagaState, step: StepState, **changes: Any) -> SagaState:
+    steps = tuple([step if s.name == step.name else s for s in state.steps])
+    return replace(state, steps=steps, **changes)
 
 
 def _named(state: SagaState, event: SagaEvent) -> StepState:
@@ -304,7 +305,7 @@ def _step_succeeded(state: SagaState, event: SagaEvent) -> SagaState:
         retry_at=None,
         finished_at=event.at,
     )
-    state = replace(_put(state, step), effects=(*state.effects, step.name))
+    state = _put(state, step, effects=(*state.effects, step.name))
     return _begin_current(state, event.at)
 
 
@@ -348,7 +349,7 @@ def _step_given_up(state: SagaState, event: SagaEvent) -> SagaState:
         message=str(error.get("message", "")),
         kind=FailureKind(error.get("kind", FailureKind.UNUSABLE)),
     )
-    state = replace(_put(state, step), failure=failure)
+    state = _put(state, step, failure=failure)
     if state.past_pivot:
         return state
     if unknown:
@@ -473,8 +474,9 @@ def _step_resolved(state: SagaState, event: SagaEvent) -> SagaState:
         finished_at=event.at,
         resolved_by=action,
     )
-    state = replace(_put(state, step), effects=(*state.effects, step.name), failure=None)
-    return _begin_current(replace(state, resumed_at=event.at), event.at)
+    effects = (*state.effects, step.name)
+    state = _put(state, step, effects=effects, failure=None, resumed_at=event.at)
+    return _begin_current(state, event.at)
 
 
 def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
