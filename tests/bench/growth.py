@@ -127,7 +127,7 @@ class Bench:
 
     def _rate(self, url: str) -> Told:
         before = postgres_seconds()
-        told = self._told("saga", url, self._given.clients)
+        told = self._told("saga", url, self._given.clients, "--whole-orders")
         checkouts = told["checkouts"] + told["warm_up"]
         return {**told, "postgres": (postgres_seconds() - before) / checkouts * 1e6}
 
@@ -146,10 +146,10 @@ class Bench:
             self._databases.drop(f"{name}_{unfinished}")
         return told
 
-    def _told(self, side: str, url: str, clients: int, *, unfinished: int = 0) -> Told:
+    def _told(self, side: str, url: str, clients: int, *options: str, unfinished: int = 0) -> Told:
         """Run one of the sides, and return what it tells; more than this process can't be waited for."""
         command = [sys.executable, "-m", f"tests.bench.sides.{side}", "--url", url, "--clients", str(clients)]
-        command += ["--seconds", str(self._given.seconds)]
+        command += ["--seconds", str(self._given.seconds), *options]
         if unfinished:
             command += ["--unfinished", str(unfinished), "--at-most", str(TAKEOVER_SECONDS)]
         done = subprocess.run(

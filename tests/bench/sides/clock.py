@@ -18,9 +18,11 @@ WARM_UP_SHARE = 0.2
 """Of the seconds asked for, before anything counts."""
 
 
-def asked() -> argparse.Namespace:
-    """Return what a side is asked for."""
+def asked(*options: str) -> argparse.Namespace:
+    """Return what a side is asked for; `options` are those that only this one knows, to be said or not."""
     parser = argparse.ArgumentParser()
+    for option in options:
+        parser.add_argument(option, action="store_true")
     parser.add_argument("--url", required=True)
     parser.add_argument("--clients", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)

@@ -1,11 +1,15 @@
 """This service's sagas: three steps that do nothing, in process, over the log at the URL.
 
-The process is set up as the service's own is: uvloop, and the collector as `app/main.py` has it.
+The process is set up as the service's own is: uvloop, and the collector as `app/main.py` has it. With
+--whole-orders its rows are like the service's own: an order, answers as the sandbox's, an idempotency key.
 """
 
 from __future__ import annotations
 
 import gc
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
 
 import uvloop
 from uuid_utils import uuid7
@@ -13,36 +17,49 @@ from uuid_utils import uuid7
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus, StepRejected
 from app.saga.clock import SystemClock
 from app.saga.runner import SagaRunner
-from app.saga.step import Context
+from app.saga.step import JSON, Context
 from app.storage import open_storage
 from tests.bench.sides.clock import asked, tell
+from tests.processes import an_order
+
+ANSWERS: Mapping[str, dict[str, JSON]] = {
+    "payment": {"payment_id": f"pay_{'0' * 24}", "amount": 3998, "currency": "EUR", "status": "captured"},
+    "inventory": {"reservation_id": f"res_{'0' * 24}", "status": "reserved"},
+    "shipping": {
+        "shipment_id": f"shp_{'0' * 24}",
+        "status": "booked",
+        "carrier": "Sandbox Post",
+        "tracking_number": f"SP_{'0' * 24}",
+    },
+}
 
 
 class Nothing:
     """A step that does nothing, successfully, or refuses."""
 
-    def __init__(self, name: str, *, refuses: bool = False) -> None:
+    def __init__(self, name: str, answer: dict[str, JSON] | None = None, *, refuses: bool = False) -> None:
         self.name = name
+        self._answer = answer or {"id": name}
         self._refuses = refuses
 
-    async def execute(self, _context: Context) -> dict[str, str]:
+    async def execute(self, _context: Context) -> dict[str, JSON]:
         if self._refuses:
             raise StepRejected("Nothing is delivered there.")
-        return {"id": self.name}
+        return self._answer
 
     async def compensate(self, _context: Context) -> None: ...
 
 
 async def main() -> None:
     """Measure whole sagas, durable at each boundary."""
-    given = asked()
+    given = asked("--whole-orders")
+    whole = given.whole_orders
     refuses = given.outcome == "compensated"
-    definition = (
-        SagaDefinition("checkout")
-        .do(Nothing("payment"))
-        .do(Nothing("inventory"))
-        .pivot(Nothing("shipping", refuses=refuses))
+    payment, inventory, shipping = (
+        Nothing(name, answer if whole else None, refuses=refuses and name == "shipping")
+        for name, answer in ANSWERS.items()
     )
+    definition = SagaDefinition("checkout").do(payment).do(inventory).pivot(shipping)
     ends = SagaStatus.COMPENSATED if refuses else SagaStatus.COMPLETED
     async with open_storage(given.url) as storage:
         clock = SystemClock()
@@ -60,6 +77,14 @@ async def main() -> None:
         async def one() -> None:
             saga_id = str(uuid7())
             new = NewSaga(id=saga_id, definition="checkout", version=1, order_id=saga_id, customer_id="cus-1")
+            if whole:
+                new = replace(
+                    new,
+                    input=an_order(saga_id),
+                    idempotency_key=secrets.token_hex(16),
+                    fingerprint="0" * 64,
+                    request_id=saga_id,
+                )
             running = runner.launch(new)
             await running.done
             assert running.run.state.status is ends
