@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
+import uvloop
 from pydantic import SecretStr
 from rich.console import Console
 
@@ -96,10 +97,10 @@ class Bench:
                 for count, url in urls.items():
                     self._growth.rates.setdefault(count, []).append(self._rate(url))
         if "pages" in parts:
-            self._growth.pages += asyncio.run(pages(urls[counts[-1]], self._given.calls, counts[-1]))
+            self._growth.pages += uvloop.run(pages(urls[counts[-1]], self._given.calls, counts[-1]))
         if "claims" in parts:
             for count in sorted({counts[0], counts[-1]}):
-                self._growth.claims += asyncio.run(claims(urls[count], count))
+                self._growth.claims += uvloop.run(claims(urls[count], count))
         for count in counts:
             self._databases.drop(_name(count))
 

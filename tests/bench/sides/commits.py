@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 import asyncpg
 from uuid_utils import uuid7
 
 from tests.bench.sides.clock import asked, tell
+from tests.bench.sides.process import run
 
 COMMITS = int(os.environ.get("BENCH_COMMITS", "8"))
 
@@ -34,4 +34,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -26,6 +26,7 @@ from app.saga.log import StoredSaga
 from app.saga.runner import SagaRunner
 from app.storage import Storage, open_storage
 from tests.bench.sides.clock import memory, processor_seconds
+from tests.bench.sides.process import run
 from tests.bench.sides.saga import Nothing
 
 LOOK_SECONDS = 0.02
@@ -131,4 +132,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -1,17 +1,14 @@
 """This service's sagas: three steps that do nothing, in process, over the log at the URL.
 
-The process is set up as the service's own is: uvloop, and the collector as `app/main.py` has it. With
---whole-orders its rows are like the service's own: an order, answers as the sandbox's, an idempotency key.
+With --whole-orders its rows are like the service's own: an order, answers as the sandbox's, an idempotency key.
 """
 
 from __future__ import annotations
 
-import gc
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 
-import uvloop
 from uuid_utils import uuid7
 
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus, StepRejected
@@ -20,6 +17,7 @@ from app.saga.runner import SagaRunner
 from app.saga.step import JSON, Context
 from app.storage import open_storage
 from tests.bench.sides.clock import asked, tell
+from tests.bench.sides.process import run
 from tests.processes import an_order
 
 ANSWERS: Mapping[str, dict[str, JSON]] = {
@@ -93,6 +91,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    uvloop.run(main())
+    run(main())
