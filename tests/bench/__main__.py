@@ -125,7 +125,7 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
         databases.create(name, template=None)
         for name in ("ours", "ours_http", "called", "shared", "bare", "dbos")
     )
-    sqlite = {name: f"sqlite:///{folder / name}.db" for name in ("saga", "service")}
+    sqlite = {name: f"sqlite:///{folder / name}.db" for name in ("saga", "service", "nothing")}
     for url in (ours, ours_http, called, shared, *sqlite.values()):
         upgrade(url)
     saga = [sys.executable, "-m", "tests.bench.sides.saga"]
@@ -172,7 +172,13 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
             on_postgres=False,
         ),
         Side(
-            name="FastAPI without a store",
+            name="service over HTTP, no store",
+            measure=served("tests.bench.sides.no_store:app", {"DATABASE_URL": sqlite["nothing"]}, seconds),
+            outcomes=("completed",),
+            on_postgres=False,
+        ),
+        Side(
+            name="FastAPI, nothing done",
             measure=served("tests.bench.sides.no_op:app", {}, seconds),
             outcomes=("completed",),
             on_postgres=False,

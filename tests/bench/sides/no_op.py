@@ -1,4 +1,4 @@
-"""The same app without a store: FastAPI's own POST of the same order, validated, answered with its id."""
+"""The framework alone: FastAPI's own POST of the same order, validated, answered with its id."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def cells_of(measured: Measured) -> list[list[str]]:
         ),
         (
             completed(SERVICE, 64, a_round(50)) | completed(NO_STORE, 64, a_round(100)),
-            "at least half of the app without a store at 64 clients",
+            "at least half of the same app without a store at 64 clients",
             "0.50×",
         ),
         (

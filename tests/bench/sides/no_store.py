@@ -1,0 +1,25 @@
+"""The same app without a store: this service, whose journal's writer writes nowhere and says so at once.
+
+All else is there: the API, the journal's queue, the sagas, the sandbox. So it shows what it costs to remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app import storage
+from app.main import app
+from app.storage.journal import Entry, Result, Started
+from app.storage.sqlite_writer import SqliteWriter
+
+
+class Nowhere(SqliteWriter):
+    """Remembers nothing; whatever comes is as good as stored."""
+
+    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        return [Started() for _ in batch]
+
+
+storage.SqliteWriter = Nowhere  # type: ignore[attr-defined]
+
+__all__ = ["app"]
