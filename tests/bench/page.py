@@ -49,8 +49,8 @@ CPU is the side's own for a checkout, PostgreSQL's beside it; `commits` are this
 {goals}
 
 ## The sides
-- **saga**: this service's orchestrator and log, three steps in process that do nothing; a compensated checkout undoes two.
-- **DBOS**: the same as a durable workflow with asynchronous steps, the workflow's id as idempotency key, its system database on the same PostgreSQL server with the same `synchronous_commit`; in an environment of its own under `.bench/`.
+- **saga**: this service's orchestrator and log, three steps in process that do nothing; a compensated checkout undoes two. Its process has uvloop and the garbage collector's set-up that the service's has; so have the bare commits'.
+- **DBOS**: the same as a durable workflow with asynchronous steps, the workflow's id as idempotency key, its system database on the same PostgreSQL server with the same `synchronous_commit`; under uvloop too, which makes no difference to it; in an environment of its own under `.bench/`.
 - **Restate**: the same as a durable service of its Python SDK with `ctx.run` steps, one node with its documented defaults, which sync its log (`rocksdb-disable-wal-fsync = false`), in its own store (only its telemetry, its Unix sockets and its logs below errors are off). The service runs under hypercorn with the limits Restate's documentation recommends, a worker for each core. It is asked over its HTTP ingress under an idempotency key, as it has no other way, so set the service over HTTP beside it too. Its CPU and memory are its server's and all its workers', without who asks.
 - **bare commits**: a raw driver inserting one row a commit, as many a checkout as the name says, one connection a client; no saga.
 - **service over HTTP**: one uvicorn process with the sandbox's services in process, asked by wrk over as many connections as there are clients, each order a new one. wrk waits for each answer before it asks again (a closed loop).
