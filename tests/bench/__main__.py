@@ -25,7 +25,6 @@ from rich.progress import Progress
 from app.storage.migrations import upgrade
 from tests.bench.page import Cell, Measured, Told, left_out, page, table
 from tests.bench.peers import DBOS, RESTATE, NotFetched, python_with, restate_server
-from tests.bench.sides.clock import processor_seconds
 from tests.bench.sides.over_http import NoWrk, http
 from tests.bench.sides.services import stand_in, urls
 from tests.postgres import Databases, a_server
@@ -186,18 +185,6 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
     ]
 
 
-def postgres_seconds() -> float:
-    """Return what all of PostgreSQL's processes have used so far, those that have ended too."""
-    spent = 0.0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "comm").read_text().strip() == "postgres":
-                spent += processor_seconds(process.name)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return spent
-
-
 def main() -> None:
     """Measure, print, and write the page where that is wanted."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -230,16 +217,14 @@ def main() -> None:
             progress.update(task, description=f"{side.name}, {clients} clients, {outcome}")
             cell = (side.name, outcome, clients)
             if cell not in absent:
-                before = postgres_seconds()
                 try:
                     told = side.measure(clients, outcome)
                 except Absent as error:
                     absent[cell] = str(error)
                     measured.pop(cell, None)
                 else:
-                    checkouts = told["checkouts"] + told["warm_up"]
-                    if side.on_postgres:
-                        told["postgres"] = (postgres_seconds() - before) / checkouts * 1e6
+                    if not side.on_postgres:
+                        told.pop("postgres", None)
                     measured.setdefault(cell, []).append(told)
             progress.advance(task)
         origin = server.origin

@@ -23,7 +23,7 @@ from rich.markdown import Markdown
 
 from app.storage.migrations import upgrade
 from tests.bench import filling
-from tests.bench.__main__ import postgres_seconds, program, served
+from tests.bench.__main__ import program, served
 from tests.bench.growth import SOURCES, fill_finished
 from tests.bench.page import Told
 from tests.postgres import Databases, a_server
@@ -146,29 +146,34 @@ def measure(seconds: float) -> Figures:
         http = served("app.main:app", {"DATABASE_URL": service}, seconds)
         sagas = []
         for clients in CLIENTS:
-            told, wal, spent = _beside(ours, partial(saga, clients, "completed"))
+            told, wal = _beside(ours, partial(saga, clients, "completed"))
             sagas.append(
-                Sagas(clients=clients, rate=told["rate"], commits=told["commits"], wal=wal, postgres=spent)
+                Sagas(
+                    clients=clients,
+                    rate=told["rate"],
+                    commits=told["commits"],
+                    wal=wal,
+                    postgres=told["postgres"],
+                )
             )
-        told, _, postgres = _beside(service, partial(http, 64, "completed"))
+        told = http(64, "completed")
         return Figures(
             data=sum(size.data for size in sizes) / FILLED,
             indexes=sum(size.indexes for size in sizes) / FILLED,
             sagas=sagas,
             app=told["cpu"],
             service_rate=told["rate"],
-            postgres=postgres,
+            postgres=told["postgres"],
             commits={clients: commits(clients, "completed")["rate"] for clients in (1, 64)},
         )
 
 
-def _beside(url: str, run: Callable[[], Told]) -> tuple[Told, float, float]:
-    """Return what a run told, and what WAL in bytes and PostgreSQL's time in microseconds a checkout took."""
-    wal, spent = asyncio.run(_wal(url)), postgres_seconds()
+def _beside(url: str, run: Callable[[], Told]) -> tuple[Told, float]:
+    """Return what a run told, and how much WAL in bytes a checkout made."""
+    wal = asyncio.run(_wal(url))
     told = run()
-    spent, wal = postgres_seconds() - spent, asyncio.run(_wal(url)) - wal
-    checkouts = told["checkouts"] + told["warm_up"]
-    return told, wal / checkouts, spent / checkouts * 1e6
+    wal = asyncio.run(_wal(url)) - wal
+    return told, wal / (told["checkouts"] + told["warm_up"])
 
 
 async def _wal(url: str) -> int:

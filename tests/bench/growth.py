@@ -37,9 +37,9 @@ from app.saga.state import SagaStatus
 from app.storage import open_storage
 from app.storage.migrations import upgrade
 from tests.bench import filling
-from tests.bench.__main__ import postgres_seconds
 from tests.bench.growth_page import Growth, Recovered, Timed, amount, page, per_saga, tables
 from tests.bench.page import Told
+from tests.bench.sides.clock import postgres_seconds
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
@@ -127,10 +127,7 @@ class Bench:
         return url
 
     def _rate(self, url: str) -> Told:
-        before = postgres_seconds()
-        told = self._told("saga", url, self._given.clients, "--whole-orders")
-        checkouts = told["checkouts"] + told["warm_up"]
-        return {**told, "postgres": (postgres_seconds() - before) / checkouts * 1e6}
+        return self._told("saga", url, self._given.clients, "--whole-orders")
 
     def _takeover(self, unfinished: int) -> Recovered:
         alone, beside = (

@@ -40,7 +40,7 @@ Measured by `{command}`.
 
 {table}
 
-CPU is the side's own for a checkout, PostgreSQL's beside it; `commits` are this service's transactions for a checkout.
+CPU is the side's own for a checkout, PostgreSQL's beside it, both after a warm-up; `commits` are this service's transactions for a checkout.
 
 ## What was asked for, and what was reached
 

@@ -3,5 +3,5 @@
     python -m tests.bench.sides.NAME --url … --clients N --seconds S --outcome completed|compensated
 
 It prints one JSON object: `rate` (checkouts a second), `p50`, `p99` (ms), `cpu` (µs of its own a checkout),
-`memory` (MiB at its largest).
+`postgres` (µs of every PostgreSQL on the machine a checkout), `memory` (MiB at its largest).
 """

@@ -47,15 +47,16 @@ async def tell(
         return sum(map(processor_seconds, processes))
 
     warm_up, _ = await _closed_loop(clients, seconds * WARM_UP_SHARE, work)
-    before, committed = spent(), commits() if commits else 0
+    before, databases, committed = spent(), postgres_seconds(), commits() if commits else 0
     took, elapsed = await _closed_loop(clients, seconds, work)
-    used = spent() - before
+    used, databases = spent() - before, postgres_seconds() - databases
     took.sort()
     told = {
         "rate": len(took) / elapsed,
         "p50": statistics.median(took) * 1000,
         "p99": took[min(len(took) - 1, int(len(took) * 0.99))] * 1000,
         "cpu": used / len(took) * 1e6,
+        "postgres": databases / len(took) * 1e6,
         "memory": sum(map(memory, processes)),
         "checkouts": len(took),
         "warm_up": len(warm_up),
@@ -91,3 +92,15 @@ def processor_seconds(process: int | str) -> float:
     """Return what a process has used, with the children that it has waited for."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS
+
+
+def postgres_seconds() -> float:
+    """Return what all of PostgreSQL's processes have used so far, those that have ended too."""
+    spent = 0.0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text().strip() == "postgres":
+                spent += processor_seconds(process.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return spent

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.peers import wrk
-from tests.bench.sides.clock import WARM_UP_SHARE, memory, processor_seconds
+from tests.bench.sides.clock import WARM_UP_SHARE, memory, postgres_seconds, processor_seconds
 from tests.processes import a_checkout, together
 
 SCRIPT = Path(__file__).with_name("order.lua")
@@ -57,9 +57,9 @@ def http(
                 return sum(processor_seconds(server.process.pid) for server in servers)
 
             warm_up = run(seconds * WARM_UP_SHARE)
-            before = spent()
+            before, databases = spent(), postgres_seconds()
             loads = run(seconds)
-            used = spent() - before
+            used, databases = spent() - before, postgres_seconds() - databases
             most = sum(memory(server.process.pid) for server in servers)
     requests = sum(load.requests for load in loads)
     assert requests, "nothing was answered in time"
@@ -71,6 +71,7 @@ def http(
         "p50": max(load.p50 for load in loads),
         "p99": max(load.p99 for load in loads),
         "cpu": used / requests * 1e6,
+        "postgres": databases / requests * 1e6,
         "memory": most,
         "checkouts": requests,
         "warm_up": sum(load.requests for load in warm_up),
