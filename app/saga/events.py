@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from app.saga.step import JSON, encode, once
+from app.saga.once import once
+from app.saga.step import JSON, encode
 
 
 class EventType(StrEnum):

@@ -22,8 +22,9 @@ from typing import Protocol
 from app.saga.action import Action
 from app.saga.errors import LogRefused
 from app.saga.events import EventType, SagaEvent
+from app.saga.once import once
 from app.saga.state import AT_REST, FINAL, SagaStatus
-from app.saga.step import JSON, encode, once
+from app.saga.step import JSON, encode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from app.saga.errors import LogRefused
-
-T = TypeVar("T")
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, a list of them, or a dictionary of them by string."""
@@ -57,19 +55,6 @@ def encode(value: JSON) -> str:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise LogRefused(f"Only JSON can be stored: {type(error).__name__}.") from None
-
-
-class once(Generic[T]):  # noqa: N801 (used as `property` is)
-    """`functools.cached_property` without its lock, which costs more than most of what is kept so."""
-
-    def __init__(self, make: Callable[[Any], T]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __get__(self, owner: Any, _kind: type) -> T:
-        made = self._make(owner)
-        owner.__dict__[self._make.__name__] = made
-        return made
 
 
 class StepKind(StrEnum):

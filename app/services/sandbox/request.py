@@ -6,11 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.saga.once import once
 from app.saga.step import JSON
 from app.services.answer import Answer
 from app.services.gateway import Action, JsonObject, Service
@@ -45,7 +45,7 @@ class Request:
     idempotency_key: str = ""
     body: JsonObject | None = None
 
-    @cached_property
+    @once
     def fingerprint(self) -> str:
         """What tells one body from another, whatever its members' order; empty without a body."""
         if self.body is None:
