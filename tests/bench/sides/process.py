@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Coroutine
 
 import uvloop
 
+from app.collector import spare_what_stays
+
 
 def run(main: Coroutine[object, object, None]) -> None:
-    """Run it over uvloop, with the garbage collector as `app/main.py` has it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    """Run it over uvloop, with the garbage collector as the service has it."""
+    spare_what_stays()
     uvloop.run(main)

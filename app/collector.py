@@ -1,0 +1,17 @@
+"""Python's garbage collector, told what stays for as long as the process lives."""
+
+from __future__ import annotations
+
+import gc
+
+
+def spare_what_stays() -> None:
+    """Set aside all that is there now, and have the collector come seldom; to be called once everything is open.
+
+    Else each full collection goes over 150,000 objects of libraries, a pause of up to 190 ms; and a
+    collection every 700 objects costs a checkout a tenth of its time. What a checkout leaves behind is
+    freed by its reference counts; the collector is there for the rest.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
