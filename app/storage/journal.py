@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.saga.errors import LogRefused, LogUnavailable, SagaFenced
 from app.saga.events import SagaEvent
@@ -36,7 +36,7 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 HALVED_ABOVE = 32
-"""How long a queue is at the most that is written as a whole: half of it would save less than its commit costs."""
+"""A queue of up to so many entries is written as a whole: halves of it would cost more in commits than they save."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +63,12 @@ Result = StartResult | SagaFenced | LogRefused
 """What became of an entry; for an append, `Started` stands for stored."""
 
 
-_Waiting = tuple[Entry, asyncio.Future[Result], float]
-"""An entry, what its writer waits for, and since when, in seconds of the monotonic clock."""
+class _Waiting(NamedTuple):
+    """An entry, what its writer awaits, and since when it waits, in seconds of the monotonic clock."""
+
+    entry: Entry
+    result: asyncio.Future[Result]
+    since: float
 
 
 class Interrupted(Exception):
@@ -97,10 +101,18 @@ class Journal:
     `on_batch` is told each batch's size, how long its first entry waited and how long it took, in seconds.
     """
 
-    def __init__(self, writer: BatchWriter, *, max_batch: int = 256, max_queue: int = 20_000) -> None:
+    def __init__(
+        self,
+        writer: BatchWriter,
+        *,
+        max_batch: int = 256,
+        max_queue: int = 20_000,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._writer = writer
         self._max_batch = max_batch
         self._max_queue = max_queue
+        self._monotonic = monotonic
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -140,7 +152,7 @@ class Journal:
             if len(self._queue) >= self._max_queue:
                 raise LogUnavailable("Too much waits to be stored.", stored=False)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append((entry, future, time.monotonic()))
+        self._queue.append(_Waiting(entry, future, self._monotonic()))
         self._wake.set()
         return await future  # which a cancellation ends, and not the entry
 
@@ -152,8 +164,8 @@ class Journal:
             if not self._interrupted:
                 await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
             await end_tasks([self._task])
-        for _, future, _ in self._queue:
-            _fail(future, LogUnavailable("The journal was closed.", stored=None))
+        for one in self._queue:
+            _fail(one.result, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()
         await self._writer.close()
 
@@ -166,13 +178,15 @@ class Journal:
                 await self._wake.wait()
                 continue
             batch = [self._queue.popleft() for _ in range(self._next_size())]
-            began = time.monotonic()
+            began = self._monotonic()
             try:
                 await self._store(batch)
-                self.on_batch(len(batch), began - batch[0][2], time.monotonic() - began)
+                self.on_batch(len(batch), began - batch[0].since, self._monotonic() - began)
             except BaseException as error:
-                for _, future, _ in batch:
-                    _fail(future, LogUnavailable("The journal stopped in the middle of this.", stored=None))
+                for one in batch:
+                    _fail(
+                        one.result, LogUnavailable("The journal stopped in the middle of this.", stored=None)
+                    )
                 if not isinstance(error, Exception):
                     raise
                 _logger.exception("a batch broke down; its sagas are given up and taken over anew")
@@ -186,7 +200,7 @@ class Journal:
     async def _store(self, batch: list[_Waiting]) -> None:
         """Write a batch until every entry of it has its result."""
         try:
-            results = await self._write([entry for entry, _, _ in batch])
+            results = await self._write([one.entry for one in batch])
         except BadBatch as error:
             if len(batch) > 1:  # one bad entry mustn't take its neighbours along
                 for one in batch:
@@ -198,8 +212,8 @@ class Journal:
         for one, result in zip(batch, results, strict=True):
             if result is None:
                 again.append(one)
-            elif not one[1].done():  # whoever waited may have gone
-                one[1].set_result(result)
+            elif not one.result.done():  # whoever waited may have gone
+                one.result.set_result(result)
         if again:
             await self._store(again)
 

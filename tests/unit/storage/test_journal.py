@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -109,17 +110,34 @@ async def test_a_long_queue_is_written_in_halves() -> None:
     await journal.close()
 
 
+async def _two_writers_gone(journal: Journal) -> None:
+    """Leave the journal with one batch under way, one in the queue, and nobody who waits for either."""
+    writers = []
+    for name in "ab":
+        writers.append(asyncio.create_task(journal.write(_append(name))))
+        await _soon()
+    for one in writers:
+        one.cancel()
+
+
+async def test_a_waiter_that_leaves_does_not_take_its_write_along() -> None:
+    """A request that is cancelled never cancels its saga."""
+    writer = _Writer()
+    writer.gate.clear()
+    journal = await _opened(writer)
+    await _two_writers_gone(journal)
+    writer.gate.set()
+    await journal.write(_append("c"))
+    assert [name for batch in writer.batches for name in batch] == ["a", "b", "c"]
+    await journal.close()
+
+
 async def test_a_closing_journal_writes_what_nobody_waits_for_any_more() -> None:
     """A saga's task is cancelled when the process stops; what its step was answered is worth keeping."""
     writer = _Writer()
     writer.gate.clear()
     journal = await _opened(writer)
-    under_way = asyncio.create_task(journal.write(_append("a")))
-    await _soon()
-    queued = asyncio.create_task(journal.write(_append("b")))
-    await _soon()
-    under_way.cancel()
-    queued.cancel()
+    await _two_writers_gone(journal)
     closing = asyncio.create_task(journal.close())
     await _soon()
     writer.gate.set()
@@ -128,30 +146,15 @@ async def test_a_closing_journal_writes_what_nobody_waits_for_any_more() -> None
 
 
 async def test_each_batch_tells_how_long_its_first_entry_waited() -> None:
-    """Also the second half of a long queue, which waited longer."""
-    told: list[tuple[int, float]] = []
-    journal = await _opened(_Writer(), max_queue=1000)
-    journal.on_batch = lambda size, waited, _took: told.append((size, waited))
+    """Also the second half of a long queue. The clock goes on by one second each time that it is asked."""
+    told: list[tuple[int, float, float]] = []
+    clock = itertools.count()
+    journal = Journal(_Writer(), monotonic=lambda: float(next(clock)))
+    await journal.open()
+    journal.on_batch = lambda *batch: told.append(batch)
     await asyncio.gather(*(journal.write(_append(str(n))) for n in range(2 * HALVED_ABOVE)))
-    assert [size for size, _ in told] == [HALVED_ABOVE, HALVED_ABOVE]
-    assert 0 < told[0][1] < told[1][1]
-    await journal.close()
-
-
-async def test_a_waiter_that_leaves_does_not_take_its_write_along() -> None:
-    """A request that is cancelled never cancels its saga."""
-    writer = _Writer()
-    writer.gate.clear()
-    journal = await _opened(writer)
-    waiter = asyncio.create_task(journal.write(_append("a")))
-    await _soon()
-    queued = asyncio.create_task(journal.write(_append("b")))
-    await _soon()
-    waiter.cancel()
-    queued.cancel()
-    writer.gate.set()
-    await journal.write(_append("c"))
-    assert [name for batch in writer.batches for name in batch] == ["a", "b", "c"]
+    # The entries came at 0 to 63; the first half was begun at 64 and done at 65, the second begun at 66.
+    assert told == [(HALVED_ABOVE, 64.0, 1.0), (HALVED_ABOVE, 66.0 - HALVED_ABOVE, 1.0)]
     await journal.close()
 
 
