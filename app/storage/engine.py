@@ -21,11 +21,12 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from app.wal import BUSY_SECONDS, switch_to_wal
+
 CONNECT_SECONDS = 5.0
 HEAD_START_SECONDS = 1.0
 """How long one of several hosts may keep silent before the next one is tried as well."""
 
-BUSY_SECONDS = 10.0
 COMMAND_SECONDS = 5.0
 """After this long without an answer a connection to PostgreSQL counts as broken."""
 
@@ -210,7 +211,7 @@ def _by_host(url: str) -> list[str]:
 
 
 def _pragmas(cursor: Any) -> None:
-    cursor.execute("PRAGMA journal_mode = WAL")
+    switch_to_wal(cursor.execute)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous")

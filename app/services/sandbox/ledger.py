@@ -26,6 +26,7 @@ from app.services.sandbox.faults import Fault, Rule
 from app.services.sandbox.records import Notes, Record, Standing, read_records
 from app.services.sandbox.request import Request, problem
 from app.services.sandbox.schema import SCHEMA
+from app.wal import switch_to_wal
 
 T = TypeVar("T")
 
@@ -161,13 +162,15 @@ def _fired(db: sqlite3.Connection, request: Request, ordered: Rule | None) -> Fa
 def _opened(database: str) -> sqlite3.Connection:
     # The worker alone uses it; the thread that opens it, or finalises it, is another.
     db = sqlite3.connect(database, isolation_level=None, check_same_thread=False, timeout=30)
-    db.execute("PRAGMA journal_mode = WAL")
+    switch_to_wal(db.execute)
     # A killed process loses nothing so; the power may, and the sandbox is no bank.
     db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(SCHEMA)
+    db.execute("BEGIN IMMEDIATE")  # another process may open the same file
     columns = {name for _, name, *_ in db.execute("PRAGMA table_info(record)")}
     if "at" not in columns:  # books of before, which are kept
         db.execute("ALTER TABLE record ADD COLUMN at INTEGER NOT NULL DEFAULT 0")
+    db.execute("COMMIT")
     return db
 
 
