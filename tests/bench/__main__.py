@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -97,15 +98,33 @@ def served(
     return measure
 
 
+def fetched(prepare: Callable[[], Measure]) -> Measure:
+    """Return the measure of a side that is fetched when it is first asked for, and then never again."""
+
+    @cache
+    def prepared() -> Measure:
+        try:
+            return prepare()
+        except NotFetched as error:
+            return missing(str(error))
+
+    def measure(clients: int, outcome: str) -> Told:
+        return prepared()(clients, outcome)
+
+    return measure
+
+
+def dbos(url: str, seconds: float) -> Measure:
+    """Return how DBOS is measured; raise `NotFetched`."""
+    return program([python_with("dbos", *DBOS), str(SIDES / "dbos_peer.py")], url, seconds)
+
+
 def restate(seconds: float) -> Measure:
-    """Return how Restate is measured, or why it can't be."""
-    try:
-        server = restate_server()
-        if server is None:
-            return missing("Restate's server comes from npm, which isn't here.")
-        command = [python_with("restate", *RESTATE), str(SIDES / "restate_peer.py")]
-    except NotFetched as error:
-        return missing(str(error))
+    """Return how Restate is measured; raise `NotFetched`."""
+    server = restate_server()
+    if server is None:
+        raise NotFetched("Restate's server comes from npm, which isn't here.")
+    command = [python_with("restate", *RESTATE), str(SIDES / "restate_peer.py")]
     return program(command, "its own", seconds, RESTATE_SERVER=server)
 
 
@@ -133,9 +152,13 @@ def all_sides(databases: Databases, folder: Path, seconds: float) -> list[Side]:
         Side(name="saga, PostgreSQL", measure=program(saga, ours, seconds)),
         Side(
             name="DBOS 3.4, PostgreSQL",
-            measure=program([python_with("dbos", *DBOS), str(SIDES / "dbos_peer.py")], peer, seconds),
+            measure=fetched(partial(dbos, peer, seconds)),
         ),
-        Side(name="Restate 1.7, its own store", measure=restate(seconds), on_postgres=False),
+        Side(
+            name="Restate 1.7, its own store",
+            measure=fetched(partial(restate, seconds)),
+            on_postgres=False,
+        ),
         Side(
             name="8 bare commits",
             measure=program(commits, bare, seconds, BENCH_COMMITS="8"),
