@@ -29,6 +29,8 @@ REPLICA_ENV = {
     "CHECKOUT_RECOVERY_POLL_SECONDS": str(POLL_SECONDS),
     "CHECKOUT_RETRY_BASE_SECONDS": "0.05",
     "CHECKOUT_RETRY_CAP_SECONDS": "0.5",
+    # A minute of asking: with 20 a service that a busy machine begins anew too slowly parks sagas, rightly.
+    "CHECKOUT_COMPENSATION_MAX_ATTEMPTS": "200",
     "CHECKOUT_STEP_TIMEOUT_SECONDS": "1",
     "CHECKOUT_STORAGE_PATIENCE_SECONDS": "2",
     "CHECKOUT_WAIT_SECONDS": "4",
