@@ -6,7 +6,8 @@
                  while one batch is being committed, the next one gathers; there is no timer
 
 A long queue is written in two halves: while the database writes the one, this process moves the sagas of
-the other on. As a whole, each would stand idle until the other is through.
+the other on. As a whole, each would stand idle until the other is through. For that a batch must leave
+before the sagas of the one before it move on.
 
 (Gray & Reuter, "Transaction Processing", 1993, ch. 9; DeWitt et al., SIGMOD 1984.)
 
@@ -181,7 +182,8 @@ class Journal:
             began = self._monotonic()
             try:
                 await self._store(batch)
-                self.on_batch(len(batch), began - batch[0].since, self._monotonic() - began)
+                waited, took = began - batch[0].since, self._monotonic() - began
+                asyncio.get_running_loop().call_soon(self.on_batch, len(batch), waited, took)
             except BaseException as error:
                 for one in batch:
                     _fail(
@@ -208,12 +210,9 @@ class Journal:
                 return
             _logger.warning("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
-        again = []
-        for one, result in zip(batch, results, strict=True):
-            if result is None:
-                again.append(one)
-            elif not one.result.done():  # whoever waited may have gone
-                one.result.set_result(result)
+        # A turn later: by then the next batch is on its way, and needn't wait until these sagas have moved on.
+        asyncio.get_running_loop().call_soon(_tell, batch, results)
+        again = [one for one, result in zip(batch, results, strict=True) if result is None]
         if again:
             await self._store(again)
 
@@ -238,6 +237,12 @@ class Journal:
                     _logger.warning("the database is back")
                 self._interrupted = False
                 return results
+
+
+def _tell(batch: list[_Waiting], results: list[Result | None]) -> None:
+    for one, result in zip(batch, results, strict=True):
+        if result is not None and not one.result.done():  # whoever waited may have gone
+            one.result.set_result(result)
 
 
 def _fail(future: asyncio.Future[Result], error: Exception) -> None:

@@ -110,6 +110,35 @@ async def test_a_long_queue_is_written_in_halves() -> None:
     await journal.close()
 
 
+class _SendsLater(_Writer):
+    """Sends from a task of its own, as the one for PostgreSQL does."""
+
+    def __init__(self, happened: list[str]) -> None:
+        super().__init__()
+        self._happened = happened
+
+    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+        await asyncio.create_task(self._send())
+        return await super().write(batch)
+
+    async def _send(self) -> None:
+        self._happened.append("sent")
+
+
+async def test_the_next_batch_is_on_its_way_before_the_sagas_of_the_last_one_move_on() -> None:
+    """They take their time, in which the database would stand idle."""
+    happened: list[str] = []
+    journal = await _opened(_SendsLater(happened))
+
+    async def saga(name: str) -> None:
+        await journal.write(_append(name))
+        happened.append("moved on")
+
+    await asyncio.gather(*(saga(str(n)) for n in range(2 * HALVED_ABOVE)))
+    assert happened == ["sent"] * 2 + ["moved on"] * 2 * HALVED_ABOVE
+    await journal.close()
+
+
 async def _two_writers_gone(journal: Journal) -> None:
     """Leave the journal with one batch under way, one in the queue, and nobody who waits for either."""
     writers = []
