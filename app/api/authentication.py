@@ -16,7 +16,6 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
@@ -24,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.cookies import cookie_of
 from app.api.problem import Problem
 from app.api.service import Service, count_problem
 from app.callers import ANYONE, Caller
@@ -35,6 +35,7 @@ from app.sessions import Sessions
 COOKIE = "checkout_session"
 SIGN_IN = "/dashboard/sign-in"
 _PAGES = re.compile("/|/dashboard(/.*)?")
+_SESSION = re.compile(r"[A-Za-z0-9_-]{43}")  # As `Sessions.sign_in` makes them.
 _BEARER = re.compile(r"[Bb]earer +(\S+)")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="checkout"'}
 
@@ -142,13 +143,9 @@ def is_loopback(host: str) -> bool:
 
 
 def session_of(scope: Scope) -> str | None:
-    """Return the text of the session that a request's cookie holds, if it has one."""
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(Headers(scope=scope).get("cookie", ""))
-    except CookieError:
-        return None
-    return cookies[COOKIE].value if COOKIE in cookies else None
+    """Return the text of the session that a request's cookie holds, if it has one; another form is nobody's session."""
+    value = cookie_of(Headers(scope=scope).getlist("cookie"), COOKIE)
+    return value if value is not None and _SESSION.fullmatch(value) else None
 
 
 class _NotSignedIn(Exception):
