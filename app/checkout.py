@@ -9,6 +9,7 @@ from datetime import datetime
 
 from app.callers import ANYONE, Caller
 from app.saga.action import Action
+from app.saga.attention import Attention, attention_of
 from app.saga.definition import Definitions, SagaDefinition
 from app.saga.errors import LogUnavailable, SagaError
 from app.saga.events import SagaEvent
@@ -92,6 +93,11 @@ class SagaView:
     def at_rest(self) -> bool:
         """Whether nobody works on it: it is finished or waits for a person."""
         return self.state.status in AT_REST
+
+    @property
+    def attention(self) -> Attention | None:
+        """What blocks it and needs an operator; None where nothing does."""
+        return attention_of(self.state, self.events[-1])
 
 
 class Checkout:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from app.callers import Caller, Scope
 from app.saga.action import Action
+from app.saga.attention import attention_of
 from app.saga.decide import asked
 from app.saga.definition import Definitions
 from app.saga.errors import LogUnavailable, SagaError, SagaMoved
@@ -31,7 +32,11 @@ TRIES = 3
 
 
 class OperatorError(SagaError):
-    """This can't be done about the saga, and nothing was."""
+    """This can't be done about the saga, and nothing was. `blocks` says what the saga needs attention for, if it does."""
+
+    def __init__(self, blocks: str = "") -> None:
+        super().__init__()
+        self.blocks = blocks
 
 
 class NotAllowed(OperatorError):
@@ -111,7 +116,7 @@ class Operator:
             if state.past_pivot:
                 raise PastPivot
             if state.status is SagaStatus.NEEDS_ATTENTION and not state.cancellable:
-                raise NotCancellable
+                raise NotCancellable(_blocks(stored, state))
             if stored.cancel is None:
                 _check_seen(state, seen)
             if state.status is SagaStatus.NEEDS_ATTENTION:
@@ -149,7 +154,7 @@ class Operator:
         except IllegalEvent:
             raise UnknownStep from None
         if not stuck:
-            raise StepNotStuck
+            raise StepNotStuck(_blocks(stored, state))
         await self._operate(stored, state, EventType.STEP_RESOLVED, action, step=step)
 
     def _action(self, caller: Caller, reason: str, reference: str | None = None) -> Action:
@@ -236,6 +241,12 @@ async def _surely(ask: Callable[[], Awaitable[T]]) -> T:
             if not doubt:
                 raise
     raise LogUnavailable("The saga log did not say whether it was stored.", stored=None)
+
+
+def _blocks(stored: StoredSaga, state: SagaState) -> str:
+    """Return what blocks the saga, as a sentence."""
+    attention = attention_of(state, stored.events[-1])
+    return attention.message if attention else ""
 
 
 def _check_seen(state: SagaState, seen: Collection[int] | None) -> None:

@@ -15,6 +15,7 @@ from app.api.saga_body import saga_body
 from app.api.service import Service
 from app.callers import Caller
 from app.checkout import SagaView
+from app.saga.attention import sentence
 from app.saga.errors import FailureKind, LogUnavailable
 from app.saga.state import Failure, SagaStatus
 
@@ -71,9 +72,7 @@ def failed(view: SagaView) -> Problem:
     url = saga_url(view.saga.id)
     return Problem(
         name,
-        " ".join(
-            filter(None, (_sentence(failure.message), "Everything done was undone.", PROBLEMS[name].to_do))
-        ),
+        " ".join((sentence(failure.message), "Everything done was undone.", PROBLEMS[name].to_do)),
         code=failure.code,
         members={"instance": url, "saga": saga_body(view)},
         headers={"Location": url},
@@ -111,8 +110,3 @@ async def patiently(reading: Coroutine[Any, Any, _T], patience: float) -> _T:
             return await reading
     except TimeoutError:
         raise LogUnavailable("The saga log has not answered in time.") from None
-
-
-def _sentence(message: str) -> str:
-    message = message.strip()
-    return message if not message or message.endswith((".", "!", "?")) else f"{message}."

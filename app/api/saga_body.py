@@ -15,6 +15,7 @@ from pydantic import Field
 from app.api.encode import Body, SparseBody
 from app.checkout import SagaView
 from app.saga.action import Action
+from app.saga.attention import Attention, StepAction
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
 
@@ -35,6 +36,19 @@ class FailureBody(Body):
     code: str
     message: str
     retryable: Annotated[bool, Field(description="Whether the same checkout might succeed under a new key.")]
+
+
+@dataclass(kw_only=True)
+class AttentionBody(Body):
+    """What blocks a saga that needs attention, and waits for an operator."""
+
+    step: Annotated[
+        str | None, Field(description="The first step that is stuck; null where none was under way.")
+    ]
+    action: Annotated[StepAction, Field(description="What of it failed: to do it, or to undo it.")]
+    code: Annotated[str, Field(description="A stable snake_case word for programs.")]
+    message: Annotated[str, Field(description="For people: a sentence about every step that is stuck.")]
+    since: datetime
 
 
 @dataclass(kw_only=True)
@@ -114,6 +128,12 @@ class SagaBody(Body):
         Field(description="When it goes on at the latest; null only once nobody works on it."),
     ]
     failure: FailureBody | None
+    attention: Annotated[
+        AttentionBody | None,
+        Field(
+            description="What blocks it now; null unless it needs attention. `failure` is what turned it back."
+        ),
+    ]
     cancel: Annotated[
         ActionBody | None,
         Field(description="Who wants it stopped, from when that is asked: what is under way is waited for."),
@@ -140,6 +160,7 @@ def saga_body(view: SagaView) -> SagaBody:
         finished_at=state.finished_at,
         next_action_at=view.next_action_at,
         failure=_failure(state.failure),
+        attention=_attention(view.attention),
         cancel=_action(view.cancel),
         steps=[_step(step) for step in state.steps],
         trail=[trail_line(event) for event in view.events],
@@ -151,6 +172,18 @@ def _failure(failure: Failure | None) -> FailureBody | None:
         return None
     return FailureBody(
         step=failure.step, code=failure.code, message=failure.message, retryable=failure.retryable
+    )
+
+
+def _attention(attention: Attention | None) -> AttentionBody | None:
+    if attention is None:
+        return None
+    return AttentionBody(
+        step=attention.step,
+        action=attention.action,
+        code=attention.code,
+        message=attention.message,
+        since=attention.since,
     )
 
 

@@ -18,6 +18,7 @@ from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import caller_of
 from app.callers import Scope
+from app.saga.attention import sentence
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -50,7 +51,7 @@ _environment.globals |= {
     "STEP_STATUSES": words.STEP_STATUSES,
     "took": words.took,
     "ago": words.ago,
-    "sentence": words.sentence,
+    "sentence": sentence,
 }
 
 

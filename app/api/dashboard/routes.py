@@ -18,7 +18,7 @@ from app.api.dashboard.guard import form_of
 from app.api.dashboard.rendering import page, problem_page, static
 from app.api.dashboard.search import AGES, Search
 from app.api.dashboard.timeline import timeline
-from app.api.dashboard.words import now_is, stuck_at, stuck_steps
+from app.api.dashboard.words import now_is, stuck_steps
 from app.api.encode import encode
 from app.api.operation import Operation, Resolution
 from app.api.outcome import patiently
@@ -120,7 +120,7 @@ async def _history(
 
 def _row(view: SagaView) -> dict[str, object]:
     state, saga = view.state, view.saga
-    stuck = state.status is SagaStatus.NEEDS_ATTENTION
+    blocks = view.attention
     step = state.failure.step if state.failure else (state.current.name if state.current else None)
     return {
         "id": saga.id,
@@ -131,8 +131,8 @@ def _row(view: SagaView) -> dict[str, object]:
         "currency": saga.input["currency"],
         "begun": view.events[0].at,
         "ended": state.finished_at,
-        "step": None if stuck else step,
-        "why": stuck_at(view) if stuck else (state.failure.message if state.failure else None),
+        "step": None if blocks else step,
+        "why": blocks.message if blocks else (state.failure.message if state.failure else None),
     }
 
 

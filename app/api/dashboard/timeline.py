@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.api.dashboard.words import lasting, sentence, took, turn
+from app.api.dashboard.words import lasting, took, turn
 from app.checkout import SagaView
+from app.saga.attention import sentence
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import AT_REST, SagaStatus
 

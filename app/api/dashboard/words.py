@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from app.checkout import SagaView
+from app.saga.attention import sentence
 from app.saga.events import EventType, SagaEvent
 from app.saga.state import SagaState, SagaStatus, StepState, StepStatus
 
@@ -158,24 +159,8 @@ def now_is(view: SagaView, now: datetime) -> str:
 
 
 def _stuck(view: SagaView) -> str:
-    return f"{stuck_at(view)} All else that could be done was. Retry it, or settle it outside and say where."
-
-
-def stuck_at(view: SagaView) -> str:
-    """Return in a sentence what a saga that needs attention can't get over."""
-    parts = []
-    for step in view.state.steps:
-        if step.status is StepStatus.COMPENSATION_FAILED:
-            error = (step.compensation.error if step.compensation else None) or {}
-            said = sentence(str(error.get("message", "")))
-            parts.append(f"The {step.name} step had its effect and can't be undone: {said}")
-    if not parts and (event := view.events[-1]).data.get("error"):
-        parts.append(sentence(str(event.data["error"].get("message", ""))))
-    current = view.state.current
-    if not parts and current is not None:
-        said = sentence(str((current.error or {}).get("message", "")))
-        parts.append(f"The {current.name} step, from which there is no way back, could not be done: {said}")
-    return " ".join(parts) or "It can't go on."
+    blocks = view.attention.message if view.attention else "It can't go on."
+    return f"{blocks} All else that could be done was. Retry it, or settle it outside and say where."
 
 
 def turn(state: SagaState) -> StepState | None:
@@ -193,12 +178,6 @@ def stuck_steps(view: SagaView) -> list[str]:
     if not failed and view.state.status is SagaStatus.NEEDS_ATTENTION and view.state.current is not None:
         return [view.state.current.name]
     return failed
-
-
-def sentence(message: str) -> str:
-    """Return a message as a sentence."""
-    message = message.strip() or "it was not said why"
-    return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
 def clock(at: datetime) -> str:

@@ -18,6 +18,7 @@ from app.api.operation import NOTHING_DONE, Operation, Resolution, seen_by
 from app.api.outcome import accepted, saga_url, wait_for
 from app.api.prefer import preference
 from app.api.problem import Problem
+from app.api.problems import PROBLEMS
 from app.api.routes.sagas import saga_etag
 from app.api.saga_body import saga_body
 from app.api.saga_id import known_form
@@ -125,7 +126,10 @@ async def done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaV
         wrong = complaint("/step", "unknown_step", "Give the name of one of the saga's steps.")
         raise invalid([wrong], outcome=NOTHING_DONE) from None
     except OperatorError as error:
-        raise _refused(_PROBLEMS[type(error)], saga_id) from None
+        name = _PROBLEMS[type(error)]
+        row = PROBLEMS[name]
+        detail = f"{row.happened} {error.blocks} {row.to_do}" if error.blocks else None
+        raise _refused(name, saga_id, detail) from None
     except (LogUnavailable, TimeoutError) as error:
         raise _not_stored(error, saga_id) from None
     prefer = preference(request.headers.getlist("prefer"))

@@ -46,7 +46,7 @@ async def test_a_completed_checkout_is_201_with_the_saga_and_its_place() -> None
         assert answer.headers["cache-control"] == "no-store"
         assert list(saga) == [
             "id", "definition", "version", "status", "order_id", "customer_id", "amount", "currency", "created_at",
-            "updated_at", "finished_at", "next_action_at", "failure", "cancel", "steps", "trail",
+            "updated_at", "finished_at", "next_action_at", "failure", "attention", "cancel", "steps", "trail",
         ]  # fmt: skip
         assert (saga["status"], saga["amount"], saga["currency"]) == ("completed", 3998, "EUR")
         assert [step["status"] for step in saga["steps"]] == ["succeeded"] * 3

@@ -66,9 +66,19 @@ async def test_a_refund_that_can_never_succeed_is_tried_again_and_then_settled_o
         again = await act(api, url, "retry", {"reason": "The provider is back."})
         assert (again.status_code, again.json()["status"]) == (200, "needs_attention")
         assert api.sends.count("payment.compensate") == 2
+        body, attention = again.json(), again.json()["attention"]
+        assert attention == {
+            "step": "payment",
+            "action": "compensate",
+            "code": "no",
+            "message": "The payment step had its effect and can't be undone: No.",
+            "since": body["trail"][-1]["at"],
+        }
+        assert body["failure"]["step"] == "shipping"
         answer = await act(api, url, "resolve", settling(reference="transfer 4711"))
         saga = answer.json()
         assert (answer.status_code, saga["status"]) == (200, "compensated")
+        assert saga["attention"] is None
         assert words(saga)[-6:] == [
             "saga_needs_attention",
             "retry_requested",
@@ -199,8 +209,10 @@ async def test_what_does_not_fit_the_saga_is_refused_in_clear_words() -> None:
     opened, waits = gate()
     async with served(script={"payment": [None, waits], "shipping": [NO], "undo_payment": [NO]}) as api:
         url = await stuck(api)
-        problem(await act(api, url, "cancel"), 409, "not_cancellable")
-        problem(await act(api, url, "resolve", settling("inventory")), 409, "step_not_stuck")
+        blocks = (await api.get(url)).json()["attention"]["message"]
+        assert blocks in problem(await act(api, url, "cancel"), 409, "not_cancellable")["detail"]
+        other = await act(api, url, "resolve", settling("inventory"))
+        assert blocks in problem(other, 409, "step_not_stuck")["detail"]
         body = problem(await act(api, url, "resolve", settling("loyalty")), 422, "invalid_request")
         assert [(e["pointer"], e["code"]) for e in body["errors"]] == [("/step", "unknown_step")]
         assert "Nothing was done." in body["detail"]
