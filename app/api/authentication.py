@@ -24,6 +24,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.cookies import cookie_of
+from app.api.forwarded import through_proxy
 from app.api.problem import Problem
 from app.api.service import Service, count_problem
 from app.callers import ANYONE, Caller
@@ -159,11 +160,17 @@ def _to_sign_in(scope: Scope) -> RedirectResponse:
 
 
 def _from_outside(scope: Scope) -> bool:
-    """Whether the request came to an address that others can reach; a socket file is not one.
+    """Whether the request may be somebody else's than this machine's: what says so wins over what doesn't.
 
-    Nor may it come under a name other than this machine's: a page of somebody else's whose name has been
-    made to point here (DNS rebinding), or a proxy that lets others in.
+    It came through a proxy, whoever runs that; from an address that isn't loopback; to an address that others
+    can reach; or under a name other than this machine's: a page of somebody else's whose name has been made
+    to point here (DNS rebinding). A socket file has no address, and whoever may open it is local.
     """
+    if through_proxy(scope):
+        return True
+    client = scope.get("client")
+    if client is not None and _own_loopback(client[0]) is False:
+        return True
     address = (scope.get("server") or ("", None))[0]
     local = _own_loopback(address)
     if local is None:
@@ -177,7 +184,7 @@ def _from_outside(scope: Scope) -> bool:
 
 @lru_cache(maxsize=64)
 def _own_loopback(address: str) -> bool | None:
-    """Whether one of this process's own addresses is loopback; None for a socket file. They are few, and asked often."""
+    """Whether an address is loopback; None for what is none: a socket file. They are few, and asked often."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

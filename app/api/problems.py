@@ -90,7 +90,8 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
         "keys_required": ProblemType(
             403,
             "This server is open on loopback alone",
-            "The server has no keys yet, so it answers only who asks from its own machine. Nothing was changed.",
+            "The server has no keys yet, so it answers only what is asked from its own machine, and directly: what "
+            "comes through a proxy may be anybody's. Nothing was changed.",
             "Make a key with `python -m app keys create`, or set CHECKOUT_ALLOW_OPEN=true behind something that guards it.",
         ),
         "not_found": ProblemType(

@@ -21,6 +21,7 @@ from app.sessions import form_token
 
 _FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 20
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def token_of(request: Request) -> str:
@@ -53,7 +54,8 @@ async def form_of(request: Request) -> dict[str, str]:
     except ValueError:
         raise Problem("invalid_request", "The form can't be read.") from None
     fields = {name: values[0].replace("\r\n", "\n") for name, values in found.items() if len(values) == 1}
-    if not hmac.compare_digest(fields.pop("token", ""), token_of(request)):
+    token = fields.pop("token", "").encode()  # bytes: text that isn't ASCII can't be compared
+    if not hmac.compare_digest(token, token_of(request).encode()):
         raise Problem(
             "forbidden", "The page is older than your session: open it again, and send the form there."
         )
@@ -65,5 +67,27 @@ def _sent_from_here(scope: Scope) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == headers.get("host")
+    origins = headers.getlist("origin")
+    hosts = (headers.get("host"), headers.get("x-forwarded-host"))  # no form can set either
+    return len(origins) == 1 and any(_same_origin(origins[0], host, scope["scheme"]) for host in hosts)
+
+
+def _same_origin(origin: str, host: str | None, scheme: str) -> bool:
+    """Whether an Origin names the host that the request was sent to; a port that isn't named is its scheme's own.
+
+    `scheme` is what reached this process. A proxy may have ended TLS without saying so, so that plain http
+    fits both; https fits https alone.
+    """
+    if host is None or "@" in origin + host:
+        return False
+    try:
+        here, there = urlsplit(origin), urlsplit(f"//{host}")
+        ports = here.port, there.port
+    except ValueError:
+        return False
+    default = _DEFAULT_PORTS.get(here.scheme)
+    if default is None or here.hostname is None or there.path:
+        return False
+    if scheme == "https" and here.scheme != "https":
+        return False
+    return (here.hostname, ports[0] or default) == (there.hostname, ports[1] or default)

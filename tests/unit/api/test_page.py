@@ -210,6 +210,68 @@ async def test_only_a_whole_form_of_the_page_itself_acts(
         assert ("retry_requested" in [event["event"] for event in trail]) == (status == 303)
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "more", "status"),
+    [
+        ("http://ops.internal", "ops.internal:80", {}, 303),
+        ("http://ops.internal:80", "ops.internal", {}, 303),
+        ("https://ops.internal", "ops.internal:443", {}, 303),  # a proxy that ended TLS and doesn't say so
+        ("https://ops.internal", "ops.internal", {}, 303),
+        ("http://OPS.internal", "ops.INTERNAL:80", {}, 303),
+        ("http://[::1]:8000", "[::1]:8000", {}, 303),
+        ("http://ops.internal:8443", "upstream", {"X-Forwarded-Host": "ops.internal:8443"}, 303),
+        ("http://ops.internal:8080", "ops.internal:80", {}, 403),
+        ("https://ops.internal", "ops.internal:80", {}, 403),
+        ("http://ops.internal", "ops.internal:443", {}, 403),
+        ("http://evil.example", "ops.internal:80", {}, 403),
+        ("http://ops.internal.evil.example", "ops.internal", {}, 403),
+        ("http://me@ops.internal", "ops.internal", {}, 403),
+        ("ftp://ops.internal", "ops.internal", {}, 403),
+        ("null", "ops.internal", {}, 403),
+        ("http://[", "ops.internal", {}, 403),
+        ("http://ops.internal:99999", "ops.internal", {}, 403),
+        ("http://ops.internal", "ops.internal:x", {}, 403),
+    ],
+)
+async def test_a_form_comes_from_the_origin_that_it_is_sent_to(
+    sqlite_url: str, origin: str, host: str, more: dict[str, str], status: int
+) -> None:
+    """Where the browser doesn't say it outright (plain http): a scheme's own port may be named or not."""
+    async with a_client(sqlite_url, allow_open=True) as client:
+        key = await a_key(client, "operate", everyone=True)
+        headers = {"Origin": origin, "Host": host, **more}
+        answer = await client.post("/dashboard/sign-in", data={"key": key, "token": ""}, headers=headers)
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("wrong", ["é", "\U0001f6d2", "\ufffd", "x" * 64, "\x00"])
+async def test_a_token_that_is_no_forms_is_refused_whatever_it_holds(sqlite_url: str, wrong: str) -> None:
+    """403 on each form, never a fault: also where it isn't ASCII."""
+    async with a_client(sqlite_url) as client:
+        saga_id = await check_out(client, "ord-stuck", STUCK)
+        for path in ("sign-in", "sign-out", f"sagas/{saga_id}/retry"):
+            form = {"token": wrong, "seen": "1", "reason": "because", "key": wrong, "next": f"/{wrong}"}
+            answer = await client.post(f"/dashboard/{path}", data=form, headers=HERE)
+            assert (answer.status_code, answer.headers["content-type"][:9]) == (403, "text/html"), path
+
+
+@pytest.mark.parametrize("name", ["Cookie", "Authorization", "Origin", "Host", "If-Match", "If-None-Match"])
+async def test_a_header_that_is_not_ascii_is_no_fault(sqlite_url: str, name: str) -> None:
+    """Whatever reads it takes it for wrong, or for nothing."""
+    async with a_client(sqlite_url) as client:
+        await a_key(client, "operate", everyone=True)
+        for value in (b"\xe9", b"checkout_session=\xe9", b"Bearer \xe9\xff", b'"\xe9"', b"[\xe9"):
+            for path in ("/", "/sagas", "/dashboard/sign-in"):
+                answer = await client.get(path, headers=[(name.encode(), value)])
+                assert answer.status_code < 500, (path, value)
+            answer = await client.post(
+                "/dashboard/sign-in",
+                content=b"key=x&token=",
+                headers=[(name.encode(), value), (b"Content-Type", b"application/x-www-form-urlencoded")],
+            )
+            assert answer.status_code < 500, value
+
+
 async def test_what_callers_send_is_shown_as_text(sqlite_url: str) -> None:
     """No name, id or reason becomes markup, and the policy would run none."""
     evil = "<img src=x onerror=alert(1)>"
