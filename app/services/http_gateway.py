@@ -6,8 +6,10 @@ begun to leave this process?
     place in the bulkhead ─ connect ─ TLS │ request ─ answer's head ─ answer's body
     ◀── StepUnavailable: nothing was sent │ StepOutcomeUnknown: it may have happened ──▶
 
-One deadline covers all of it. No redirect is followed, no cookie kept, no proxy taken from the
-environment. A call costs a fraction of the processor's time that httpx2 takes: ADR 11.
+One deadline covers all of it. One call is one request: nothing is repeated here, by aiohttp neither
+(`one_request`). No redirect is followed, no cookie kept, no proxy taken from the environment, nothing
+decompressed. The addresses of a name are tried side by side (happy eyeballs), as aiohttp does by itself.
+A call costs a fraction of the processor's time that httpx2 takes: ADR 11; what each client does by itself: ADR 15.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -30,10 +31,16 @@ from app.saga.step import Closed
 from app.services.answer import Answer, done, found, unusable
 from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read
+from app.services.one_request import Attempt, OneRequestConnector, one_attempt
 from app.services.traceparent import traceparent
 
 KEEP_ALIVE_SECONDS = 4.0
-"""Less than the 5 s after which uvicorn and Node close an idle connection, so that we close it first."""
+"""How long an idle connection is kept: less than the 5 s after which uvicorn and Node close one.
+
+So we close it first, and no request meets the server's farewell on the way, which would leave its outcome
+unknown. A server that closes earlier is found out before a request is sent, but for the time that its
+farewell is on the wire: give a service a keep-alive of 5 s at least.
+"""
 
 
 class HttpGateway:
@@ -101,7 +108,12 @@ class HttpGateway:
         self, method: str, call: Call, *, below: str = "", body: JsonObject | None = None
     ) -> Answer:
         """Send one request and return its answer. The one seam where foreign exceptions are translated."""
-        way = _Way()
+        with one_attempt() as attempt:
+            return await self._sent(attempt, method, call, below, body)
+
+    async def _sent(
+        self, attempt: Attempt, method: str, call: Call, below: str, body: JsonObject | None
+    ) -> Answer:
         try:
             url = URL(f"{self._base_url}/{quote(call.reference, safe='')}{below}", encoded=True)
             async with (
@@ -113,20 +125,19 @@ class HttpGateway:
                     headers=self._headers_of(call, body),
                     data=None if body is None else _encoded(body),
                     allow_redirects=False,
-                    trace_request_ctx=way,
                 ) as response,
             ):
-                way.answered = True
+                attempt.answered = True
                 content = await self._read(response)
         except Exception as error:
-            raise _translated(error, way) from error
+            raise _translated(error, attempt) from error
         return read(response.status, response.headers, content, now=self._now())
 
     def _session(self) -> aiohttp.ClientSession:
         """Return the connections; they belong to the event loop in which the first call is made."""
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=OneRequestConnector(
                     ssl=self._verify,
                     limit=self._max_connections,
                     keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -136,7 +147,6 @@ class HttpGateway:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                trace_configs=[_watched()],
             )
         return self._opened
 
@@ -162,38 +172,18 @@ class HttpGateway:
         return bytes(content)
 
 
-class _Way:
-    """How far a request has come."""
-
-    def __init__(self) -> None:
-        self.sent = False
-        self.answered = False
-
-
-def _watched() -> aiohttp.TraceConfig:
-    """Return what notes that a request has a connection, TLS and all: from there on it may have been sent."""
-
-    async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
-        context.trace_request_ctx.sent = True
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_create_end.append(connected)
-    config.on_connection_reuseconn.append(connected)
-    return config
-
-
-def _translated(error: Exception, way: _Way) -> StepError:
+def _translated(error: Exception, attempt: Attempt) -> StepError:
     """Return the instruction that an exception amounts to.
 
     It names the exception's type and never its text, which may hold an address or a header.
     """
-    if not way.sent:
+    if not attempt.sent:
         return StepUnavailable(f"The service was not reached ({type(error).__name__}); nothing was sent.")
     if isinstance(error, TimeoutError):
         return StepOutcomeUnknown(
             "The service did not answer in time.", code="timeout", kind=FailureKind.TIMEOUT
         )
-    if way.answered:
+    if attempt.answered:
         return unusable(f"The service's answer broke off ({type(error).__name__}).")
     return StepOutcomeUnknown(
         f"The connection broke before an answer came ({type(error).__name__}).",

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import aiohttp
 
+from app.services.one_request import OneRequestConnector, RepeatRefused, one_attempt
+
 REACH_SECONDS = 3.0
 
 
 async def reachable(base_url: str) -> str | None:
     """Return None where something speaks HTTP there, whatever it answers; else what is wrong."""
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REACH_SECONDS)) as session,
-            session.get(base_url, allow_redirects=False),
-        ):
-            return None
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        with one_attempt():
+            async with (
+                aiohttp.ClientSession(
+                    connector=OneRequestConnector(), timeout=aiohttp.ClientTimeout(total=REACH_SECONDS)
+                ) as session,
+                session.get(base_url, allow_redirects=False),
+            ):
+                return None
+    except (aiohttp.ClientError, OSError, TimeoutError, RepeatRefused) as error:
         return f"nobody answers ({type(error).__name__})"

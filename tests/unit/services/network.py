@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -52,6 +53,12 @@ class Line:
         self.writer.write(text)
         await self.writer.drain()
 
+    def shut(self, last_words: bytes = b"") -> None:
+        """Close it at once, and not only when the loop comes to it: as a server in another process would."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as end:
+            end.send(last_words)
+            end.shutdown(socket.SHUT_RDWR)
+
     def reset(self) -> None:
         """Break the connection at once, without a farewell."""
         self.writer.transport.abort()
@@ -67,6 +74,7 @@ class Hostile:
 
     url: str
     heard: list[bytes] = field(default_factory=list)
+    stop: Callable[[], None] = lambda: None
 
     @property
     def head(self) -> dict[str, str]:
@@ -83,13 +91,17 @@ Behaviour = Callable[[Line], Awaitable[None]]
 
 
 @asynccontextmanager
-async def hostile(behave: Behaviour) -> AsyncIterator[Hostile]:
+async def hostile(behave: Behaviour, *, greeting: bytes = b"") -> AsyncIterator[Hostile]:
     """Run a server that hears each request whole and then behaves as told."""
     tasks: set[asyncio.Task[None]] = set()
     server_of: list[Hostile] = []
+    lines: list[Line] = []
 
     async def serve(line: Line) -> None:
+        lines.append(line)
         try:
+            if greeting:
+                await line.say(greeting)
             while request := await _heard(line.reader):
                 server_of[0].heard.append(request)
                 await behave(line)
@@ -106,7 +118,14 @@ async def hostile(behave: Behaviour) -> AsyncIterator[Hostile]:
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    server_of.append(Hostile(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+
+    def stop() -> None:
+        """End it at once: nobody listens any more, and every connection is closed."""
+        server.close()
+        for line in lines:
+            line.shut()
+
+    server_of.append(Hostile(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", stop=stop))
     try:
         yield server_of[0]
     finally:

@@ -214,18 +214,101 @@ async def test_an_answer_that_breaks_off_is_unknown(text: bytes) -> None:
     assert isinstance(await refused(behave), StepOutcomeUnknown)
 
 
-async def test_a_connection_that_the_server_has_closed_meanwhile_costs_no_attempt() -> None:
-    """What was idle and is gone was never heard, so the call goes over another one, under the same key."""
+VERBS = {
+    "put": lambda gateway: gateway.put(CALL, BODY),
+    "delete": lambda gateway: gateway.delete(CALL),
+    "get": lambda gateway: gateway.get(CALL),
+    "capture": lambda gateway: gateway.capture(CALL),
+}
+
+
+@pytest.mark.parametrize("kept_alive", [True, False])
+@pytest.mark.parametrize("farewell", ["reset", "close", "half an answer"])
+@pytest.mark.parametrize("verb", VERBS)
+async def test_one_attempt_is_one_request(verb: str, farewell: str, kept_alive: bool) -> None:
+    """What a second request would be answered must not hide that the first one's outcome is unknown."""
+    broken: list[bytes] = []
+
+    async def behave(line: Line) -> None:
+        first = len(server.heard) == 1
+        if kept_alive and first:
+            await line.say(response(200, b"{}"))
+        elif not broken:
+            broken.append(server.heard[-1])  # it had its effect
+            if farewell == "half an answer":
+                await line.say(b"HTTP/1.1 200 O")
+            if farewell == "reset":
+                line.reset()
+            else:
+                line.writer.close()
+        else:
+            await line.say(response(402, b'{"code": "card_declined"}'))
+
+    async with hostile(behave) as server, a_gateway(server.url) as gateway:
+        if kept_alive:
+            await gateway.put(CALL, BODY)
+        with pytest.raises(StepOutcomeUnknown):
+            await VERBS[verb](gateway)
+        assert server.heard.count(broken[0]) == (2 if kept_alive and verb == "put" else 1)
+        assert len(server.heard) == 1 + kept_alive
+        with pytest.raises(StepRejected):  # and the next attempt gets its answer
+            await VERBS[verb](gateway)
+
+
+@pytest.mark.parametrize("last_words", [b"", response(408, b"idle for too long")])
+async def test_a_connection_that_the_server_has_closed_meanwhile_costs_no_attempt(last_words: bytes) -> None:
+    """It is found out before anything is sent, also where this process's loop hasn't heard of it yet."""
 
     async def behave(line: Line) -> None:
         await line.say(response(200, b"{}"))
-        line.writer.close()
+        lines.append(line)
 
+    lines: list[Line] = []
     async with hostile(behave) as server, a_gateway(server.url) as gateway:
         for _ in range(3):
             await gateway.put(CALL, BODY)
+            lines[-1].shut(last_words)
         assert len(server.heard) == 3
+        assert len(lines) == 3
         assert len(set(server.heard)) == 1
+
+
+async def test_what_nobody_asked_for_is_not_taken_for_the_next_answer() -> None:
+    """A server that answers twice, or says 408 to an idle connection without closing it."""
+
+    async def behave(line: Line) -> None:
+        lines.append(line)
+        await line.say(response(200, b"{}"))
+        if len(lines) == 1:
+            await line.say(response(402, b'{"code": "card_declined"}'))
+
+    lines: list[Line] = []
+    async with hostile(behave) as server, a_gateway(server.url) as gateway:
+        await gateway.put(CALL, BODY)
+        assert await gateway.put(CALL, BODY) == {}
+        assert lines[0].writer is not lines[1].writer
+        assert len(server.heard) == 2
+
+
+async def test_a_server_that_is_gone_since_the_last_call_was_not_reached() -> None:
+    """Its farewell on the idle connection is no sign that a request was sent."""
+
+    async def behave(line: Line) -> None:
+        await line.say(response(200, b"{}", headers="Keep-Alive: timeout=60\r\n"))
+
+    async with hostile(behave) as server, a_gateway(server.url) as gateway:
+        await gateway.put(CALL, BODY)
+        server.stop()
+        with pytest.raises(StepUnavailable):
+            await gateway.put(CALL, BODY)
+
+
+async def test_a_server_that_speaks_first_is_asked_all_the_same() -> None:
+    """Only a connection that had a request before is looked at: or every new one would be thrown away."""
+    async with hostile(answering(response(200, b"{}")), greeting=b"\r\n") as server:
+        async with a_gateway(server.url) as gateway:
+            assert await gateway.put(CALL, BODY) == {}
+        assert len(server.heard) == 1
 
 
 async def test_a_refused_connection_is_certainly_without_effect() -> None:
