@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import keys, retention, sagas, serving
+from app.cli import keys, retention, sagas, services, serving
 
 app = typer.Typer(
     help="Operate the checkout service.",
@@ -19,6 +19,9 @@ app.add_typer(
     retention.app,
     name="retention",
     help="Let old checkouts leave, or a customer, in the database that DATABASE_URL names.",
+)
+app.add_typer(
+    services.app, name="services", help="Check a payment, inventory or shipping service of your own."
 )
 app.command("serve")(serving.serve)
 app.command("migrate")(serving.migrate)

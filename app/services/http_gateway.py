@@ -1,4 +1,4 @@
-"""The port over HTTP: a service that speaks contract/services.yaml.
+"""The port over HTTP: a service that speaks app/services/contract/services.yaml.
 
 Whatever happens on the way becomes an instruction, and one fact decides which: had the request
 begun to leave this process?

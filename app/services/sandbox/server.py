@@ -1,7 +1,8 @@
-"""One service of the sandbox over HTTP, as contract/services.yaml describes it.
+"""One service of the sandbox over HTTP, as app/services/contract/services.yaml describes it.
 
-Besides the contract it answers `GET /livez`, `GET /records?after=seq` and `GET /standing`, so that a
-checker can compare what the services know with what the sagas say.
+It serves that contract as `GET /openapi.yaml` and `GET /docs`. Besides, it answers `GET /livez`,
+`GET /records?after=seq` and `GET /standing`, so that a checker can compare what the services know with
+what the sagas say.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from urllib.parse import unquote
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from app.saga.step import JSON
 from app.services.answer import Answer
+from app.services.contract import SERVICES_YAML
 from app.services.gateway import JsonObject, Service
 from app.services.sandbox.faults import SimulationError
 from app.services.sandbox.request import Refusal, Request, Verb, problem
@@ -52,6 +55,14 @@ def sandbox_app(
     @app.get("/livez")
     async def livez() -> Response:
         return JSONResponse({"status": "alive"})
+
+    @app.get("/openapi.yaml")
+    async def contract() -> Response:
+        return Response(SERVICES_YAML, media_type="application/yaml")
+
+    @app.get("/docs")
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(openapi_url="openapi.yaml", title="The services' contract")
 
     @app.get("/records")
     async def records(after: int = 0) -> Response:
