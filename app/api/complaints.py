@@ -10,6 +10,10 @@ from pydantic import ValidationError
 
 from app.api.problem import Problem
 
+NOTHING_DONE = "Nothing was done."
+NO_SAGA = "No saga was made; the Idempotency-Key is still free."
+"""What became of a checkout that was refused before it began."""
+
 _MOST = 50
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
@@ -50,9 +54,7 @@ def complaint(pointer: str, code: str, detail: str) -> dict[str, str]:
     return {"pointer": pointer, "detail": detail, "code": code}
 
 
-def invalid(
-    errors: list[dict[str, str]], *, outcome: str = "No saga was made; the Idempotency-Key is still free."
-) -> Problem:
+def invalid(errors: list[dict[str, str]], *, outcome: str = NOTHING_DONE) -> Problem:
     """Return the problem that these errors are; `outcome` says what became of the request."""
     places = "place" if len(errors) == 1 else "places"
     detail = f"Mend {len(errors)} {places} that `errors` points at. {outcome}"

@@ -7,9 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.api.complaints import complaint, invalid
+from app.api.complaints import NO_SAGA, complaint, invalid
 from app.api.encode import encode
-from app.api.operation import NOTHING_DONE
 from app.api.order import Order
 from app.api.outcome import failed, saga_url
 from app.api.plan import plan_of
@@ -194,11 +193,12 @@ def problems() -> dict[str, dict[str, Any]]:
         "Give an integer: no quotes, no decimal point, not true or false.",
     )
     examples = {
-        "invalid_request": invalid([mended]),
-        "invalid_operation": invalid(
-            [complaint("/reason", "missing", "Add this member.")], outcome=NOTHING_DONE
-        ),
-        "invalid_query": wrong("dry_run", "wrong_form", "Give true or false."),
+        "invalid_request": invalid([mended], outcome=NO_SAGA),
+        "invalid_operation": invalid([complaint("/reason", "missing", "Add this member.")]),
+        "invalid_dry_run": wrong("dry_run", "wrong_form", "Give true or false.", outcome=NO_SAGA),
+        "invalid_empty": invalid([complaint("", "unknown_member", "Send an empty object: {}.")]),
+        "invalid_key": invalid([complaint("/scopes", "missing", "Add this member.")]),
+        "invalid_query": wrong("cursr", "unknown_parameter", "Remove this parameter, or mend its name."),
         "checkout_in_progress": Problem("checkout_in_progress", members=url),
         "order_in_checkout": Problem("order_in_checkout", members=url),
         "order_already_checked_out": Problem("order_already_checked_out", members=url),

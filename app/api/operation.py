@@ -11,15 +11,15 @@ from pydantic import Field, StringConstraints, ValidationError
 from app.api.complaints import complaints, invalid
 from app.api.order import NO_CONTROLS, PRINTED, TRIM, Reference, Strict
 
+LONGEST_REASON = 1000
 Reason = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=1000),
+    StringConstraints(min_length=1, max_length=LONGEST_REASON),
     PRINTED,
     TRIM,
     NO_CONTROLS,
     Field(description="Why; it stands in the trail for ever. No customer's data."),
 ]
-NOTHING_DONE = "Nothing was done."
 _TAG = re.compile(r'"([0-9]{1,9})-[0-9a-f]+"')
 
 
@@ -34,7 +34,7 @@ class Operation(Strict):
         try:
             return cls.model_validate(body)
         except ValidationError as error:
-            raise invalid(complaints(error), outcome=NOTHING_DONE) from None
+            raise invalid(complaints(error)) from None
 
 
 class Resolution(Operation):

@@ -27,7 +27,7 @@ _RECEIVING = (
     "body_too_large",
     "unsupported_media_type",
     "invalid_request",
-    "invalid_query",
+    "invalid_dry_run",
     "idempotency_key_reused",
     "checkout_in_progress",
     "order_in_checkout",
@@ -265,7 +265,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                     "request_timeout",
                     "body_too_large",
                     "unsupported_media_type",
-                    "invalid_request",
+                    "invalid_key",
                     "invalid_query",
                     "not_found",
                     *_GUARDED,
@@ -432,7 +432,7 @@ _EMPTY_PROBLEMS = (
     "request_timeout",
     "body_too_large",
     "unsupported_media_type",
-    "invalid_request",
+    "invalid_empty",
     "invalid_query",
 )
 _RETRYING = {name for name, row in PROBLEMS.items() if row.retry_after is not None}

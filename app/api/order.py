@@ -23,11 +23,15 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.complaints import Unfit, complaints, invalid
+from app.api.complaints import NO_SAGA, Unfit, complaints, invalid
+from app.money import CURRENCIES
 from app.saga.step import JSON
 
 LARGEST = 2**53 - 1
 """The largest integer that every JSON reader takes as it is (RFC 8259, 6)."""
+
+LONGEST_REFERENCE = 128
+"""Characters of a name by which somebody else knows a thing: an order, an article, a refund."""
 
 _LONGEST_NOTE = 500
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -44,6 +48,12 @@ def _trimmed(text: str) -> str:
     if text != text.strip():
         raise Unfit("surrounding_space", "Remove the white space around it.")
     return text
+
+
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise Unfit("unknown_currency", "Give the code of an active ISO 4217 currency, such as EUR.")
+    return code
 
 
 def _scalar(value: Any) -> Any:
@@ -69,7 +79,9 @@ TRIM = AfterValidator(_trimmed)
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), PRINTED, NO_CONTROLS]
 PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), PRINTED, NO_CONTROLS]
-Reference = Annotated[str, StringConstraints(min_length=1, max_length=128), PRINTED, TRIM, NO_CONTROLS]
+Reference = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_REFERENCE), PRINTED, TRIM, NO_CONTROLS
+]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=255), PRINTED, TRIM, NO_CONTROLS]
 MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), PRINTED, NO_CONTROLS]
 MetadataValue = Annotated[
@@ -114,7 +126,12 @@ class Order(Strict):
         Reference, Field(description="Unique among the caller's sagas that aren't compensated.")
     ]
     customer_id: Reference
-    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), Field(description="ISO 4217.")]
+    currency: Annotated[
+        str,
+        StringConstraints(pattern="^[A-Z]{3}$"),
+        AfterValidator(_currency),
+        Field(description="The code of an active ISO 4217 currency."),
+    ]
     items: Annotated[list[Item], Field(min_length=1)]
     payment_method: Annotated[
         Token, Field(description="A token of the payment service, never a card number.")
@@ -152,7 +169,7 @@ class Order(Strict):
         try:
             return cls.model_validate(body, context={"max_items": max_items})
         except ValidationError as error:
-            raise invalid(complaints(error)) from None
+            raise invalid(complaints(error), outcome=NO_SAGA) from None
 
     def saga_input(self) -> dict[str, JSON]:
         """Return what the saga begins with."""

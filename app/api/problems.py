@@ -28,7 +28,8 @@ class ProblemType:
 
 _NEW_KEY = "To try this order again, send it under a new Idempotency-Key: a repeat of this one gets this answer again."
 _UNDONE = "Everything that had been done was undone; `saga` tells how."
-_NOTHING = "No saga was made."
+_NO_SAGA = "No saga was made."
+_NOTHING = "Nothing was done."
 
 PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
     {
@@ -43,30 +44,30 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             400,
             "The body is not JSON",
             f"The body is not one JSON text in UTF-8, or a member stands in it twice. {_NOTHING}",
-            "Mend the body; `detail` says where it went wrong. The Idempotency-Key is still free.",
+            "Mend the body; `detail` says where it went wrong. An Idempotency-Key that came with it is still free.",
         ),
         "idempotency_key_required": ProblemType(
             400,
             "An Idempotency-Key is needed",
-            f"This server begins a checkout only under an Idempotency-Key. {_NOTHING}",
+            f"This server begins a checkout only under an Idempotency-Key. {_NO_SAGA}",
             "Send a header Idempotency-Key with a new random value, such as a UUID, and the same one in every repeat.",
         ),
         "invalid_idempotency_key": ProblemType(
             400,
             "The Idempotency-Key can't be used",
-            f"The Idempotency-Key is not one header of 1 to 255 visible ASCII characters. {_NOTHING}",
+            f"The Idempotency-Key is not one header of 1 to 255 visible ASCII characters. {_NO_SAGA}",
             "Send one Idempotency-Key, such as a UUID, bare or in double quotes.",
         ),
         "bad_simulation": ProblemType(
             400,
             "The simulation can't be read",
-            f"X-Simulate is not a list of service.action=fault[:times]. {_NOTHING}",
+            f"X-Simulate is not a list of service.action=fault[:times]. {_NO_SAGA}",
             "Mend the part that `detail` names, e.g. X-Simulate: shipping.execute=unavailable:2.",
         ),
         "simulation_unavailable": ProblemType(
             400,
             "Nothing is simulated here",
-            f"X-Simulate works with the sandbox only, and this server charges and ships for real. {_NOTHING}",
+            f"X-Simulate works with the sandbox only, and this server charges and ships for real. {_NO_SAGA}",
             "Leave the header out, or use a server that runs on the sandbox.",
         ),
         "invalid_last_event_id": ProblemType(
@@ -110,7 +111,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             408,
             "The body did not come in time",
             f"The body had not arrived whole within the time that the server waits for it. {_NOTHING}",
-            "Send the request again under the same Idempotency-Key.",
+            "Send the request again, a checkout under the same Idempotency-Key.",
         ),
         "body_too_large": ProblemType(
             413,
@@ -128,7 +129,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             422,
             "The request breaks the schema",
             f"The request can be read, but some of it can't be what is meant. {_NOTHING}",
-            "Mend what `errors` points at. The Idempotency-Key is still free.",
+            "Mend what `errors` points at. An Idempotency-Key that came with it is still free.",
         ),
         "idempotency_key_reused": ProblemType(
             422,
@@ -147,13 +148,13 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
         "order_in_checkout": ProblemType(
             409,
             "The order is in another checkout",
-            f"A checkout of this order under another key is not finished. Its payment was not touched. {_NOTHING}",
+            f"A checkout of this order under another key is not finished. Its payment was not touched. {_NO_SAGA}",
             "Follow the saga at `saga_url`; only if it ends compensated can the order be checked out anew.",
         ),
         "order_already_checked_out": ProblemType(
             409,
             "The order has been checked out",
-            f"A checkout of this order has completed. Its payment was not touched. {_NOTHING}",
+            f"A checkout of this order has completed. Its payment was not touched. {_NO_SAGA}",
             "Nothing is left to do; the saga at `saga_url` tells what was done.",
         ),
         # What a person can't do about a saga
@@ -256,13 +257,13 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
         "internal_error": ProblemType(
             500,
             "Something is wrong here",
-            "The server has a fault. Whether a checkout was begun can't be told.",
-            "Send the request again under the same Idempotency-Key; if that fails too, report the `request_id`.",
+            "The server has a fault. Whether anything was done can't be told.",
+            "Send the request again, a checkout under the same Idempotency-Key; if that fails too, report the `request_id`.",
         ),
         "rate_limited": ProblemType(
             429,
             "Too many checkouts a second",
-            f"This caller begins checkouts faster than this server takes from one caller. {_NOTHING}",
+            f"This caller begins checkouts faster than this server takes from one caller. {_NO_SAGA}",
             "Send the request again under the same Idempotency-Key, after Retry-After.",
             retry_after=1,
         ),
@@ -284,7 +285,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             503,
             "The server is stopping",
             f"This server finishes what it has begun and takes nothing new. {_NOTHING}",
-            "Send the request again under the same Idempotency-Key; another server, or this one restarted, takes it.",
+            "Send the request again, a checkout under the same Idempotency-Key; another server, or this one restarted, takes it.",
             retry_after=1,
         ),
         "not_ready": ProblemType(
@@ -298,7 +299,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             503,
             "The saga log can't be reached",
             "The storage behind this server did not answer. `detail` says whether anything was stored.",
-            "Send the request again under the same Idempotency-Key, after Retry-After.",
+            "Send the request again, a checkout under the same Idempotency-Key, after Retry-After.",
             retry_after=5,
         ),
         "definition_unknown": ProblemType(

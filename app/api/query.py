@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
-from app.api.complaints import invalid
+from app.api.complaints import NOTHING_DONE, invalid
 from app.api.problem import Problem
 
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
@@ -19,32 +19,40 @@ _LONGEST = 255
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def wrong(name: str, code: str, detail: str) -> Problem:
+def wrong(name: str, code: str, detail: str, *, outcome: str = NOTHING_DONE) -> Problem:
     """Return the problem with one query parameter."""
     shown = name if _SHOWN.fullmatch(name) else ""
-    return invalid([{"parameter": shown, "detail": detail, "code": code}])
+    return invalid([{"parameter": shown, "detail": detail, "code": code}], outcome=outcome)
 
 
-def parameters(request: Request, known: Collection[str] = ()) -> dict[str, str]:
-    """Return the query's parameters; raise a problem for one that isn't known or stands twice."""
+def parameters(
+    request: Request, known: Collection[str] = (), *, outcome: str = NOTHING_DONE
+) -> dict[str, str]:
+    """Return the query's parameters; raise a problem for one that isn't known or stands twice.
+
+    `outcome` says what then became of the request.
+    """
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
             names = ", ".join(known) or "none"
             raise wrong(
-                name, "unknown_parameter", f"Remove this parameter, or mend its name. Known here: {names}."
+                name,
+                "unknown_parameter",
+                f"Remove this parameter, or mend its name. Known here: {names}.",
+                outcome=outcome,
             )
         if name in found:
-            raise wrong(name, "repeated_parameter", "Give this parameter once.")
+            raise wrong(name, "repeated_parameter", "Give this parameter once.", outcome=outcome)
         found[name] = value
     return found
 
 
-def flag(found: dict[str, str], name: str) -> bool:
+def flag(found: dict[str, str], name: str, *, outcome: str = NOTHING_DONE) -> bool:
     """Return a parameter that is `true` or `false`; false where it isn't given."""
     value = found.get(name, "false")
     if value not in {"true", "false"}:
-        raise wrong(name, "wrong_form", "Give true or false.")
+        raise wrong(name, "wrong_form", "Give true or false.", outcome=outcome)
     return value == "true"
 
 

@@ -14,10 +14,13 @@ from starlette.responses import HTMLResponse
 
 from app.api.dashboard import words
 from app.api.dashboard.guard import token_of
+from app.api.operation import LONGEST_REASON
+from app.api.order import LONGEST_REFERENCE
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import caller_of
 from app.callers import Scope
+from app.money import money
 from app.saga.attention import sentence
 
 _POLICY = (
@@ -39,12 +42,14 @@ _environment = Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {
-    "money": lambda saga: words.money(saga["amount"], saga["currency"]),
+    "money": lambda saga: money(saga["amount"], saga["currency"]),
     "lasting": words.lasting,
     "instant": lambda at: f"{at:%Y-%m-%d %H:%M:%S} UTC",
     "machine": lambda at: at.isoformat(),
 }
 _environment.globals |= {
+    "LONGEST_REASON": LONGEST_REASON,
+    "LONGEST_REFERENCE": LONGEST_REFERENCE,
     "STATUSES": words.STATUSES,
     "MARKS": words.MARKS,
     "said": words.said,

@@ -182,7 +182,7 @@ async def act(request: Request, saga_id: str, action: str) -> Response:
     seen = form.pop("seen", "")
     if not (seen.isascii() and seen.isdecimal() and len(seen) < 10):
         raise Problem("invalid_request", "The form is not whole: open the page again.")
-    given = {name: value for name, value in form.items() if value}
+    given = {name: line for name, value in form.items() if (line := value.replace("\n", " ").strip())}
     if action == "resolve":
         resolution = Resolution.of(given)
         wanted = operator.resolve(saga_id, caller=caller, seen={int(seen)}, **resolution.model_dump())

@@ -1,4 +1,4 @@
-"""What the page says in words: statuses, events, times, money, and what a saga waits for."""
+"""What the page says in words: statuses, events, times, and what a saga waits for."""
 
 from __future__ import annotations
 
@@ -55,28 +55,6 @@ STEP_STATUSES: Mapping[StepStatus, str] = {
     StepStatus.COMPENSATED: "undone",
     StepStatus.COMPENSATION_FAILED: "can't be undone",
 }
-_NO_MINOR_UNIT = frozenset(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "UYI",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ]
-)
-_THOUSANDTHS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -85,13 +63,6 @@ def said(event: SagaEvent) -> str:
     if event.type is EventType.STEP_RETRIED and event.data.get("outcome") == "unavailable":
         return "not to be had, without effect: sent again"
     return EVENTS[event.type]
-
-
-def money(amount: int, currency: str) -> str:
-    """Return an amount of minor units (ISO 4217) as people write it: 4890, EUR is `48.90 EUR`."""
-    digits = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
-    whole, part = divmod(amount, 10**digits)
-    return f"{whole:,}{f'.{part:0{digits}}' if digits else ''} {currency}"
 
 
 def lasting(seconds: float) -> str:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.admission import Admission
+from app.api.complaints import NO_SAGA
 from app.api.encode import encode
 from app.api.envelope import request_id_of
 from app.api.idempotency import fingerprint, idempotency_key
@@ -41,7 +42,7 @@ async def place_checkout(request: Request) -> Response:
     first request's answer.
     """
     settings, service = settings_of(request), service_of(request)
-    dry_run = flag(parameters(request, ("dry_run",)), "dry_run")
+    dry_run = flag(parameters(request, ("dry_run",), outcome=NO_SAGA), "dry_run", outcome=NO_SAGA)
     check_headers(request, max_bytes=settings.max_body_bytes)
     required = settings.require_idempotency_key and not dry_run
     key = idempotency_key(request.headers.getlist("idempotency-key"), required=required)

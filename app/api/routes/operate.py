@@ -14,7 +14,7 @@ from app.api import query
 from app.api.complaints import complaint, invalid
 from app.api.encode import encode
 from app.api.json_body import check_headers, read_json
-from app.api.operation import NOTHING_DONE, Operation, Resolution, seen_by
+from app.api.operation import Operation, Resolution, seen_by
 from app.api.outcome import accepted, saga_url, wait_for
 from app.api.prefer import preference
 from app.api.problem import Problem
@@ -124,7 +124,7 @@ async def done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaV
         raise _refused("precondition_failed" if asked else "saga_moved", saga_id) from None
     except UnknownStep:
         wrong = complaint("/step", "unknown_step", "Give the name of one of the saga's steps.")
-        raise invalid([wrong], outcome=NOTHING_DONE) from None
+        raise invalid([wrong]) from None
     except OperatorError as error:
         name = _PROBLEMS[type(error)]
         row = PROBLEMS[name]

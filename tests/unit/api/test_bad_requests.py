@@ -97,6 +97,7 @@ def address(**changes: JSON) -> dict[str, JSON]:
         ({"currency": "eur"}, "/currency", "wrong_form"),
         ({"currency": "EUR\n"}, "/currency", "wrong_form"),
         ({"currency": "€UR"}, "/currency", "wrong_form"),
+        *(({"currency": code}, "/currency", "unknown_currency") for code in ("ZZZ", "XXX", "XAU", "HRK")),
         ({"order_id": None}, "/order_id", "not_a_string"),
         ({"order_id": "  "}, "/order_id", "surrounding_space"),
         ({"customer_id": "a" * 129}, "/customer_id", "too_long"),

@@ -177,6 +177,22 @@ async def test_two_people_at_once_do_one_thing(sqlite_url: str) -> None:
         assert [event["event"] for event in trail].count("step_resolved") == 1
 
 
+async def test_the_page_takes_a_reference_as_long_as_the_api_does(sqlite_url: str) -> None:
+    """And a reason that was typed in two lines, with a space behind it."""
+    async with a_client(sqlite_url) as client:
+        saga_id = await check_out(client, "ord-stuck", STUCK)
+        page = await client.get(f"/dashboard/sagas/{saga_id}")
+        assert 'name="reference" maxlength="128"' in page.text
+        assert 'name="reason" required maxlength="1000"' in page.text
+        form = {"token": "", "seen": field_of(page, "seen"), "step": "payment", "reference": "r" * 128}
+        reason = {"reason": "Refunded\r\nby hand "}
+        sent = await client.post(f"/dashboard/sagas/{saga_id}/resolve", data=form | reason, headers=HERE)
+        assert sent.status_code == 303, sent.text
+        saga = (await client.get(f"/sagas/{saga_id}", headers={"Prefer": "wait=5"})).json()
+        by = next(step["resolved_by"] for step in saga["steps"] if step["name"] == "payment")
+        assert (by["reference"], by["reason"]) == ("r" * 128, "Refunded by hand")
+
+
 @pytest.mark.parametrize(
     ("headers", "form", "status"),
     [

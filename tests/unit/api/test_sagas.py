@@ -250,3 +250,35 @@ async def test_a_filter_that_cannot_be_meant_is_422_and_named(query: str, parame
         body = problem(await api.get(f"/sagas?{query}"), 422, "invalid_request")
         assert body["errors"][0]["parameter"] == parameter
         assert body["errors"][0]["detail"]
+
+
+async def test_a_saga_in_a_currency_that_is_none_is_read_still() -> None:
+    """It was stored before currencies were checked, or before one was withdrawn."""
+    async with served() as api:
+        order = {**an_order(), "amount": 3998, "currency": "ZZZ"}
+        placed = await api.checkout.place(order)
+        saga = (await api.get(f"/sagas/{placed.saga_id}", Prefer="wait=5")).json()
+        assert (saga["status"], saga["amount"], saga["currency"]) == ("completed", 3998, "ZZZ")
+        assert [one["id"] for one in (await api.get("/sagas")).json()["data"]] == [placed.saga_id]
+        for url in ("/", f"/dashboard/sagas/{placed.saga_id}"):
+            assert "3,998 ZZZ (minor units)" in (await api.get(url)).text
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "/sagas?status=sideways"),
+        ("GET", "/sagas?cursr=x"),
+        ("GET", "/sagas?limit=0"),
+        ("GET", f"/sagas/{an_id()}?x=1"),
+        ("POST", f"/sagas/{an_id()}/retry"),
+    ],
+)
+async def test_what_is_no_checkout_says_nothing_of_an_idempotency_key(method: str, url: str) -> None:
+    """There is none that could still be free."""
+    async with served() as api:
+        headers = {"Content-Type": "application/json"}
+        answer = await api.client.request(method, url, content=b"{}", headers=headers)
+        assert "Idempotency" not in problem(answer, 422, "invalid_request")["detail"]
+        asked = await api.post(url="/checkout?dry_rn=true")
+        assert "Idempotency-Key is still free" in problem(asked, 422, "invalid_request")["detail"]
