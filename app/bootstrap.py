@@ -530,4 +530,5 @@ def _policy(settings: Settings, attempts: int) -> RetryPolicy:
         attempts=attempts,
         base=settings.retry_base_seconds,
         cap=settings.retry_cap_seconds,
+        max_retry_after=settings.max_retry_after_seconds,
     )

@@ -79,8 +79,10 @@ class Settings(BaseSettings):
         0.1,
         description="The first ceiling of the exponential back-off with full jitter.",
     )
-    retry_cap_seconds: Seconds = Field(
-        30.0, description="The highest ceiling of the back-off, also for Retry-After."
+    retry_cap_seconds: Seconds = Field(30.0, description="The highest ceiling of the back-off.")
+    max_retry_after_seconds: Seconds = Field(
+        3600.0,
+        description="The longest Retry-After of a service that is honoured going back; going forward it is as far as the deadline.",
     )
     deadline_seconds: Seconds = Field(
         300.0,

@@ -17,7 +17,7 @@ from app.saga.action import Action
 from app.saga.definition import SagaDefinition, StepDefinition
 from app.saga.errors import FailureKind, StepError, StepRejected, StepUnavailable
 from app.saga.events import EventType, SagaEvent
-from app.saga.retry import Jitter
+from app.saga.retry import Jitter, RetryPolicy
 from app.saga.state import AT_REST, CompensationState, SagaState, SagaStatus, StepStatus
 from app.saga.step import JSON, Closed
 
@@ -27,10 +27,11 @@ POISON_AFTER = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Execute:
-    """Send the step's action; `attempt` counts from 1."""
+    """Send the step's action; `attempt` counts from 1. At `deadline` the step is given up; past the pivot never."""
 
     step: StepDefinition
     attempt: int
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,7 @@ class LookUp:
     step: StepDefinition
     attempt: int
     undoing: bool
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,8 +91,8 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
         return Record(event=_event(state, now, EventType.SAGA_COMPLETED))
     if step.status is not StepStatus.RUNNING:
         return Record(event=_attend(state, now))
-    deadline = (state.resumed_at or state.started_at or now) + _seconds(definition.deadline)
-    if state.cancel is not None or (now >= deadline and not state.past_pivot):
+    deadline = _deadline(definition, state, now)
+    if state.cancel is not None or (deadline is not None and now >= deadline):
         given_up = EventType.STEP_UNKNOWN if step.maybe else EventType.STEP_FAILED
         return Record(
             event=_event(
@@ -103,11 +105,18 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
             )
         )
     if step.retry_at is not None and now < step.retry_at:
-        return Wait(until=step.retry_at if state.past_pivot else min(step.retry_at, deadline))
+        return Wait(until=step.retry_at if deadline is None else min(step.retry_at, deadline))
     defined, attempt = _defined(definition, step.name), step.attempts + 1
     if _expired(definition, step.started_at, now):
-        return LookUp(step=defined, attempt=attempt, undoing=False)
-    return Execute(step=defined, attempt=attempt)
+        return LookUp(step=defined, attempt=attempt, undoing=False, deadline=deadline)
+    return Execute(step=defined, attempt=attempt, deadline=deadline)
+
+
+def _deadline(definition: SagaDefinition, state: SagaState, now: datetime) -> datetime | None:
+    """Return when a saga that goes forward turns back; None past the pivot, where it can't."""
+    if state.past_pivot:
+        return None
+    return (state.resumed_at or state.started_at or now) + _seconds(definition.deadline)
 
 
 def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
@@ -189,7 +198,7 @@ def after_execute(
         maybe = unknown or state.step(name).maybe
         given_up = EventType.STEP_UNKNOWN if maybe else EventType.STEP_FAILED
         return _event(state, now, given_up, step=name, attempt=attempt, error=error, **timed)
-    pause = action.step.policy.pause(tries, jitter=jitter, retry_after=answer.retry_after)
+    retry_at = _retry_at(action.step.policy, tries, answer, now=now, jitter=jitter, deadline=action.deadline)
     return _event(
         state,
         now,
@@ -198,7 +207,7 @@ def after_execute(
         attempt=attempt,
         error=error,
         outcome="unknown" if unknown else "unavailable",
-        next_action_at=_text(now + timedelta(seconds=pause)),
+        next_action_at=_text(retry_at),
         **timed,
     )
 
@@ -238,7 +247,7 @@ def after_compensate(
             error=error,
             **timed,
         )
-    pause = policy.pause(tries, jitter=jitter, retry_after=answer.retry_after)
+    retry_at = _retry_at(policy, tries, answer, now=now, jitter=jitter)
     return _event(
         state,
         now,
@@ -246,7 +255,7 @@ def after_compensate(
         step=name,
         attempt=attempt,
         error=error,
-        next_action_at=_text(now + timedelta(seconds=pause)),
+        next_action_at=_text(retry_at),
         **timed,
     )
 
@@ -273,8 +282,8 @@ def after_look_up(
     if isinstance(answer, StepError):
         given_up = isinstance(answer, StepRejected) or tries >= policy.attempts
         error = _error(answer)
-        pause = policy.pause(tries, jitter=jitter, retry_after=answer.retry_after)
-        retry_at = _text(now + timedelta(seconds=pause))
+        again_at = _retry_at(policy, tries, answer, now=now, jitter=jitter, deadline=action.deadline)
+        retry_at = _text(again_at)
     else:
         settled = isinstance(answer, Closed) if action.undoing else isinstance(answer, Mapping)
         if settled:
@@ -289,6 +298,21 @@ def after_look_up(
     if not action.undoing:
         how["outcome"] = "unknown"
     return _event(state, now, again, step=name, attempt=attempt, error=error, next_action_at=retry_at, **how)
+
+
+def _retry_at(
+    policy: RetryPolicy,
+    tries: int,
+    answer: StepError,
+    *,
+    now: datetime,
+    jitter: Jitter,
+    deadline: datetime | None = None,
+) -> datetime:
+    """Return when to try again: as the service asked, but at the deadline at the latest, as then nothing is sent."""
+    limit = None if deadline is None else max(0.0, (deadline - now).total_seconds())
+    pause = policy.pause(tries, jitter=jitter, retry_after=answer.retry_after, limit=limit)
+    return now + timedelta(seconds=pause if limit is None else min(pause, limit))
 
 
 _KEY_EXPIRED: dict[str, JSON] = {

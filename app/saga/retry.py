@@ -17,22 +17,27 @@ Jitter = Callable[[], float]
 class RetryPolicy:
     """How patient to be with one action: its time-out, its attempts and the pauses between.
 
-    All times are in seconds. `attempts` counts every send, the first included.
+    All times are in seconds. `attempts` counts every send, the first included. `max_retry_after` is the
+    longest pause that a service can ask for where no deadline ends it: going back, and after the pivot.
     """
 
     timeout: float = 5.0
     attempts: int = 4
     base: float = 0.1
     cap: float = 30.0
+    max_retry_after: float = 3600.0
 
-    def pause(self, attempt: int, *, jitter: Jitter, retry_after: float | None = None) -> float:
+    def pause(
+        self, attempt: int, *, jitter: Jitter, retry_after: float | None = None, limit: float | None = None
+    ) -> float:
         """Return the seconds to wait after `attempt` (from 1) went wrong.
 
-        A service's own `retry_after` is honoured as the least pause, clamped to `cap`, so that
-        no service can park a saga for ever.
+        A service's own `retry_after` is honoured as the least pause, up to `limit` seconds, or else
+        `max_retry_after`: no service can park a saga for ever. What is no time is ignored.
         """
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
         pause = ceiling * jitter()
-        if retry_after is not None:
-            pause = max(pause, min(max(retry_after, 0.0), self.cap))
+        # A step is somebody else's code: what it names may be no number, or none that can be waited for.
+        if isinstance(retry_after, int | float) and retry_after > 0:
+            pause = max(pause, min(retry_after, self.max_retry_after if limit is None else limit))
         return pause

@@ -13,7 +13,7 @@ from app.services.answer import Answer
 from app.services.gateway import JsonObject
 
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json", re.IGNORECASE)
-_SECONDS = re.compile(r"[0-9]{1,9}")
+_SECONDS = re.compile(r"[0-9]{1,19}")
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes | None, *, now: datetime) -> Answer:
@@ -30,9 +30,8 @@ def read(status: int, headers: Mapping[str, str], body: bytes | None, *, now: da
 
 def retry_after(value: str | None, *, now: datetime) -> float | None:
     """Return the seconds that Retry-After asks for, as a number or as a date; None for anything else."""
-    if value is None:
-        return None
-    if _SECONDS.fullmatch(value.strip()):
+    value = (value or "").strip()
+    if _SECONDS.fullmatch(value):
         return float(value)
     try:
         until = parsedate_to_datetime(value)

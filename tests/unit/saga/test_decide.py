@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,10 @@ PIVOTED = a_definition(pivot="inventory")
 
 def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
+
+
+def text(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def due(*events: SagaEvent, at: float = 0.0, definition: SagaDefinition = DEFINITION) -> Decision:
@@ -361,14 +366,38 @@ class TestAnswersToAnAction:
         assert (event.type, event.attempt, event.data["outcome"]) == (EventType.STEP_RETRIED, 1, outcome)
         assert event.data["next_action_at"] == "2026-01-01T12:00:08.000000Z"
 
-    def test_the_pause_that_a_service_asks_for_is_kept(self) -> None:
-        """`Retry-After`, as the least pause, clamped to the policy's cap."""
-        assert (
-            answered(StepUnavailable(retry_after=4)).data["next_action_at"] == "2026-01-01T12:00:11.000000Z"
-        )
-        assert (
-            answered(StepUnavailable(retry_after=600)).data["next_action_at"] == "2026-01-01T12:00:15.000000Z"
-        )
+    @pytest.mark.parametrize(("asked", "until"), [(4, 11), (120, 127), (293, 300), (600, 300), (1e300, 300)])
+    def test_the_pause_that_a_service_asks_for_is_kept_as_far_as_the_deadline(
+        self, asked: float, until: float
+    ) -> None:
+        """`Retry-After` is the least pause, whatever the back-off's cap; at the deadline the step is given up."""
+        event = answered(StepUnavailable(retry_after=asked))
+        assert event.data["next_action_at"] == text(after(until))
+        assert due(event, at=until - 0.001) == Wait(until=after(until))
+        if until < 300:
+            assert sent(due(event, at=until)) == ("Execute", "payment", 2)
+        else:
+            assert recorded(due(event, at=until)).type is EventType.STEP_FAILED
+
+    def test_an_answer_that_came_after_the_deadline_is_waited_on_no_more(self) -> None:
+        """What the service asks for doesn't put the way back off."""
+        late = a_definition(deadline=5)
+        event = answered(StepOutcomeUnknown(retry_after=60), definition=late)
+        assert event.data["next_action_at"] == text(after(7))
+        assert recorded(due(event, at=7, definition=late)).type is EventType.STEP_UNKNOWN
+
+    @pytest.mark.parametrize(("asked", "pause"), [(600, 600), (86_400, 3600)])
+    def test_past_the_pivot_a_service_may_ask_for_an_hour(self, asked: float, pause: float) -> None:
+        """No deadline ends the wait there."""
+        trail = [succeeded("payment"), succeeded("inventory")]
+        event = answered(StepUnavailable(retry_after=asked), *trail, definition=PIVOTED)
+        assert event.data["next_action_at"] == text(after(7 + pause))
+
+    @pytest.mark.parametrize("asked", ["soon", None, -1, float("nan"), True])
+    def test_what_a_step_names_is_ignored_where_it_is_no_time(self, asked: Any) -> None:
+        """A step is somebody else's code, and a saga must not fail over what it says."""
+        event = answered(StepUnavailable(retry_after=asked))
+        assert event.data["next_action_at"] == text(after(8))
 
     def test_the_last_attempt_unavailable_failed_for_certain(self) -> None:
         """Only unavailable answers: nothing to undo."""

@@ -86,6 +86,7 @@ def test_a_definition_that_can_not_be_run_says_what_to_do(saga: SagaDefinition, 
         RetryPolicy(attempts=0),
         RetryPolicy(base=-1),
         RetryPolicy(base=2, cap=1),
+        RetryPolicy(max_retry_after=-1),
     ],
 )
 def test_a_policy_that_can_not_be_followed_is_refused_in_either_direction(policy: RetryPolicy) -> None:

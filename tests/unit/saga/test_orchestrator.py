@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -361,6 +362,27 @@ class TestParking:
         change = stage.log.changes[-1]
         assert change is not None
         assert (run.parked, change.status) == (True, SagaStatus.COMPENSATING)
+
+    @pytest.mark.parametrize(
+        ("asked", "forward", "back"), [(120.0, 120.0, 120.0), (900.0, 300.0, 900.0), (9e9, 300.0, 3600.0)]
+    )
+    async def test_a_pause_that_a_service_asks_for_is_parked(
+        self, stage: Stage, asked: float, forward: float, back: float
+    ) -> None:
+        """Forward as far as the deadline, back for an hour at most; the back-off's cap is 8 s here."""
+        later = StepOutcomeUnknown(code="unavailable", retry_after=asked)
+        run = await stage.run(a_definition(three_steps(stage.journal, payment=[later])), park_after=5)
+        change = stage.log.changes[-1]
+        assert change is not None
+        assert (change.park, change.next_action_at) == (True, stage.clock.now() + timedelta(seconds=forward))
+        assert run.state.next_action_at == change.next_action_at
+
+        steps = three_steps(stage.journal, inventory=[NO], undo_payment=[later])
+        run = await stage.run(a_definition(steps), park_after=5)
+        change = stage.log.changes[-1]
+        assert change is not None
+        assert (change.park, change.next_action_at) == (True, stage.clock.now() + timedelta(seconds=back))
+        assert stage.clock.slept == []
 
 
 class TestLease:
