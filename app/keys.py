@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from app.callers import Caller, Scope
+from app.card_numbers import holds_card_number
 
 T = TypeVar("T")
 
@@ -119,6 +120,8 @@ class Keys:
                 raise KeyRefused(
                     f"{name}: give 1 to 64 letters, digits or . _ @ -, beginning with a letter or digit."
                 )
+            if holds_card_number(value):
+                raise KeyRefused(f"{name}: give a name, not a card number.")
         if not wanted:
             raise KeyRefused(f"scopes: give at least one of {', '.join(Scope)}.")
         if expires_at is not None and expires_at <= now:

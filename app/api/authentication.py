@@ -16,7 +16,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from app.api.problem import Problem
 from app.api.service import Service, count_problem
 from app.callers import ANYONE, Caller
 from app.callers import Scope as Right
+from app.card_numbers import holds_card_number
 from app.keys import Keys
 from app.saga.errors import LogUnavailable
 from app.sessions import Sessions
@@ -155,6 +156,8 @@ class _NotSignedIn(Exception):
 
 def _to_sign_in(scope: Scope) -> RedirectResponse:
     query = scope["query_string"].decode("latin-1")
+    if holds_card_number(unquote_plus(query)):
+        query = ""
     wanted = scope["path"] + (f"?{query}" if query else "") if scope["method"] == "GET" else "/"
     return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='')}", 303)
 

@@ -9,12 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.api.problem import Problem
+from app.card_numbers import holds_card_number
+
+MOST = 50
+"""At most so much that is wrong is listed."""
 
 NOTHING_DONE = "Nothing was done."
 NO_SAGA = "No saga was made; the Idempotency-Key is still free."
 """What became of a checkout that was refused before it began."""
 
-_MOST = 50
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -37,6 +40,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "too_short": ("too_few", "Give at least {min_length}."),
     "too_long": ("too_many", "Give at most {max_length}."),
 }
+
+
+def may_be_shown(name: str) -> bool:
+    """Whether a name that a client sent may stand in an answer: it could be one of ours, and is no card number."""
+    return _SHOWN.fullmatch(name) is not None and not holds_card_number(name)
 
 
 class Unfit(ValueError):
@@ -63,8 +71,8 @@ def invalid(errors: list[dict[str, str]], *, outcome: str = NOTHING_DONE) -> Pro
 
 def complaints(error: ValidationError) -> list[dict[str, str]]:
     """Return what pydantic found, in the API's own words, at most 50 of it."""
-    found = error.errors(include_url=False, include_input=False)[:_MOST]
-    return [_complaint(entry["type"], _pointer(entry["loc"]), entry.get("ctx", {})) for entry in found]
+    found = error.errors(include_url=False, include_input=False)[:MOST]
+    return [_complaint(entry["type"], pointer_of(entry["loc"]), entry.get("ctx", {})) for entry in found]
 
 
 def _complaint(kind: str, pointer: str, context: Mapping[str, Any]) -> dict[str, str]:
@@ -75,11 +83,11 @@ def _complaint(kind: str, pointer: str, context: Mapping[str, Any]) -> dict[str,
     return complaint(pointer, code, words.format_map(context))
 
 
-def _pointer(place: tuple[int | str, ...]) -> str:
+def pointer_of(place: tuple[int | str, ...]) -> str:
     """Return the JSON pointer, as far as it is made of names that could be ours: a name may be data too."""
     pointer = ""
     for part in place:
-        if isinstance(part, str) and (part == "[key]" or not _SHOWN.fullmatch(part)):
+        if isinstance(part, str) and (part == "[key]" or not may_be_shown(part)):
             break
         pointer += f"/{part}"
     return pointer

@@ -105,6 +105,7 @@ _COMPLAINT: dict[str, Any] = {
     "properties": {
         "pointer": {"type": "string", "format": "json-pointer", "description": "Where in the body."},
         "parameter": {"type": "string", "description": "Which query parameter."},
+        "header": {"type": "string", "description": "Which header."},
         "detail": {"type": "string", "description": "What to do."},
         "code": {"type": "string"},
     },

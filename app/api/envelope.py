@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.card_numbers import refuse_card_number_in_header
 from app.api.problem import Problem
 from app.callers import ANYONE, Caller
 from app.telemetry import AccessLog
@@ -46,7 +47,12 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope).getlist("x-request-id"))
+        given = Headers(scope=scope).getlist("x-request-id")
+        request_id, refused = _request_id(given), None
+        try:
+            refuse_card_number_in_header("X-Request-ID", given)
+        except Problem as problem:
+            request_id, refused = _request_id([]), problem
         head = scope["method"] == "HEAD"
         inner = {
             **scope,
@@ -70,7 +76,8 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(inner, receive, send_in_envelope)
+            answer = self._app if refused is None else refused.response(request_id)
+            await answer(inner, receive, send_in_envelope)
         except ClientDisconnect:
             _logger.info("the caller of request %s hung up", request_id)
         except Exception:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.api.card_numbers import refuse_card_numbers
 from app.api.complaints import NO_SAGA, complaint, invalid
 from app.api.encode import encode
 from app.api.order import Order
@@ -199,6 +200,7 @@ def problems() -> dict[str, dict[str, Any]]:
         "invalid_empty": invalid([complaint("", "unknown_member", "Send an empty object: {}.")]),
         "invalid_key": invalid([complaint("/scopes", "missing", "Add this member.")]),
         "invalid_query": wrong("cursr", "unknown_parameter", "Remove this parameter, or mend its name."),
+        "card_number_refused": _card_as_payment_method(),
         "checkout_in_progress": Problem("checkout_in_progress", members=url),
         "order_in_checkout": Problem("order_in_checkout", members=url),
         "order_already_checked_out": Problem("order_already_checked_out", members=url),
@@ -234,6 +236,14 @@ def problems() -> dict[str, dict[str, Any]]:
             at="inventory",
         ),
     }
+
+
+def _card_as_payment_method() -> Problem:
+    try:
+        refuse_card_numbers({"payment_method": "4242 4242 4242 4242"})
+    except Problem as refused:
+        return refused
+    raise AssertionError("This is a card number.")
 
 
 def events() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 
+from app.api.card_numbers import refuse_card_numbers
 from app.api.problem import Problem
 
 _MOST_DIGITS = 40
@@ -44,7 +45,7 @@ def check_headers(request: Request, *, max_bytes: int) -> None:
 
 
 async def read_json(request: Request, *, max_bytes: int, seconds: float) -> Any:
-    """Return the body's JSON; raise a problem where it is too large, too slow, or not JSON."""
+    """Return the body's JSON; raise a problem where it is too large, too slow, not JSON, or has a card number in it."""
     chunks = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -54,7 +55,9 @@ async def read_json(request: Request, *, max_bytes: int, seconds: float) -> Any:
                     raise _too_large(request, max_bytes)
     except TimeoutError:
         raise Problem("request_timeout", headers=_hang_up(request)) from None
-    return parse(bytes(chunks))
+    body = parse(bytes(chunks))
+    refuse_card_numbers(body)
+    return body
 
 
 def parse(content: bytes) -> Any:

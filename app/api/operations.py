@@ -14,7 +14,7 @@ from app.storage.deliveries import DeliveryStatus
 
 Described = dict[str, Any]
 
-_EVERYWHERE = ("internal_error",)
+_EVERYWHERE = ("card_number_refused", "internal_error")
 _STORAGE = ("storage_unavailable", "definition_unknown", "not_ready", *_EVERYWHERE)
 _GUARDED = ("unauthenticated", "forbidden", "keys_required")
 _RECEIVING = (

@@ -134,7 +134,7 @@ class Order(Strict):
     ]
     items: Annotated[list[Item], Field(min_length=1)]
     payment_method: Annotated[
-        Token, Field(description="A token of the payment service, never a card number.")
+        Token, Field(description="A token of the payment service; a card number is refused.")
     ]
     shipping_address: Address
     metadata: Annotated[

@@ -131,6 +131,13 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             f"The request can be read, but some of it can't be what is meant. {_NOTHING}",
             "Mend what `errors` points at. An Idempotency-Key that came with it is still free.",
         ),
+        "card_number_refused": ProblemType(
+            422,
+            "A card number was sent",
+            "The request has what looks like the number of a payment card. It was neither kept nor written to a log, and nothing was done.",
+            "Take it out where `errors` points: send the payment service's token, and no card number in any other member, header "
+            "or parameter. An order number that happens to be one needs another form. The Idempotency-Key is still free.",
+        ),
         "idempotency_key_reused": ProblemType(
             422,
             "The Idempotency-Key belongs to another request",

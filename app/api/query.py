@@ -11,29 +11,31 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
-from app.api.complaints import NOTHING_DONE, invalid
+from app.api.card_numbers import refuse_card_numbers_in_fields
+from app.api.complaints import NOTHING_DONE, invalid, may_be_shown
 from app.api.problem import Problem
 
-_SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 _LONGEST = 255
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def wrong(name: str, code: str, detail: str, *, outcome: str = NOTHING_DONE) -> Problem:
     """Return the problem with one query parameter."""
-    shown = name if _SHOWN.fullmatch(name) else ""
+    shown = name if may_be_shown(name) else ""
     return invalid([{"parameter": shown, "detail": detail, "code": code}], outcome=outcome)
 
 
 def parameters(
     request: Request, known: Collection[str] = (), *, outcome: str = NOTHING_DONE
 ) -> dict[str, str]:
-    """Return the query's parameters; raise a problem for one that isn't known or stands twice.
+    """Return the query's parameters; raise a problem for one that isn't known, stands twice or holds a card number.
 
     `outcome` says what then became of the request.
     """
     found: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    given = request.query_params.multi_items()
+    refuse_card_numbers_in_fields(given)
+    for name, value in given:
         if name not in known:
             names = ", ".join(known) or "none"
             raise wrong(

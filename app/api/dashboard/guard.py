@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from app.api.authentication import session_of
+from app.api.card_numbers import refuse_card_numbers_in_fields
 from app.api.problem import Problem
 from app.api.service import settings_of
 from app.sessions import form_token
@@ -59,6 +60,7 @@ async def form_of(request: Request) -> dict[str, str]:
         raise Problem(
             "forbidden", "The page is older than your session: open it again, and send the form there."
         )
+    refuse_card_numbers_in_fields(fields.items(), place="field")
     return fields
 
 

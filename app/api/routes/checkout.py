@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.admission import Admission
+from app.api.card_numbers import refuse_card_number_in_header
 from app.api.complaints import NO_SAGA
 from app.api.encode import encode
 from app.api.envelope import request_id_of
@@ -44,6 +45,8 @@ async def place_checkout(request: Request) -> Response:
     settings, service = settings_of(request), service_of(request)
     dry_run = flag(parameters(request, ("dry_run",), outcome=NO_SAGA), "dry_run", outcome=NO_SAGA)
     check_headers(request, max_bytes=settings.max_body_bytes)
+    for name in ("Idempotency-Key", "X-Simulate"):
+        refuse_card_number_in_header(name, request.headers.getlist(name))
     required = settings.require_idempotency_key and not dry_run
     key = idempotency_key(request.headers.getlist("idempotency-key"), required=required)
     simulate = simulation(request.headers.getlist("x-simulate"), allowed=settings.simulate_allowed)

@@ -103,7 +103,6 @@ def address(**changes: JSON) -> dict[str, JSON]:
         ({"customer_id": "a" * 129}, "/customer_id", "too_long"),
         ({"payment_method": ""}, "/payment_method", "too_short"),
         ({"payment_metod": "tok"}, "/payment_metod", "unknown_member"),
-        ({"4111111111111111": "x"}, "", "unknown_member"),
         (address(country="FRA"), "/shipping_address/country", "wrong_form"),
         (address(line1=None), "/shipping_address/line1", "not_a_string"),
         (address(line2="a\nb"), "/shipping_address/line2", "control_character"),
