@@ -20,6 +20,7 @@ from uuid_utils import uuid4, uuid7
 from app.api import ApiSettings, Service
 from app.api.authentication import is_loopback
 from app.api.event_body import event_bytes
+from app.api.problem import MEDIA_TYPE, Problem
 from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.checkout import Checkout, checkout_saga
@@ -38,6 +39,8 @@ from app.saga.orchestrator import SagaOrchestrator
 from app.saga.retry import RetryPolicy
 from app.saga.run import SagaRun
 from app.saga.runner import SagaRunner
+from app.server import ConnectionLimits
+from app.server.running import running_server
 from app.services import (
     Gateway,
     HttpGateway,
@@ -96,6 +99,24 @@ def api_settings(settings: Settings) -> ApiSettings:
         heartbeat_seconds=settings.heartbeat_seconds,
         simulate_allowed=settings.sandbox_remote or not remote,
     )
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """Return what a client's connection may take, before the API hears of a request."""
+    return ConnectionLimits(
+        head_bytes=settings.max_header_bytes,
+        head_seconds=settings.header_timeout_seconds,
+        idle_seconds=settings.keep_alive_seconds,
+        refusal=_refusal,
+    )
+
+
+_REFUSALS = {400: "bad_request", 408: "request_timeout", 431: "header_fields_too_large"}
+
+
+def _refusal(status: int, words: str) -> tuple[bytes, bytes]:
+    answer = Problem(_REFUSALS[status], words).response(str(uuid4()))
+    return MEDIA_TYPE.encode(), bytes(answer.body)
 
 
 class ServiceHealth:
@@ -280,8 +301,8 @@ class OpenToOthers(RuntimeError):
 
 def _refuse_to_be_open_elsewhere() -> None:
     """Raise `OpenToOthers` where uvicorn is told to listen beyond loopback; other servers are told by request."""
-    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(server, uvicorn.Server):
+    server = running_server()
+    if server is not None:
         host = server.config.host
         if server.config.fd is None and server.config.uds is None and not is_loopback(host):
             raise OpenToOthers(

@@ -121,6 +121,17 @@ class Settings(BaseSettings):
     )
     require_idempotency_key: bool = Field(False, description="Refuse a checkout without an Idempotency-Key.")
     max_body_bytes: Count = Field(65_536, description="The largest request body.")
+    max_header_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = Field(
+        32_768, description="The largest head of a request: its URL and header fields together, or 431."
+    )
+    header_timeout_seconds: Seconds = Field(
+        10.0, description="How long a request's head may take from its first byte on."
+    )
+    keep_alive_seconds: Seconds = Field(
+        130.0,
+        description="How long an idle connection is kept: longer than a proxy in front keeps its own, unless "
+        "uvicorn is given --timeout-keep-alive.",
+    )
     max_items: Count = Field(100, description="The most items in one order.")
     page_size: Count = Field(20, description="Sagas on a page of the list, unless the caller says limit=N.")
     max_page_size: Count = Field(100, description="The most sagas on a page.")

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 from app.api import create_api
 from app.api.service import Service
-from app.bootstrap import api_settings, open_service
+from app.bootstrap import api_settings, connection_limits, open_service
 from app.collector import spare_what_stays
 from app.config import Settings
+from app.server import allow_many_files, use_connections
 from app.telemetry import set_up_logging
 
 settings = Settings()
@@ -19,6 +20,8 @@ set_up_logging(settings.log_level, access=settings.access_log)
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Service]:
     """Open the service, then spare the collector what stays until it ends."""
+    allow_many_files()
+    use_connections(connection_limits(settings))
     async with open_service(settings) as service:
         spare_what_stays()
         yield service

@@ -101,9 +101,14 @@ def _wait_until_ready(server: Running, ready: str) -> None:
 
 @contextlib.contextmanager
 def a_checkout(
-    env: Mapping[str, str], log: Path, *, port: int | None = None, app: str = "app.main:app"
+    env: Mapping[str, str],
+    log: Path,
+    *,
+    port: int | None = None,
+    app: str = "app.main:app",
+    options: Sequence[str] = (),
 ) -> Iterator[Running]:
-    """Run the checkout service; a test may have an `app` of its own around it."""
+    """Run the checkout service; a test may have an `app` of its own around it, and `options` for uvicorn."""
     port = port or free_port()
     command = [
         sys.executable,
@@ -114,6 +119,7 @@ def a_checkout(
         "127.0.0.1",
         "--port",
         str(port),
+        *options,
     ]
     with running(command, port=port, env=env, log=log, ready="/readyz") as server:
         yield server

@@ -109,9 +109,15 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
         ),
         "request_timeout": ProblemType(
             408,
-            "The body did not come in time",
-            f"The body had not arrived whole within the time that the server waits for it. {_NOTHING}",
+            "The request did not come in time",
+            f"The request had not arrived whole within the time that the server waits for it. {_NOTHING}",
             "Send the request again, a checkout under the same Idempotency-Key.",
+        ),
+        "header_fields_too_large": ProblemType(
+            431,
+            "The header fields are too large",
+            f"The request's URL and header fields together are more than this server reads. {_NOTHING}",
+            "Send fewer or shorter header fields, cookies above all; `detail` names the limit.",
         ),
         "body_too_large": ProblemType(
             413,

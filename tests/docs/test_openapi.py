@@ -107,6 +107,7 @@ def test_every_problem_stands_as_an_example_where_it_can_happen() -> None:
         f"/problems/{name}"
         for name in (
             "bad_request",
+            "header_fields_too_large",
             "method_not_allowed",
             "step_refused",
             "checkout_cancelled",

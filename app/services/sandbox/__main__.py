@@ -7,6 +7,7 @@ import os
 
 import uvicorn
 
+from app.server import HttpConnection
 from app.services.gateway import Service
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.sandbox import Sandbox
@@ -66,7 +67,14 @@ def main() -> None:
         late_seconds=given.late_seconds,
     )
     app = sandbox_app(Service(given.service), sandbox, hang_seconds=given.hang_seconds)
-    uvicorn.run(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=1)
+    uvicorn.run(
+        app,
+        host=given.host,
+        port=given.port,
+        http=HttpConnection,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
 
 
 def _share(text: str) -> float:
