@@ -15,10 +15,11 @@ from uuid_utils import uuid7
 from app.callers import Scope
 from app.cli.failing import NOT_REACHED, failure
 from app.config import Settings
+from app.database_url import DatabaseUrlError
 from app.keys import ApiKey, KeyRefused, Keys
 from app.saga.errors import LogUnavailable
 from app.storage import open_storage
-from app.storage.engine import DatabaseUrlError, UnsafeDatabase
+from app.storage.engine import UnsafeDatabase
 from app.storage.keys import SqlKeys
 
 T = TypeVar("T")

@@ -14,12 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.bootstrap import open_retention
 from app.cli.failing import NOT_REACHED, failure
 from app.config import Settings
+from app.database_url import DatabaseUrlError
 from app.retention import Forgotten, Leaving, Retention
 from app.saga.clock import SystemClock
 from app.saga.errors import LogUnavailable
 from app.saga.state import SagaStatus
 from app.storage import open_storage
-from app.storage.engine import DatabaseUrlError, UnsafeDatabase
+from app.storage.engine import UnsafeDatabase
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True)

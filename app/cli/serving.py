@@ -16,10 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import demo as demonstration
 from app.cli.failing import failure
 from app.config import Settings
+from app.database_url import DatabaseUrlError
 from app.saga.errors import LogUnavailable
 from app.services import reachable
 from app.storage import open_storage
-from app.storage.engine import Database, DatabaseUrlError, UnsafeDatabase
+from app.storage.engine import Database, UnsafeDatabase
 from app.storage.migrations import current, head, upgrade
 
 CLOCKS_APART_SECONDS = 5.0

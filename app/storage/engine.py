@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import ssl
 from collections import deque
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import asyncpg
-from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from app.database_url import (
+    SYSTEM_ROOTS,
+    Host,
+    PostgresUrl,
+    parse_database_url,
+)
 from app.wal import BUSY_SECONDS, switch_to_wal
 
 CONNECT_SECONDS = 5.0
@@ -38,15 +42,6 @@ _MODEST = {
     # the server would call the transaction committed all the same.
     "lock_timeout": "4s",
 }
-
-_POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
-
-
-class DatabaseUrlError(ValueError):
-    """DATABASE_URL is neither SQLite's nor PostgreSQL's: write sqlite:///./file.db or postgresql://user:pw@host/db."""
-
-    def __init__(self) -> None:
-        super().__init__(type(self).__doc__)
 
 
 class UnsafeDatabase(RuntimeError):
@@ -68,20 +63,14 @@ class Database:
     """Where the saga log lives. Making one connects to nothing."""
 
     def __init__(self, url: str) -> None:
-        """Raise `DatabaseUrlError` for a URL that names neither SQLite nor PostgreSQL."""
-        scheme = urlsplit(url).scheme
-        self.is_postgres = scheme in _POSTGRES_SCHEMES
-        if self.is_postgres:
-            self._hosts = _by_host(url)
-        elif scheme.partition("+")[0] == "sqlite":
-            try:
-                self.path = make_url(url).database or ":memory:"
-            except ArgumentError as error:
-                raise DatabaseUrlError from error
-            if self.path == ":memory:":
-                raise DatabaseUrlError
+        """Raise `DatabaseUrlError` for a URL that names neither SQLite nor PostgreSQL, or can't be used."""
+        parsed = parse_database_url(url)
+        self.is_postgres = isinstance(parsed, PostgresUrl)
+        if isinstance(parsed, PostgresUrl):
+            self.url = parsed
+            self._hosts = list(parsed.hosts)
         else:
-            raise DatabaseUrlError
+            self.path = parsed.path
 
     def engine(self, *, pool_size: int = 8, command_seconds: float = COMMAND_SECONDS) -> AsyncEngine:
         """Return a pool for reading and claiming; the journal has its own connection.
@@ -98,7 +87,7 @@ class Database:
                 pool_pre_ping=True,
             )
         engine = create_async_engine(
-            f"sqlite+aiosqlite:///{self.path}",
+            URL.create("sqlite+aiosqlite", database=self.path),
             pool_size=pool_size,
             max_overflow=0,
             connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
@@ -115,7 +104,7 @@ class Database:
                 poolclass=NullPool,
             )
         engine = create_async_engine(
-            f"sqlite+aiosqlite:///{self.path}",
+            URL.create("sqlite+aiosqlite", database=self.path),
             poolclass=NullPool,
             connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
         )
@@ -132,16 +121,18 @@ class Database:
         """
         settings = {
             "application_name": "checkout",
+            **self.url.server_settings,
             "jit": "off",
             "timezone": "UTC",
             **({} if patient else _MODEST),
         }
         connection = await self._first_that_writes(
             connection_class=_HangsUp,
-            timeout=CONNECT_SECONDS,
             command_timeout=command_seconds,
             server_settings=settings,
+            **_driver_options(self.url),
         )
+        _set_socket_options(connection, self.url)
         try:
             commit = await connection.fetchval("SHOW synchronous_commit", timeout=CONNECT_SECONDS)
         except BaseException:
@@ -161,12 +152,13 @@ class Database:
         one that was promoted in its place. Raise what the last host raised where none can be had.
         """
         waiting = deque(self._hosts)
-        trying: dict[asyncio.Task[asyncpg.Connection], str] = {}
+        trying: dict[asyncio.Task[asyncpg.Connection], Host] = {}
         try:
             while True:
                 if waiting:
-                    dsn = waiting.popleft()
-                    trying[asyncio.create_task(asyncpg.connect(dsn, **options))] = dsn
+                    host = waiting.popleft()
+                    asked = asyncpg.connect(host=host.name, port=host.port, **options)
+                    trying[asyncio.create_task(asked)] = host
                 head_start = HEAD_START_SECONDS if waiting else None
                 done, _ = await asyncio.wait(trying, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -197,17 +189,31 @@ class Database:
         return connection
 
 
-def _by_host(url: str) -> list[str]:
-    """Return the URL once for each host in it, each asking for a server that takes writes."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    query = parts.query
-    if "target_session_attrs" not in dict(parse_qsl(query)):
-        query = "&".join(filter(None, (query, "target_session_attrs=read-write")))
-    return [
-        urlunsplit(parts._replace(scheme="postgresql", netloc=f"{user}{at}{host}", query=query))
-        for host in hosts.split(",")
-    ]
+def _driver_options(url: PostgresUrl) -> dict[str, Any]:
+    """Return what asyncpg is told beside the host. Of TLS it hears through a URL alone."""
+    options: dict[str, Any] = {
+        "dsn": f"postgresql://?{url.driver_query}" if url.driver_query else None,
+        "user": url.user,
+        "password": url.password,
+        "database": url.database,
+        "target_session_attrs": url.target,
+        "timeout": url.connect_seconds or CONNECT_SECONDS,
+    }
+    if url.tls_roots == SYSTEM_ROOTS:
+        context = ssl.create_default_context()
+        if certificate := url.tls_files.get("sslcert"):
+            context.load_cert_chain(certificate, url.tls_files.get("sslkey"))
+        options["ssl"] = context
+    return options
+
+
+def _set_socket_options(connection: asyncpg.Connection, url: PostgresUrl) -> None:
+    if not url.socket_options:
+        return
+    link = connection._transport.get_extra_info("socket")  # noqa: SLF001 (the driver has no word for it)
+    for level, option, value in url.socket_options:
+        with contextlib.suppress(OSError):  # a Unix socket knows none of them
+            link.setsockopt(level, option, value)
 
 
 def _pragmas(cursor: Any) -> None:

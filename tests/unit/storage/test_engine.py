@@ -13,8 +13,9 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from app.database_url import DatabaseUrlError
 from app.storage import engine, open_storage
-from app.storage.engine import Database, DatabaseUrlError, UnsafeDatabase
+from app.storage.engine import Database, UnsafeDatabase
 from app.storage.postgres_writer import PostgresWriter
 
 FULL = 2
@@ -119,5 +120,5 @@ async def test_where_no_host_answers_it_says_why(postgres_url: str) -> None:
 @pytest.mark.parametrize("url", ["mysql://a/b", "sqlite://", "sqlite:///:memory:", "nonsense"])
 def test_a_url_of_neither_kind_is_refused(url: str) -> None:
     """With what to write instead."""
-    with pytest.raises(DatabaseUrlError, match="postgresql://"):
+    with pytest.raises(DatabaseUrlError, match="write sqlite:///"):
         Database(url)
