@@ -21,6 +21,8 @@ from app.cli.failing import NOT_REACHED, failure
 from app.saga.state import SagaStatus
 
 TIMEOUT_SECONDS = 75.0
+CONNECT_SECONDS = 5.0
+"""For each of a name's addresses, one after another: one that keeps silent must not hide the next."""
 RECONNECT_SECONDS = 1.0
 WIDE = 200
 """Columns where nobody looks: what a script reads is never folded."""
@@ -176,7 +178,7 @@ def _client() -> httpx.Client:
     return httpx.Client(
         base_url=os.environ.get("CHECKOUT_URL", "http://127.0.0.1:8000"),
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=TIMEOUT_SECONDS,
+        timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
         trust_env=False,
     )
 

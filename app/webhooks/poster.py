@@ -1,25 +1,31 @@
-"""Posts to one endpoint: to the very address that was looked at, so that no name can point elsewhere meanwhile.
+"""Posts to one endpoint: to addresses that were checked alone, so that no name can point elsewhere meanwhile.
 
-    name ── resolve ──▶ addresses ── public? ──▶ connect to that address, TLS for the name
+    name ── resolve ──▶ addresses ── public? ──▶ connect to one of those, TLS for the name
 
 (A name that is looked up once to be checked and once more to connect may answer differently: DNS rebinding.)
+The library connects to what the one look-up of ours returned, and each socket is checked once more as it is made.
+The addresses are tried side by side, the next one a quarter of a second after the last (happy eyeballs, RFC 8305):
+one that keeps silent, an IPv6 address behind a firewall that drops, doesn't hide the one that answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-import httpx2 as httpx
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from app.addresses import is_public
 from app.services.http_answer import retry_after
+from app.services.one_request import OneRequestConnector, one_attempt
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses that a name has now."""
@@ -28,6 +34,7 @@ MOST_READ = 65_536
 """So much of an answer's body is read, to keep the connection; nothing of it is kept."""
 
 KEEP_ALIVE_SECONDS = 4.0
+"""Less than the 5 s after which uvicorn and Node close an idle connection, so that we close it first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,22 +70,14 @@ class Poster:
         resolve: Resolve = resolved,
         verify: ssl.SSLContext | bool = True,
     ) -> None:
-        parts = urlsplit(url)
-        self._parts = parts
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._url = URL(url, encoded=True)
+        self._host = urlsplit(url).hostname or ""
         self._timeout = timeout
+        self._max_connections = max_connections
         self._allow_private = allow_private
         self._resolve = resolve
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=verify,
-            trust_env=False,
-            limits=httpx.Limits(
-                max_connections=max_connections,
-                max_keepalive_connections=max_connections,
-                keepalive_expiry=KEEP_ALIVE_SECONDS,
-            ),
-        )
+        self._verify = verify
+        self._opened: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Posted:
         """Post once and return what came of it; it raises nothing of the network's."""
@@ -87,54 +86,112 @@ class Poster:
                 return await self._post(body, headers, now)
         except TimeoutError:
             return Posted(error=f"No answer within {self._timeout:g} s.")
+        except NoPublicAddress:
+            return Posted(error="The name leads to no public address; nothing was sent.")
         except Exception as error:  # noqa: BLE001 (whatever the network does to us is an attempt that failed)
             return Posted(error=f"Not reached, or no whole answer ({type(error).__name__}).")
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        if self._opened is not None:
+            await self._opened.close()
 
     async def _post(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Posted:
-        addresses = await self._resolve(self._host, self._port)
-        allowed = [one for one in addresses if self._allow_private or is_public(one)]
-        if not allowed:
-            return Posted(error="The name leads to no public address; nothing was sent.")
-        response = await self._answer(allowed, body, headers)
-        try:
-            read = 0
-            async for chunk in response.aiter_raw():
-                read += len(chunk)
-                if read > MOST_READ:
-                    break
-        finally:
-            await response.aclose()
+        if _is_address(self._host) and not self._allowed(self._host):
+            raise NoPublicAddress
+        with one_attempt():
+            async with self._session().post(
+                self._url, data=body, headers={**_HEADERS, **headers}, allow_redirects=False
+            ) as response:
+                read = 0
+                async for chunk in response.content.iter_any():
+                    read += len(chunk)
+                    if read > MOST_READ:
+                        response.close()
+                        break
         return Posted(
-            status=response.status_code,
+            status=response.status,
             retry_after=retry_after(response.headers.get("retry-after"), now=now),
         )
 
-    async def _answer(self, addresses: list[str], body: bytes, headers: Mapping[str, str]) -> httpx.Response:
-        """Ask the first address that can be reached; where none can, raise what the last one raised."""
-        *others, last = addresses
-        for address in others:
-            with contextlib.suppress(httpx.ConnectError):
-                return await self._transport.handle_async_request(self._request(address, body, headers))
-        return await self._transport.handle_async_request(self._request(last, body, headers))
+    def _session(self) -> aiohttp.ClientSession:
+        """Return the connections; they belong to the event loop in which the first post is made."""
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=OneRequestConnector(
+                    ssl=self._verify,
+                    limit=self._max_connections,
+                    keepalive_timeout=KEEP_ALIVE_SECONDS,
+                    resolver=_Checked(self._resolve, self._allowed),
+                    use_dns_cache=False,
+                    socket_factory=self._socket,
+                ),
+                # All phases share the one deadline around them, so that they can't add up.
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._opened
 
-    def _request(self, address: str, body: bytes, headers: Mapping[str, str]) -> httpx.Request:
-        """Return the request to this very address, under the name that the URL has."""
-        place = f"[{address}]" if ":" in address else address
-        target = self._parts._replace(netloc=f"{place}:{self._port}").geturl()
-        return httpx.Request(
-            "POST",
-            target,
-            headers={
-                "host": self._parts.netloc,
-                "content-type": "application/json",
-                "accept-encoding": "identity",
-                "user-agent": "checkout-webhooks",
-                **headers,
-            },
-            content=body,
-            extensions={"sni_hostname": self._host, "timeout": httpx.Timeout(None).as_dict()},
-        )
+    def _allowed(self, address: str) -> bool:
+        return self._allow_private or is_public(address)
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        """Return a socket for an address that is about to be connected to: the last door, whatever came before."""
+        family, kind, proto, _, address = info
+        if not self._allowed(str(address[0])):
+            raise NoPublicAddress
+        return socket.socket(family, kind, proto)
+
+
+_HEADERS = {
+    "content-type": "application/json",
+    "accept-encoding": "identity",
+    "user-agent": "checkout-webhooks",
+}
+
+
+class NoPublicAddress(Exception):
+    """No address of this name may be asked."""
+
+
+class _Checked(AbstractResolver):
+    """Resolves a name to the addresses that may be asked."""
+
+    def __init__(self, resolve: Resolve, allowed: Callable[[str], bool]) -> None:
+        self._resolve = resolve
+        self._allowed = allowed
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 (both are asked)
+    ) -> list[ResolveResult]:
+        """Raise `NoPublicAddress` where the name has none."""
+        found = [one for one in await self._resolve(host, port) if self._allowed(one)]
+        if not found:
+            raise NoPublicAddress
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

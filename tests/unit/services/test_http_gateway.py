@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -318,6 +319,34 @@ async def test_a_refused_connection_is_certainly_without_effect() -> None:
         with pytest.raises(StepUnavailable) as caught:
             await gateway.put(CALL, BODY)
     assert caught.value.kind is FailureKind.UNAVAILABLE
+
+
+async def test_an_address_that_keeps_silent_does_not_hide_the_one_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A service's AAAA that drops packets beside a good A: they are tried side by side."""
+    loop, asked = asyncio.get_running_loop(), []
+    connect = loop.sock_connect
+
+    async def sock_connect(sock: socket.socket, address: tuple[str, int]) -> None:
+        asked.append(address[0])
+        if address[0] == "2001:db8::1":
+            await asyncio.Event().wait()
+        await connect(sock, address)
+
+    async def getaddrinfo(_host: str, port: int, **_: object) -> list[Any]:
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(loop, "sock_connect", sock_connect)
+    async with hostile(answering(response(200, b"{}"))) as server:
+        url = server.url.replace("127.0.0.1", "payments.example")
+        async with a_gateway(url) as gateway:
+            assert await gateway.put(CALL, BODY) == {}
+    assert asked == ["2001:db8::1", "127.0.0.1"]
 
 
 async def test_a_name_that_nobody_has_is_certainly_without_effect() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+import ssl
+from collections.abc import AsyncIterator, Collection
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -12,9 +15,9 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.addresses import is_public
-from app.webhooks.poster import Poster, resolved
+from app.webhooks.poster import NoPublicAddress, Poster, resolved
 from tests.builders import NOON
-from tests.unit.services.network import serving
+from tests.unit.services.network import Line, hostile, response, serving
 
 PRIVATE = [
     "127.0.0.1", "127.9.9.9", "0.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
@@ -47,6 +50,7 @@ class Receiver:
         self.app = Starlette(
             routes=[
                 Route("/hooks", self.take, methods=["POST"]),
+                Route("/once", self.once, methods=["POST"]),
                 Route("/moved", self.moved, methods=["POST"]),
                 Route("/endless", self.endless, methods=["POST"]),
                 Route("/silent", self.silent, methods=["POST"]),
@@ -57,6 +61,10 @@ class Receiver:
     async def take(self, request: Request) -> Response:
         self.hosts.append(request.headers["host"])
         return Response(status_code=204)
+
+    async def once(self, request: Request) -> Response:
+        self.hosts.append(request.headers["host"])
+        return Response(status_code=204, headers={"connection": "close"})
 
     async def moved(self, _: Request) -> Response:
         return RedirectResponse("/hooks", status_code=307)
@@ -108,11 +116,30 @@ async def test_nothing_is_sent_to_a_private_address(host: str, at: tuple[Receive
     assert not receiver.hosts
 
 
+class Network:
+    """What the sockets of this loop are connected to: `silent` addresses never answer, others are all one server."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, port: int, *, silent: Collection[str] = ()) -> None:
+        self.asked: list[str] = []
+        self._port = port
+        self._silent = silent
+        loop = asyncio.get_running_loop()
+        self._connect = loop.sock_connect
+        monkeypatch.setattr(loop, "sock_connect", self._to)
+
+    async def _to(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        self.asked.append(address[0])
+        if address[0] in self._silent:
+            await asyncio.Event().wait()
+        await self._connect(sock, ("127.0.0.1", self._port))
+
+
 async def test_a_name_that_changes_its_mind_is_refused_or_connected_where_it_was_checked(
-    at: tuple[Receiver, int],
+    at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: one look-up for each connection, and the connection goes to what that one said."""
     receiver, port = at
+    network = Network(monkeypatch, port)
     answers = iter([["93.184.216.34"], ["127.0.0.1"]])
     asked: list[str] = []
 
@@ -120,17 +147,103 @@ async def test_a_name_that_changes_its_mind_is_refused_or_connected_where_it_was
         asked.append(host)
         return next(answers)
 
-    poster = Poster(f"http://shop.example:{port}/hooks", timeout=0.5, max_connections=1, resolve=rebinding)
-    request = poster._request("93.184.216.34", b"{}", {})
-    assert (request.url.host, request.headers["host"]) == ("93.184.216.34", f"shop.example:{port}")
-    assert request.extensions["sni_hostname"] == "shop.example"
+    poster = Poster(f"http://shop.example:{port}/once", timeout=5.0, max_connections=1, resolve=rebinding)
     first = await poster.post(b"{}", {}, now=NOON)
     assert asked == ["shop.example"]
     second = await poster.post(b"{}", {}, now=NOON)
     await poster.aclose()
-    assert not first.taken
+    assert first.taken
     assert second.error == "The name leads to no public address; nothing was sent."
-    assert not receiver.hosts
+    assert asked == ["shop.example"] * 2
+    assert network.asked == ["93.184.216.34"]
+    assert receiver.hosts == [f"shop.example:{port}"]
+
+
+async def test_a_connection_that_is_kept_is_to_what_was_checked(
+    at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the name isn't looked up again for it."""
+    receiver, port = at
+    network = Network(monkeypatch, port)
+    answers = iter([["93.184.216.34"], ["127.0.0.1"]])
+
+    async def rebinding(_host: str, _port: int) -> list[str]:
+        return next(answers)
+
+    poster = Poster(f"http://shop.example:{port}/hooks", timeout=5.0, max_connections=1, resolve=rebinding)
+    for _ in range(3):
+        assert (await poster.post(b"{}", {}, now=NOON)).taken
+    await poster.aclose()
+    assert network.asked == ["93.184.216.34"]
+    assert len(receiver.hosts) == 3
+
+
+async def test_an_address_that_keeps_silent_does_not_hide_the_one_that_answers(
+    at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An AAAA that drops packets beside a good A: they are tried side by side, and only what was checked is."""
+    receiver, port = at
+    silent = "2606:4700:4700::1111"
+    network = Network(monkeypatch, port, silent=[silent])
+
+    async def both(_host: str, _port: int) -> list[str]:
+        return [silent, "127.0.0.1", "93.184.216.34", "10.0.0.1"]
+
+    poster = Poster(f"http://shop.example:{port}/hooks", timeout=15.0, max_connections=1, resolve=both)
+    posted = await poster.post(b"{}", {}, now=NOON)
+    await poster.aclose()
+    assert posted.status == 204
+    assert network.asked == [silent, "93.184.216.34"]
+    assert receiver.hosts == [f"shop.example:{port}"]
+
+
+async def test_no_socket_is_made_for_an_address_that_may_not_be_asked() -> None:
+    """Whatever the library would connect to, by whichever way it came by it."""
+    poster = Poster("https://shop.example/hooks", timeout=5.0, max_connections=1)
+    with poster._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("93.184.216.34", 443))):
+        pass
+    with pytest.raises(NoPublicAddress):
+        poster._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.1", 443)))
+
+
+async def test_the_certificate_must_be_for_the_urls_name(
+    at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the connection goes to an address."""
+    Network(monkeypatch, at[1])
+    asked: dict[str, Any] = {}
+
+    async def create_connection(*_: object, **options: Any) -> None:
+        asked.update(options)
+        options["sock"].close()
+        raise OSError(0, "seen enough")
+
+    async def found(_host: str, _port: int) -> list[str]:
+        return ["93.184.216.34"]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    poster = Poster("https://shop.example/hooks", timeout=5.0, max_connections=1, resolve=found)
+    assert (await poster.post(b"{}", {}, now=NOON)).error is not None
+    await poster.aclose()
+    assert asked["server_hostname"] == "shop.example"
+    assert (asked["ssl"].verify_mode, asked["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+async def test_a_post_is_sent_once() -> None:
+    """Where the connection breaks under it the attempt is over; the next one is the sender's to make."""
+
+    async def behave(line: Line) -> None:
+        if len(server.heard) == 1:
+            await line.say(response(204))
+        else:
+            line.reset()
+
+    async with hostile(behave) as server:
+        poster = Poster(f"{server.url}/hooks", timeout=5.0, max_connections=1, allow_private=True)
+        assert (await poster.post(b"{}", {}, now=NOON)).taken
+        assert (await poster.post(b"{}", {}, now=NOON)).error is not None
+        await poster.aclose()
+        assert len(server.heard) == 2
 
 
 async def test_of_several_addresses_only_the_public_ones_are_asked(at: tuple[Receiver, int]) -> None:
