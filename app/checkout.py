@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.callers import ANYONE, Caller
 from app.saga.action import Action
-from app.saga.attention import Attention, attention_of
+from app.saga.attention import Attention, StepAction, attention_of
 from app.saga.definition import Definitions, SagaDefinition
-from app.saga.errors import LogUnavailable, SagaError
-from app.saga.events import SagaEvent
-from app.saga.log import KeyTaken, NewSaga, OrderTaken, SagaLog, Started, StoredSaga
+from app.saga.errors import DefinitionUnknown, LogUnavailable, SagaError
+from app.saga.events import EventType, TrailEntry
+from app.saga.log import (
+    KeyTaken,
+    NewSaga,
+    OrderTaken,
+    ReadSaga,
+    SagaLog,
+    Started,
+    StoredSaga,
+    UnreadableSaga,
+    load,
+)
 from app.saga.queries import SagaFilter, SagaQueries
+from app.saga.recall import UNFOLDABLE, recall
 from app.saga.retry import RetryPolicy
 from app.saga.run import SagaRun
 from app.saga.runner import SagaRunner
-from app.saga.state import AT_REST, SagaState, SagaStatus, fold
+from app.saga.state import AT_REST, FINAL, IllegalEvent, SagaState, SagaStatus, fold
 from app.saga.step import JSON, SagaStep
 
 POLL_SECONDS = 0.25
@@ -80,14 +91,21 @@ class Placed:
 class SagaView:
     """A saga as it is shown: what it is, how it stands, and its trail.
 
-    `cancel` is a person's wish to stop it, heeded or still waiting for what is under way.
+    `cancel` is a person's wish to stop it, heeded or still waiting for what is under way. `unreadable` says, in a
+    sentence, why this release can't go on with it, or understand it; its state then says what is known for sure.
     """
 
     saga: NewSaga
     state: SagaState
-    events: tuple[SagaEvent, ...]
+    events: tuple[TrailEntry, ...]
     next_action_at: datetime | None
     cancel: Action | None = None
+    unreadable: str | None = None
+
+    @property
+    def created_at(self) -> datetime:
+        """When it began."""
+        return self.state.started_at or self.events[0].at
 
     @property
     def at_rest(self) -> bool:
@@ -97,7 +115,17 @@ class SagaView:
     @property
     def attention(self) -> Attention | None:
         """What blocks it and needs an operator; None where nothing does."""
-        return attention_of(self.state, self.events[-1])
+        if self.events and self.state.steps:
+            return attention_of(self.state, self.events[-1])
+        if self.state.status is not SagaStatus.NEEDS_ATTENTION:
+            return None
+        return Attention(
+            step=None,
+            action=StepAction.EXECUTE,
+            code="saga_unreadable",
+            message=self.unreadable or "It can't go on.",
+            since=self.state.updated_at or self.created_at,
+        )
 
 
 class Checkout:
@@ -182,10 +210,10 @@ class Checkout:
         if running is not None and not stuck and self._lease_held():
             view = self._live(running.run)
         else:
-            stored = await self._log.load(saga_id)
-            if stored is None:
+            read = await load(self._log, saga_id)
+            if read is None:
                 return None
-            view = self._stored(stored)
+            view = self._read(read)
         return view if caller.sees(view.saga.caller) else None
 
     async def wait(self, saga_id: str, *, seconds: float, caller: Caller = ANYONE) -> SagaView | None:
@@ -209,12 +237,14 @@ class Checkout:
         self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20
     ) -> list[SagaView]:
         """Return at most `limit` sagas, newest first, with an id below `before`."""
-        return [self._stored(s) for s in await self._queries.list_sagas(wanted, before=before, limit=limit)]
+        return [self._read(one) for one in await self._queries.list_sagas(wanted, before=before, limit=limit)]
 
-    def as_of(self, stored: StoredSaga, seq: int) -> SagaView:
+    def as_of(self, read: ReadSaga, seq: int) -> SagaView:
         """Return a saga as it stood at an event at which it rested: the same whatever came later."""
-        events = tuple(event for event in stored.events if event.seq <= seq)
-        return self._stored(replace(stored, events=events, lease_expires_at=None))
+        if isinstance(read, UnreadableSaga):
+            return _unreadable(_until(read, seq))
+        events = tuple(event for event in read.events if event.seq <= seq)
+        return self._read(replace(read, events=events, lease_expires_at=None))
 
     def plan(self) -> SagaDefinition:
         """Return the definition that a new checkout follows."""
@@ -223,17 +253,45 @@ class Checkout:
     def _live(self, run: SagaRun) -> SagaView:
         return self._view(run.saga, run.state, tuple(run.events), self._lease_until(), run.wish)
 
-    def _stored(self, stored: StoredSaga) -> SagaView:
-        steps = [event.step for event in stored.events if event.step is not None]
-        definition = self._definitions.recalled(stored.saga.definition, stored.saga.version, steps)
-        state = fold(definition, stored.events)
-        return self._view(stored.saga, state, stored.events, stored.lease_expires_at, stored.cancel)
+    def _read(self, read: ReadSaga) -> SagaView:
+        """Return what can be shown of a saga, whatever its log holds."""
+        if isinstance(read, UnreadableSaga):
+            return _unreadable(read)
+        state, unreadable = self._state(read)
+        if state is None:
+            return _unreadable(_damaged(read, unreadable or ""))
+        view = self._view(read.saga, state, read.events, read.lease_expires_at, read.cancel)
+        return view if unreadable is None else replace(view, unreadable=unreadable)
+
+    def _state(self, stored: StoredSaga) -> tuple[SagaState | None, str | None]:
+        """Return how a saga stands, None where nobody can tell, and why it can't be gone on with here.
+
+        A saga that has ended needs no definition any more: its log tells all that was done.
+        """
+        name, version = stored.saga.definition, stored.saga.version
+        try:
+            return fold(self._definitions.get(name, version), stored.events), None
+        except DefinitionUnknown:
+            reason = (
+                f"This release has no definition of {name!r} version {version}: another one goes on with it."
+            )
+        except IllegalEvent as error:
+            reason = (
+                f"Its trail doesn't fit the definition {name!r} version {version} of this release: {error}"
+            )
+        except UNFOLDABLE:
+            return None, "An event of its trail holds what this release doesn't know."
+        try:
+            state = recall(stored.events)
+        except (IllegalEvent, *UNFOLDABLE) as error:
+            return None, str(error) if isinstance(error, IllegalEvent) else reason
+        return state, None if state.status in FINAL else reason
 
     @staticmethod
     def _view(
         saga: NewSaga,
         state: SagaState,
-        events: tuple[SagaEvent, ...],
+        events: tuple[TrailEntry, ...],
         lease_until: datetime | None,
         wish: Action | None,
     ) -> SagaView:
@@ -243,6 +301,54 @@ class Checkout:
             due = state.next_action_at or lease_until or state.updated_at
         cancel = state.cancel or (wish if state.cancellable else None)
         return SagaView(saga=saga, state=state, events=events, next_action_at=due, cancel=cancel)
+
+
+def _damaged(stored: StoredSaga, reason: str) -> UnreadableSaga:
+    """Return a saga that was read, and doesn't make sense."""
+    first, last = stored.events[0], stored.events[-1]
+    return UnreadableSaga(
+        saga=stored.saga,
+        status=stored.status,
+        reason=reason,
+        trail=stored.events,
+        created_at=first.at,
+        updated_at=last.at,
+        finished_at=last.at if stored.status in FINAL else None,
+    )
+
+
+def _until(read: UnreadableSaga, seq: int) -> UnreadableSaga:
+    """Return a saga as it stood at an event at which it rested, which that event tells."""
+    trail = tuple(one for one in read.trail if one.seq <= seq)
+    last = trail[-1] if trail else None
+    status = _RESTS.get(last.type) if last is not None else None
+    if last is None or status is None:
+        return read
+    finished_at = last.at if status in FINAL else None
+    return replace(read, trail=trail, status=status, updated_at=last.at, finished_at=finished_at)
+
+
+def _unreadable(read: UnreadableSaga) -> SagaView:
+    """Return what can be shown of a saga that can't be understood: what its row says, and its raw trail."""
+    state = SagaState(
+        steps=(),
+        status=read.status,
+        seq=read.trail[-1].seq if read.trail else 0,
+        started_at=read.created_at,
+        updated_at=read.updated_at,
+        finished_at=read.finished_at,
+    )
+    due = None if read.status in AT_REST else read.updated_at
+    return SagaView(
+        saga=read.saga, state=state, events=read.trail, next_action_at=due, unreadable=read.reason
+    )
+
+
+_RESTS: Mapping[str, SagaStatus] = {
+    EventType.SAGA_COMPLETED: SagaStatus.COMPLETED,
+    EventType.SAGA_COMPENSATED: SagaStatus.COMPENSATED,
+    EventType.SAGA_NEEDS_ATTENTION: SagaStatus.NEEDS_ATTENTION,
+}
 
 
 __all__ = [

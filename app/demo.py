@@ -23,7 +23,7 @@ CHECKOUTS = 20
 FAILURE_RATE = 0.3
 WAIT_SECONDS = 60.0
 
-_MARKS: dict[EventType, tuple[str, str]] = {
+_MARKS: dict[str, tuple[str, str]] = {
     EventType.STEP_SUCCEEDED: ("✔ {step}", "green"),
     EventType.STEP_RETRIED: ("↻ {step} {code}", "yellow"),
     EventType.STEP_FAILED: ("✘ {step} {code}", "red"),

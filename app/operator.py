@@ -19,9 +19,10 @@ from app.saga.action import Action
 from app.saga.attention import attention_of
 from app.saga.decide import asked
 from app.saga.definition import Definitions
-from app.saga.errors import LogUnavailable, SagaError, SagaMoved
+from app.saga.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaError, SagaMoved
 from app.saga.events import EventType, Observer
-from app.saga.log import SagaLog, StoredSaga
+from app.saga.log import SagaLog, StoredSaga, UnreadableSaga, load
+from app.saga.recall import UNFOLDABLE
 from app.saga.runner import SagaRunner
 from app.saga.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
 
@@ -169,12 +170,24 @@ class Operator:
         )
 
     async def _found(self, saga_id: str, caller: Caller) -> tuple[StoredSaga, SagaState]:
-        """Return a saga as it is durable now. Raise `DefinitionUnknown` for one that can't be judged here."""
-        stored = await self._log.load(saga_id)
+        """Return a saga as it is durable now.
+
+        Raise `DefinitionUnknown` or `LogUnreadable` for one that can't be judged here.
+        """
+        stored = await load(self._log, saga_id)
         if stored is None or not caller.sees(stored.saga.caller):
             raise UnknownSaga
-        definition = self._definitions.get(stored.saga.definition, stored.saga.version)
-        return stored, fold(definition, stored.events)
+        if isinstance(stored, UnreadableSaga):
+            raise SagaFinished if stored.status in FINAL else LogUnreadable(stored.reason)
+        try:
+            definition = self._definitions.get(stored.saga.definition, stored.saga.version)
+            return stored, fold(definition, stored.events)
+        except (DefinitionUnknown, IllegalEvent, *UNFOLDABLE) as error:
+            if stored.status in FINAL:
+                raise SagaFinished from None
+            if isinstance(error, DefinitionUnknown):
+                raise
+            raise LogUnreadable from error
 
     async def _stuck(
         self, saga_id: str, caller: Caller, seen: Collection[int] | None
@@ -224,10 +237,13 @@ class Operator:
     async def _stands(self, saga_id: str, action: Action) -> bool:
         """Whether the saga was moved by this very action, whose answer was lost."""
         try:
-            stored = await self._log.load(saga_id)
+            stored = await load(self._log, saga_id)
         except LogUnavailable as error:
             raise LogUnavailable(str(error), stored=None) from error
-        return stored is not None and any(event.data.get("action") == action.id for event in stored.events)
+        if stored is None:
+            return False
+        trail = stored.trail if isinstance(stored, UnreadableSaga) else stored.events
+        return any(event.data.get("action") == action.id for event in trail)
 
 
 async def _surely(ask: Callable[[], Awaitable[T]]) -> T:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from app.checkout import SagaView
 from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent
+from app.saga.events import EventType, SagaEvent, TrailEntry
 from app.saga.queries import SagaNews
 from app.saga.tasks import end_tasks
 
@@ -61,7 +61,7 @@ class Watch:
         self,
         news: SagaNews,
         *,
-        frame: Callable[[SagaEvent], bytes],
+        frame: Callable[[TrailEntry], bytes],
         poll_seconds: float = 0.5,
         max_watchers: int = 5_000,
     ) -> None:
@@ -161,7 +161,7 @@ class Watch:
             except Exception:
                 _logger.exception("watching broke down")
 
-    def _add(self, watched: Watched, events: Sequence[SagaEvent]) -> None:
+    def _add(self, watched: Watched, events: Sequence[TrailEntry]) -> None:
         """Add what is new, in order; whatever leaves a gap is left to the next poll."""
         before = watched.seq
         for event in events:

@@ -16,7 +16,7 @@ from app.api.envelope import request_id_of
 from app.api.problem import Problem
 from app.api.service import count_problem
 from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
-from app.saga.errors import DefinitionUnknown, LogUnavailable
+from app.saga.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ ANSWERED = (
     OrderAlreadyCheckedOut,
     LogUnavailable,
     DefinitionUnknown,
+    LogUnreadable,
 )
 """What may be raised instead of an answer."""
 
@@ -77,6 +78,8 @@ def problem_of(error: Exception) -> Problem:
             )
         case DefinitionUnknown():
             return Problem("definition_unknown")
+        case LogUnreadable():
+            return Problem("saga_unreadable")
         case RequestValidationError():
             return invalid(
                 [

@@ -15,7 +15,7 @@ from app.storage.deliveries import DeliveryStatus
 Described = dict[str, Any]
 
 _EVERYWHERE = ("card_number_refused", "internal_error")
-_STORAGE = ("storage_unavailable", "definition_unknown", "not_ready", *_EVERYWHERE)
+_STORAGE = ("storage_unavailable", "definition_unknown", "saga_unreadable", "not_ready", *_EVERYWHERE)
 _GUARDED = ("unauthenticated", "forbidden", "keys_required")
 _RECEIVING = (
     "malformed_json",

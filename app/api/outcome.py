@@ -43,7 +43,7 @@ def outcome(view: SagaView, *, replayed: bool = False, extra: Mapping[str, str] 
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     if view.state.status is SagaStatus.COMPENSATED:
-        problem = failed(view)
+        problem = failed(view) if view.unreadable is None else _untold(view)
         problem.headers = {**problem.headers, **headers}
         return problem.response(view.saga.request_id or view.saga.id)
     if view.state.status is SagaStatus.COMPLETED:
@@ -76,6 +76,14 @@ def failed(view: SagaView) -> Problem:
         code=failure.code,
         members={"instance": url, "saga": saga_body(view)},
         headers={"Location": url},
+    )
+
+
+def _untold(view: SagaView) -> Problem:
+    """Return the problem of a checkout that was undone, and this release can't tell why."""
+    url = saga_url(view.saga.id)
+    return Problem(
+        "saga_unreadable", members={"instance": url, "saga": saga_body(view)}, headers={"Location": url}
     )
 
 

@@ -322,6 +322,14 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "Send the request again: another server knows it.",
             retry_after=5,
         ),
+        "saga_unreadable": ProblemType(
+            503,
+            "This version can't read the saga",
+            "The saga's trail has what this version of the service doesn't know, so that how it ended, or what can be "
+            "done about it, can't be told here. Nothing was changed by this request.",
+            "Read its raw trail at its URL, and send the request again once the newer version runs.",
+            retry_after=30,
+        ),
     }
 )
 

@@ -16,8 +16,12 @@ from app.api.encode import Body, SparseBody
 from app.checkout import SagaView
 from app.saga.action import Action
 from app.saga.attention import Attention, StepAction
-from app.saga.events import EventType, SagaEvent
+from app.saga.events import EventType, TrailEntry
+from app.saga.log import NewSaga
 from app.saga.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
+
+NO_CURRENCY = "XXX"
+"""ISO 4217's code where no currency is involved."""
 
 
 @dataclass(kw_only=True)
@@ -91,7 +95,10 @@ class TrailBody(SparseBody):
 
     seq: Annotated[int, Field(description="From 1, without gaps.")]
     at: datetime
-    event: EventType
+    event: Annotated[
+        EventType | str,
+        Field(description="A newer release's trail may have other words: show them as they are."),
+    ]
     step: str | None = None
     attempt: int | None = None
     duration_ms: float | None = None
@@ -104,6 +111,13 @@ class TrailBody(SparseBody):
     who: Annotated[str | None, Field(description="The person or program whose action this is.")] = None
     reason: str | None = None
     reference: Annotated[str | None, Field(description="Where a person settled the step.")] = None
+
+
+@dataclass(kw_only=True)
+class UnreadableBody(Body):
+    """Why this release can't go on with a saga, or understand it."""
+
+    reason: Annotated[str, Field(description="For people.")]
 
 
 @dataclass(kw_only=True)
@@ -140,23 +154,45 @@ class SagaBody(Body):
     ]
     steps: list[StepBody]
     trail: Annotated[list[TrailBody], Field(description="Append-only, never rewritten.")]
+    unreadable: Annotated[
+        UnreadableBody | None,
+        Field(
+            description="Only there where this release can't go on with the saga, or can't understand its trail: then "
+            "`steps` has what can be told, at worst nothing, and an amount that can't be made out is 0 XXX."
+        ),
+    ] = None
+
+    def members(self) -> dict[str, Any]:
+        """Leave `unreadable` out of nearly all."""
+        if self.unreadable is not None:
+            return vars(self)
+        shown = vars(self).copy()
+        del shown["unreadable"]
+        return shown
+
+
+def subject(saga: NewSaga) -> dict[str, Any]:
+    """Return whose order a saga is about, and how much; also where what it was begun with is damaged."""
+    given = saga.input
+    return {
+        "order_id": given.get("order_id") or saga.order_id or "",
+        "customer_id": given.get("customer_id") or saga.customer_id or "",
+        "amount": given.get("amount", 0),
+        "currency": given.get("currency", NO_CURRENCY),
+    }
 
 
 def saga_body(view: SagaView) -> SagaBody:
     """Return what is shown of a saga."""
     saga, state = view.saga, view.state
-    first = view.events[0]
     return SagaBody(
         id=saga.id,
         definition=saga.definition,
         version=saga.version,
         status=state.status,
-        order_id=saga.input["order_id"],
-        customer_id=saga.input["customer_id"],
-        amount=saga.input["amount"],
-        currency=saga.input["currency"],
-        created_at=first.at,
-        updated_at=state.updated_at or first.at,
+        **subject(saga),
+        created_at=view.created_at,
+        updated_at=state.updated_at or view.created_at,
         finished_at=state.finished_at,
         next_action_at=view.next_action_at,
         failure=_failure(state.failure),
@@ -164,6 +200,7 @@ def saga_body(view: SagaView) -> SagaBody:
         cancel=_action(view.cancel),
         steps=[_step(step) for step in state.steps],
         trail=[trail_line(event) for event in view.events],
+        unreadable=None if view.unreadable is None else UnreadableBody(reason=view.unreadable),
     )
 
 
@@ -217,8 +254,15 @@ def _compensation(compensation: CompensationState | None) -> CompensationBody | 
     )
 
 
-def trail_line(event: SagaEvent) -> TrailBody:
-    """Return what is shown of an event."""
+def trail_line(event: TrailEntry) -> TrailBody:
+    """Return what is shown of an event, whatever it holds."""
+    try:
+        return _line(event)
+    except (ValueError, TypeError, AttributeError):  # not this release's: what every event has can be told
+        return TrailBody(seq=event.seq, at=event.at, event=event.type, step=event.step, attempt=event.attempt)
+
+
+def _line(event: TrailEntry) -> TrailBody:
     data = event.data
     next_action_at = data.get("next_action_at")
     return TrailBody(

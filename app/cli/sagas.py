@@ -70,7 +70,7 @@ def list_sagas(
             _plain(saga["customer_id"]),
             f"{saga['amount']} {saga['currency']}",
             saga["created_at"][:19],
-            _plain((saga["failure"] or {}).get("code", "")),
+            _plain("unreadable" if saga.get("unreadable") else (saga["failure"] or {}).get("code", "")),
         )
     console = Console()
     if not console.is_terminal:
@@ -100,6 +100,8 @@ def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
     )
     if saga["failure"]:
         console.print(Text(f"{saga['failure']['step'] or 'saga'}: {saga['failure']['message']}"))
+    if saga.get("unreadable"):
+        console.print(Text(f"unreadable: {saga['unreadable']['reason']}", style="bold red"))
     if saga["next_action_at"]:
         console.print(f"goes on at the latest at {saga['next_action_at']}")
     steps = Table("step", "status", "sent", "last error", "undone by")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from app.saga.events import SagaEvent
+from app.saga.events import TrailEntry
 from app.saga.state import CompensationState, SagaState, SagaStatus, StepState, StepStatus
 from app.saga.step import JSON
 
@@ -34,7 +34,7 @@ class Attention:
     since: datetime
 
 
-def attention_of(state: SagaState, last: SagaEvent) -> Attention | None:
+def attention_of(state: SagaState, last: TrailEntry) -> Attention | None:
     """Return what blocks a saga, or None where it doesn't need attention. `last` is its newest event."""
     if state.status is not SagaStatus.NEEDS_ATTENTION:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from app.saga.errors import DefinitionError, DefinitionUnknown
 from app.saga.retry import RetryPolicy
-from app.saga.step import Context, SagaStep, StepKind
+from app.saga.step import SagaStep, StepKind
 
 PATIENT = RetryPolicy(attempts=20)
 """What a compensation, or a step after the pivot, gets unless told otherwise."""
@@ -122,19 +122,6 @@ class SagaDefinition:
         return self
 
 
-class _Forgotten:
-    """A step that this process no longer has, or doesn't have yet: it can be shown, not run."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    async def execute(self, _context: Context) -> None:
-        raise DefinitionUnknown
-
-    async def compensate(self, _context: Context) -> None:
-        raise DefinitionUnknown
-
-
 class Definitions:
     """The definitions that this process can run, by name and version."""
 
@@ -155,13 +142,6 @@ class Definitions:
             return self._known[name, version]
         except KeyError:
             raise DefinitionUnknown(f"No definition of saga {name!r} version {version} here.") from None
-
-    def recalled(self, name: str, version: int, steps: Iterable[str]) -> SagaDefinition:
-        """Return a definition to show a saga with: where it is unknown here, one of the steps that its log names."""
-        known = self._known.get((name, version))
-        return known or SagaDefinition(
-            name, version, steps=tuple(StepDefinition(step=_Forgotten(step)) for step in dict.fromkeys(steps))
-        )
 
     def keys(self) -> list[tuple[str, int]]:
         """Return the names and versions, for a claim of what this process can run."""

@@ -12,12 +12,17 @@ SagaError
     ├── SagaFenced          another owner has moved the saga: stop, touch nothing
     ├── SagaMoved           the saga isn't as the person saw it who acts on it: look again
     ├── LogUnavailable      nothing can be stored now: come back later
+    ├── LogUnreadable       this release doesn't understand the saga's log: leave it to one that does
     └── LogRefused          this entry can never be stored: mend what was given
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.saga.log import UnreadableSaga
 
 
 class FailureKind(StrEnum):
@@ -118,7 +123,12 @@ class LogUnavailable(LogError):
 
 
 class LogUnreadable(LogError):
-    """The saga's log has words that this version doesn't know: leave it to one that does."""
+    """The saga's log can't be understood by this release: leave it to one that can."""
+
+    def __init__(self, message: str | None = None, *, saga: UnreadableSaga | None = None) -> None:
+        """`saga` is what can be shown of it all the same."""
+        super().__init__(message)
+        self.saga = saga
 
 
 class LogRefused(LogError):

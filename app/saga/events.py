@@ -32,21 +32,31 @@ class EventType(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SagaEvent:
-    """One line of a saga's trail.
+class TrailEntry:
+    """One line of a saga's trail as it is stored, whatever its word: a newer release may have written it.
 
-    `seq` counts from 1 without gaps. `attempt` counts the sends of one action from 1. `data` is a
-    JSON object; its members, where they apply: `result` (a step's), `error` (`code`, `message`,
-    `kind`), `outcome` (`unavailable` or `unknown`), `duration_ms`, `next_action_at` (RFC 3339); of a
-    person's action `who`, `reason`, `action` (its id) and `reference`.
+    `seq` counts from 1 without gaps; `data` is a JSON object.
     """
 
     seq: int
     at: datetime
-    type: EventType
+    type: str
     step: str | None = None
     attempt: int | None = None
     data: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SagaEvent(TrailEntry):
+    """One line of a saga's trail, in a word that this release knows.
+
+    `attempt` counts the sends of one action from 1. `data` is a JSON object; its members, where they apply:
+    `result` (a step's), `error` (`code`, `message`, `kind`), `outcome` (`unavailable` or `unknown`),
+    `duration_ms`, `next_action_at` (RFC 3339); of a person's action `who`, `reason`, `action` (its id) and
+    `reference`.
+    """
+
+    type: EventType
 
     @once
     def text(self) -> str:

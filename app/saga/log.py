@@ -20,8 +20,8 @@ from datetime import datetime
 from typing import Protocol
 
 from app.saga.action import Action
-from app.saga.errors import LogRefused
-from app.saga.events import EventType, SagaEvent
+from app.saga.errors import LogRefused, LogUnreadable
+from app.saga.events import EventType, SagaEvent, TrailEntry
 from app.saga.once import once
 from app.saga.state import AT_REST, FINAL, SagaStatus
 from app.saga.step import JSON, encode
@@ -67,6 +67,26 @@ class StoredSaga:
     events: tuple[SagaEvent, ...]
     lease_expires_at: datetime | None = None
     cancel: Action | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadableSaga:
+    """A saga as read, whose log has what this release can't understand; `reason` says what, in a sentence.
+
+    What its row says holds all the same. `trail` has the log's lines as far as they can be shown.
+    """
+
+    saga: NewSaga
+    status: SagaStatus
+    reason: str
+    trail: tuple[TrailEntry, ...]
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+
+
+ReadSaga = StoredSaga | UnreadableSaga
+"""A saga as a list finds it: one that can't be understood never hides the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +237,10 @@ class SagaLog(Protocol):
         """
 
     async def load(self, saga_id: str) -> StoredSaga | None:
-        """Return a saga as it is durable now, or None where there is none."""
+        """Return a saga as it is durable now, or None where there is none.
+
+        Raise `LogUnreadable`, which has what can be shown of it, where its log can't be understood here.
+        """
 
     async def claim(
         self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int
@@ -259,3 +282,13 @@ class SagaLog(Protocol):
 
     async def release(self, owner: str) -> None:
         """End the owner's lease now, so that others take its sagas over."""
+
+
+async def load(log: SagaLog, saga_id: str) -> ReadSaga | None:
+    """Return a saga whether it can be understood or not, None where there is none. Raise `LogUnavailable`."""
+    try:
+        return await log.load(saga_id)
+    except LogUnreadable as error:
+        if error.saga is None:
+            raise
+        return error.saga

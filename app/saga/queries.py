@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.saga.events import SagaEvent
-from app.saga.log import StoredSaga
+from app.saga.events import TrailEntry
+from app.saga.log import ReadSaga
 from app.saga.state import SagaStatus
 
 
@@ -46,15 +46,18 @@ class Census:
 class SagaQueries(Protocol):
     """Reading many sagas; the log itself reads one."""
 
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
-        """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`."""
+    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> Sequence[ReadSaga]:
+        """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`.
+
+        One whose log can't be understood is an `UnreadableSaga` in its place.
+        """
 
 
 class SagaNews(Protocol):
     """What has become durable of many sagas, in one question."""
 
-    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[SagaEvent]]:
-        """Return the events of each saga behind the seq given for it, in order. Raise `LogUnavailable`."""
+    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, Sequence[TrailEntry]]:
+        """Return the events of each saga behind the seq given for it, in order, known or not. Raise `LogUnavailable`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

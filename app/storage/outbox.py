@@ -19,9 +19,10 @@ from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.endpoints import EventName
-from app.saga.log import RowChange, StoredSaga
+from app.saga.log import ReadSaga, RowChange
 from app.saga.state import SagaStatus
-from app.storage.sql_log import SqlLog, read_sagas, select_sagas
+from app.storage.saga_rows import read_sagas, select_sagas
+from app.storage.sql_log import SqlLog
 from app.storage.tables import outbox, saga
 
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
@@ -81,14 +82,14 @@ class SqlOutbox:
         async with self._log.reading() as connection:
             return await feed(connection, after, caller=caller, limit=limit)
 
-    async def sagas(self, ids: Sequence[str]) -> dict[str, StoredSaga]:
+    async def sagas(self, ids: Sequence[str]) -> dict[str, ReadSaga]:
         """Return the sagas of these ids that are still there."""
         if not ids:
             return {}
         async with self._log.reading() as connection:
             query = select_sagas().where(saga.c.id.in_(ids))
-            found = await read_sagas(connection, query, unreadable=[])
-        return {stored.saga.id: stored for stored in found}
+            found = await read_sagas(connection, query)
+        return {one.saga.id: one for one in found}
 
 
 async def feed(

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 
-from sqlalchemy import and_, func, literal, or_, select, text, union_all
+from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, select, text, union_all
 
-from app.saga.events import SagaEvent
-from app.saga.log import LOST, StoredSaga
+from app.saga.events import TrailEntry
+from app.saga.log import LOST, ReadSaga
 from app.saga.queries import Census, SagaFilter
 from app.saga.state import SagaStatus
 from app.storage.history import ID_SLACK, first_id
-from app.storage.sql_log import UNFINISHED, SqlLog, event_of, read_sagas, select_sagas
+from app.storage.saga_rows import document, entry_of, event_of, read_sagas, select_sagas
+from app.storage.sql_log import UNFINISHED, SqlLog
 from app.storage.tables import GIVEN_UP, api_key, replica, saga, saga_log
 
-_logger = logging.getLogger(__name__)
-
-_COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt", "data")
+_COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt")
+_DATA: ColumnClause[str] = column("data", String)
+"""As text: where one event's can't be made out, the others are told all the same."""
 _NEWS_POSTGRES = """
 SELECT l.saga_id, l.seq, l.at, l.event, l.step, l.attempt, l.data
 FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[])) AS w(id, seq)
@@ -37,7 +37,7 @@ class SqlQueries:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
+    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[ReadSaga]:
         query = select_sagas().order_by(saga.c.id.desc()).limit(limit)
         if wanted.caller is not None:
             query = query.where(saga.c.caller == wanted.caller)
@@ -75,24 +75,21 @@ class SqlQueries:
         async with self._log.reading() as connection:
             return await read_sagas(connection, query)
 
-    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[SagaEvent]]:
+    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[TrailEntry]]:
         async with self._log.reading() as connection:
             if connection.dialect.name == "postgresql":
                 sql, given = _NEWS_POSTGRES, {"ids": list(seqs), "seqs": list(seqs.values())}
             else:
                 sql, given = _NEWS_SQLITE, {"asked": json.dumps(dict(seqs))}
-            typed = text(sql).columns(*(saga_log.c[name] for name in _COLUMNS))
+            typed = text(sql).columns(*(saga_log.c[name] for name in _COLUMNS), _DATA)
             rows = (await connection.execute(typed, given)).mappings().all()
-        news: dict[str, list[SagaEvent]] = {}
-        unreadable: set[str] = set()
+        news: dict[str, list[TrailEntry]] = {}
         for row in rows:
-            if row["saga_id"] in unreadable:
-                continue
             try:
-                news.setdefault(row["saga_id"], []).append(event_of(row))
+                event: TrailEntry = event_of({**row, "data": document(row["data"])})
             except ValueError:
-                unreadable.add(row["saga_id"])  # a newer version's word: what came before it is told
-                _logger.warning("saga %s has an event that this version doesn't know", row["saga_id"])
+                event = entry_of(row)  # a newer release's word: it is told as it stands
+            news.setdefault(row["saga_id"], []).append(event)
         return news
 
     async def census(self) -> Census:

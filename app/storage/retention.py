@@ -13,6 +13,7 @@ One row is locked in each batch, so that one replica works at a time; whoever fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +24,10 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    Text,
     and_,
     bindparam,
+    cast,
     delete,
     func,
     insert,
@@ -38,6 +41,7 @@ from app.saga.state import SagaStatus
 from app.storage.history import first_id
 from app.storage.outbox import Place, behind
 from app.storage.redaction import MARKER, REMOVED, redacted_data, redacted_input
+from app.storage.saga_rows import document
 from app.storage.sql_log import SqlLog
 from app.storage.tables import (
     outbox,
@@ -169,7 +173,9 @@ async def _claim(connection: AsyncConnection, *, wait: bool = False) -> str | No
 
 
 def _rows() -> Select[Any]:
-    return select(saga.c.id, saga.c.status, saga.c.finished_at, saga.c.customer_id, saga.c.input)
+    """Select what redacting needs; the JSON as text, so that a damaged one holds up nobody else's."""
+    given = cast(saga.c.input, Text).label("input")
+    return select(saga.c.id, saga.c.status, saga.c.finished_at, saga.c.customer_id, given)
 
 
 def _page(before: datetime, after: str, limit: int) -> Select[Any]:
@@ -203,7 +209,8 @@ def _of(customer_id: str, caller: str | None) -> ColumnElement[bool]:
 
 async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> int:
     """Redact these sagas, and return how many of them weren't yet."""
-    fresh = [row for row in rows if MARKER not in row.input]
+    inputs = {row.id: document(row.input) for row in rows}
+    fresh = [row for row in rows if MARKER not in inputs[row.id]]
     if not fresh:
         return 0
     ids = [row.id for row in fresh]
@@ -215,17 +222,18 @@ async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> int:
             {
                 "saga": row.id,
                 "customer": None if row.customer_id is None else REMOVED,
-                "kept": redacted_input(row.input),
+                "kept": redacted_input(inputs[row.id]),
             }
             for row in fresh
         ],
     )
-    query = select(saga_log.c.saga_id, saga_log.c.seq, saga_log.c.data).where(saga_log.c.saga_id.in_(ids))
+    text = cast(saga_log.c.data, Text).label("data")
+    query = select(saga_log.c.saga_id, saga_log.c.seq, text).where(saga_log.c.saga_id.in_(ids))
     events = (await connection.execute(query.order_by(saga_log.c.saga_id, saga_log.c.seq))).all()
     changed = [
         {"saga": row.saga_id, "number": row.seq, "kept": kept}
         for row in events
-        if (kept := redacted_data(row.data)) != row.data
+        if (kept := redacted_data(document(row.data))) != _loaded(row.data)
     ]
     if changed:
         await connection.execute(
@@ -235,6 +243,14 @@ async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> int:
             changed,
         )
     return len(fresh)
+
+
+def _loaded(text: str) -> object:
+    """Return what a JSON text says; None, which no event holds, where it is damaged."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 async def _held_back(connection: AsyncConnection, ids: Sequence[str], endpoints: Sequence[str]) -> set[str]:

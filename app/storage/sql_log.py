@@ -13,9 +13,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import (
     DateTime,
-    RowMapping,
     Select,
-    and_,
     delete,
     func,
     insert,
@@ -38,13 +36,14 @@ from app.saga.errors import (
     SagaFenced,
     SagaMoved,
 )
-from app.saga.events import EventType, SagaEvent
+from app.saga.events import SagaEvent
 from app.saga.log import (
     LOST,
     NewSaga,
     RowChange,
     StartResult,
     StoredSaga,
+    UnreadableSaga,
     check_append,
     check_operate,
     check_start,
@@ -54,6 +53,7 @@ from app.saga.log import (
 from app.saga.state import SagaStatus
 from app.saga.step import encode
 from app.storage.journal import AppendEntry, Journal, StartEntry
+from app.storage.saga_rows import read_sagas, select_sagas
 from app.storage.tables import CANCEL_WANTED, replica, saga, saga_log
 
 _logger = logging.getLogger(__name__)
@@ -106,8 +106,12 @@ class SqlLog:
 
     async def load(self, saga_id: str) -> StoredSaga | None:
         async with self.reading() as connection:
-            stored = await read_sagas(connection, select_sagas().where(saga.c.id == saga_id))
-        return stored[0] if stored else None
+            found = await read_sagas(connection, select_sagas().where(saga.c.id == saga_id))
+        if not found:
+            return None
+        if isinstance(found[0], UnreadableSaga):
+            raise LogUnreadable(found[0].reason, saga=found[0])
+        return found[0]
 
     async def claim(
         self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int
@@ -128,9 +132,14 @@ class SqlLog:
             due = (await connection.execute(self._due(now, definitions, limit))).all()
             if not due:
                 return []
-            unreadable: list[str] = []
             query = select_sagas().where(saga.c.id.in_([row.id for row in due]))
-            read = {one.saga.id: one for one in await read_sagas(connection, query, unreadable=unreadable)}
+            read: dict[str, StoredSaga] = {}
+            unreadable: list[str] = []
+            for one in await read_sagas(connection, query):
+                if isinstance(one, UnreadableSaga):
+                    unreadable.append(one.saga.id)
+                else:
+                    read[one.saga.id] = one
             if unreadable:
                 _logger.error(
                     "put off, as this version can't read their logs: sagas %s", ", ".join(unreadable)
@@ -341,13 +350,6 @@ async def translated(*, stored: bool | None = False) -> AsyncIterator[None]:
         ) from error
 
 
-def select_sagas() -> Select[Any]:
-    """Return the query of sagas with their owners' leases, to be narrowed."""
-    return select(saga, replica.c.lease_expires_at).join(
-        replica, and_(replica.c.id == saga.c.owner), isouter=True
-    )
-
-
 def _claimed(stored: StoredSaga, died: datetime | None, lease: datetime | None) -> StoredSaga:
     """Return a saga under its new owner's epoch; `died` is when its old owner was found dead, if it was."""
     events = stored.events
@@ -372,67 +374,3 @@ def _row(saga_id: str, epoch: int, event: SagaEvent) -> dict[str, Any]:
         "attempt": event.attempt,
         "data": dict(event.data),
     }
-
-
-async def read_sagas(
-    connection: AsyncConnection, query: Select[Any], *, unreadable: list[str] | None = None
-) -> list[StoredSaga]:
-    """Return what a query made of `select_sagas` finds, in its order, each with its log.
-
-    A saga whose log has words that this version doesn't know is left out, and its id put into
-    `unreadable`; without that, raise `LogUnreadable`.
-    """
-    rows = (await connection.execute(query)).mappings().all()
-    if not rows:
-        return []
-    logs: dict[str, list[RowMapping]] = {row["id"]: [] for row in rows}
-    events = await connection.execute(
-        select(saga_log)
-        .where(saga_log.c.saga_id.in_(list(logs)))
-        .order_by(saga_log.c.saga_id, saga_log.c.seq)
-    )
-    for event in events.mappings():
-        logs[event["saga_id"]].append(event)
-    found = []
-    for row in rows:
-        try:
-            found.append(_stored(row, [event_of(event) for event in logs[row["id"]]]))
-        except ValueError as error:
-            if unreadable is None:
-                raise LogUnreadable(f"Saga {row['id']}: {error}.") from error
-            unreadable.append(row["id"])
-    return found
-
-
-def event_of(row: RowMapping) -> SagaEvent:
-    """Return a row of `saga_log` as the event that it is; raise `ValueError` for a word that isn't known here."""
-    return SagaEvent(
-        seq=row["seq"],
-        at=row["at"],
-        type=EventType(row["event"]),
-        step=row["step"],
-        attempt=row["attempt"],
-        data=row["data"],
-    )
-
-
-def _stored(row: RowMapping, events: list[SagaEvent]) -> StoredSaga:
-    return StoredSaga(
-        saga=NewSaga(
-            id=row["id"],
-            definition=row["definition"],
-            version=row["version"],
-            input=row["input"],
-            caller=row["caller"],
-            idempotency_key=row["idempotency_key"],
-            fingerprint=row["fingerprint"],
-            order_id=row["order_id"],
-            customer_id=row["customer_id"],
-            request_id=row["request_id"],
-        ),
-        status=SagaStatus(row["status"]),
-        epoch=row["epoch"],
-        events=tuple(events),
-        lease_expires_at=row["lease_expires_at"],
-        cancel=None if row["cancel"] is None else Action.read(row["cancel"]),
-    )

@@ -10,7 +10,7 @@ from app.callers import Caller
 from app.checkout import Checkout, SagaView
 from app.endpoints import Endpoint
 from app.saga.clock import Clock
-from app.saga.errors import LogUnreadable, SagaError
+from app.saga.errors import SagaError
 from app.storage.deliveries import Delivery, DeliveryStatus, SqlDeliveries, Standing
 from app.storage.outbox import OutboxEvent, Place, SqlOutbox
 
@@ -21,7 +21,7 @@ class Unknown(SagaError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """An event with its saga as it stood then; None where the saga has left, or can't be read here."""
+    """An event with its saga as it stood then; None where the saga has left."""
 
     event: OutboxEvent
     view: SagaView | None
@@ -61,16 +61,12 @@ class Webhooks:
         Nothing ever appears before a place that was returned earlier.
         """
         scope = None if caller.everyone else caller.name
-        found = await self._outbox.feed(after, caller=scope, limit=limit)
-        sagas = await self._outbox.sagas([one.event.saga_id for one in found])
+        events = await self._outbox.feed(after, caller=scope, limit=limit)
+        sagas = await self._outbox.sagas([one.event.saga_id for one in events])
         told = []
-        for one in found:
-            stored, view = sagas.get(one.event.saga_id), None
-            if stored is not None:
-                try:
-                    view = self._checkout.as_of(stored, one.event.seq)
-                except LogUnreadable:
-                    view = None
+        for one in events:
+            found = sagas.get(one.event.saga_id)
+            view = None if found is None else self._checkout.as_of(found, one.event.seq)
             told.append(Told(event=one.event, view=view, place=one.place))
         return told
 

@@ -24,7 +24,7 @@ from app.api.operation import Operation, Resolution
 from app.api.outcome import patiently
 from app.api.problem import Problem
 from app.api.routes.operate import done
-from app.api.saga_body import saga_body
+from app.api.saga_body import saga_body, subject
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout import SagaView
@@ -122,17 +122,15 @@ def _row(view: SagaView) -> dict[str, object]:
     state, saga = view.state, view.saga
     blocks = view.attention
     step = state.failure.step if state.failure else (state.current.name if state.current else None)
+    why = blocks.message if blocks else view.unreadable or (state.failure.message if state.failure else None)
     return {
         "id": saga.id,
         "status": state.status,
-        "order_id": saga.input["order_id"],
-        "customer_id": saga.input["customer_id"],
-        "amount": saga.input["amount"],
-        "currency": saga.input["currency"],
-        "begun": view.events[0].at,
+        **subject(saga),
+        "begun": view.created_at,
         "ended": state.finished_at,
-        "step": None if blocks else step,
-        "why": blocks.message if blocks else (state.failure.message if state.failure else None),
+        "step": None if blocks or view.unreadable else step,
+        "why": why,
     }
 
 
@@ -148,13 +146,14 @@ async def saga_page(request: Request, saga_id: str) -> Response:
     )
     if view is None:
         raise Problem("not_found")
-    body, now = encode(saga_body(view)), service.now()
+    body, now = saga_body(view), service.now()
     return page(
         request,
         "saga.html",
         now=now,
         view=view,
-        saga={**view.saga.input, "id": saga_id},
+        trail=body.trail,
+        saga={**subject(view.saga), "id": saga_id},
         state=view.state,
         sentence_now=now_is(view, now),
         line=timeline(view, now),
@@ -164,7 +163,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
         ended=view.state.status in FINAL,
         cancellable=view.state.cancellable and view.cancel is None,
         done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,
-        raw=json.dumps(json.loads(body), indent=2, ensure_ascii=False),
+        raw=json.dumps(json.loads(encode(body)), indent=2, ensure_ascii=False),
         curl=f"curl {request.url.scheme}://{request.url.netloc}/sagas/{saga_id}",
         keyed=bool(caller_of(request).name),
     )

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from app.api.dashboard.words import lasting, took, turn
 from app.checkout import SagaView
 from app.saga.attention import sentence
-from app.saga.events import EventType, SagaEvent
+from app.saga.events import EventType, TrailEntry
 from app.saga.state import AT_REST, SagaStatus
 
 LEAST_PERCENT = 0.7
 """A bar is never thinner, or it could not be seen."""
 
-_ANSWERS: Mapping[EventType, tuple[bool, str, str]] = {
+_ANSWERS: Mapping[str, tuple[bool, str, str]] = {
     EventType.STEP_SUCCEEDED: (False, "succeeded", "succeeded"),
     EventType.STEP_RETRIED: (False, "retried", "no answer, may have had its effect"),
     EventType.STEP_FAILED: (False, "failed", "given up, without effect"),
@@ -64,10 +64,12 @@ class Timeline:
 
 def timeline(view: SagaView, now: datetime) -> Timeline:
     """Return the timeline of a saga as it stands."""
-    begin = view.events[0].at
-    end = max(view.events[-1].at, now if view.state.status not in AT_REST else begin)
+    begin, last = view.created_at, view.events[-1].at if view.events else view.created_at
+    end = max(last, now if view.state.status not in AT_REST else begin)
     end = max(end, begin + timedelta(milliseconds=1))
     drawn: dict[tuple[str, bool], list[Bar]] = {}
+    if not view.state.steps:  # its log can't be understood
+        return Timeline(lanes=(), ticks=())
     for at, event in enumerate(view.events):
         if event.type not in _ANSWERS or event.step is None:
             continue
@@ -108,7 +110,7 @@ def _bar(kind: str, since: datetime, until: datetime, begin: datetime, end: date
     return Bar(kind=kind, left=round(left, 3), width=round(width, 3), words=words)
 
 
-def _told(event: SagaEvent, words: str) -> str:
+def _told(event: TrailEntry, words: str) -> str:
     duration, error = event.data.get("duration_ms"), event.data.get("error")
     if event.data.get("outcome") == "unavailable":
         words = "not to be had, without effect"
@@ -118,7 +120,7 @@ def _told(event: SagaEvent, words: str) -> str:
     return f"{told}. {sentence(str(error.get('message', '')))}" if error else told
 
 
-def _end_of_wait(later: tuple[SagaEvent, ...], event: SagaEvent, *, undoing: bool) -> datetime | None:
+def _end_of_wait(later: tuple[TrailEntry, ...], event: TrailEntry, *, undoing: bool) -> datetime | None:
     """Return when the next attempt of the same action began, or what else ended the wait."""
     for one in later:
         if one.type in _ANSWERS and one.step == event.step and _ANSWERS[one.type][0] is undoing:
@@ -132,7 +134,11 @@ def _end_of_wait(later: tuple[SagaEvent, ...], event: SagaEvent, *, undoing: boo
 def _under_way(view: SagaView, now: datetime) -> tuple[str, bool, datetime] | None:
     """Return the step that is being done or undone now, and since when."""
     state = view.state
-    if state.status in AT_REST or (state.next_action_at is not None and state.next_action_at > now):
+    if (
+        view.unreadable
+        or state.status in AT_REST
+        or (state.next_action_at is not None and state.next_action_at > now)
+    ):
         return None
     since = max(view.events[-1].at, state.next_action_at or view.events[-1].at)
     step = turn(state)

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from app.checkout import SagaView
 from app.saga.attention import sentence
-from app.saga.events import EventType, SagaEvent
+from app.saga.events import EventType
 from app.saga.state import SagaState, SagaStatus, StepState, StepStatus
+
+UNREADABLE = "This release can't tell all of this checkout, or go on with it."
 
 STATUSES: Mapping[SagaStatus, str] = {
     SagaStatus.NEEDS_ATTENTION: "Needs attention",
@@ -28,7 +30,7 @@ MARKS: Mapping[str, str] = {
 }
 """So that colour is never all that tells them apart."""
 
-EVENTS: Mapping[EventType, str] = {
+EVENTS: Mapping[str, str] = {
     EventType.SAGA_STARTED: "Checkout begun",
     EventType.STEP_SUCCEEDED: "succeeded",
     EventType.STEP_RETRIED: "no answer, may have had its effect: sent again",
@@ -58,11 +60,11 @@ STEP_STATUSES: Mapping[StepStatus, str] = {
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def said(event: SagaEvent) -> str:
-    """Return what happened."""
-    if event.type is EventType.STEP_RETRIED and event.data.get("outcome") == "unavailable":
+def said(event: str, outcome: str | None = None) -> str:
+    """Return what happened; a word of a newer release's as it stands."""
+    if event == EventType.STEP_RETRIED and outcome == "unavailable":
         return "not to be had, without effect: sent again"
-    return EVENTS[event.type]
+    return EVENTS.get(event, event)
 
 
 def lasting(seconds: float) -> str:
@@ -101,6 +103,8 @@ def took(begin: datetime, end: datetime) -> str:
 def now_is(view: SagaView, now: datetime) -> str:
     """Return in a sentence or two what a saga does or waits for, and until when."""
     state = view.state
+    if view.unreadable is not None:
+        return f"{UNREADABLE} {view.unreadable}"
     match state.status:
         case SagaStatus.COMPLETED:
             return "Paid, reserved and shipped. Nothing is left to do."

@@ -18,7 +18,7 @@ from app.api.problem import Problem
 from app.api.saga_body import trail_line
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
-from app.saga.events import SagaEvent
+from app.saga.events import TrailEntry
 from app.watch import TooManyWatchers, Watched
 
 router = APIRouter(tags=["sagas"])
@@ -31,11 +31,11 @@ _END = b"event: end\ndata: {}\n\n"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def frame_of(event: SagaEvent) -> bytes:
+def frame_of(event: TrailEntry) -> bytes:
     """Return an event as one frame of a stream: its seq as id, its word, its line of the trail."""
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (
         event.seq,
-        event.type.value.encode(),
+        str(event.type).encode(),
         encode(trail_line(event)),
     )
 
@@ -55,8 +55,8 @@ async def watch_saga(request: Request, saga_id: str) -> Response:
     )
     if view is None:
         raise Problem("not_found")
-    if after > view.events[-1].seq:
-        raise Problem("invalid_last_event_id", f"The trail has {view.events[-1].seq} events so far.")
+    if after > view.state.seq:
+        raise Problem("invalid_last_event_id", f"The trail has {view.state.seq} events so far.")
     if service.watch is None or service.draining.is_set():
         raise Problem("shutting_down")
     place = ExitStack()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from uuid_utils import uuid7
 
+import app.storage.saga_rows
 import app.storage.sql_log
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga
@@ -21,7 +22,7 @@ async def test_a_claim_that_is_overtaken_by_an_append_tries_again_and_takes_the_
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """Only PostgreSQL lets the two run at once; what the old owner stored before the takeover stands."""
-    read_sagas = app.storage.sql_log.read_sagas
+    read_sagas = app.storage.saga_rows.read_sagas
     overtaken = 0
     async with open_storage(postgres_url) as storage:
         saga = NewSaga(id=str(uuid7()), definition="one", version=1, input={})
