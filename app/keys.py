@@ -12,18 +12,17 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from app.callers import Caller, Scope
 from app.card_numbers import holds_card_number
+from app.key_policy import ApiKey, KeyRefused, check, made_by
+
+__all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]
 
 T = TypeVar("T")
-
-AT_MOST_ACTIVE = 2
-"""Keys that one person or program may have at once: the old and the new one of a rotation."""
 
 USED_EVERY = timedelta(minutes=1)
 """How exactly the last use is kept."""
@@ -33,40 +32,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _NO_HASH = bytes(32)
 
 
-class KeyRefused(ValueError):
-    """This key can't be made; the words say what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiKey:
-    """A key as it is kept. `digest` is the secret's SHA-256, in hexadecimal digits."""
-
-    id: str
-    prefix: str
-    digest: str
-    caller: str
-    who: str
-    scopes: frozenset[Scope]
-    everyone: bool
-    created_at: datetime
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-    last_used_at: datetime | None = None
-
-    def active(self, now: datetime) -> bool:
-        """Whether it opens anything."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
-
-    def stands_for(self) -> Caller:
-        """Return who asks with it."""
-        return Caller(name=self.caller, who=self.who, scopes=self.scopes, everyone=self.everyone)
-
-
 class KeyStore(Protocol):
     """Where keys are kept. Every method may raise `LogUnavailable`."""
 
-    async def add(self, key: ApiKey) -> None:
-        """Store a new key."""
+    async def add(self, new: Callable[[Sequence[ApiKey]], ApiKey]) -> ApiKey:
+        """Store the key that `new` returns, and return it.
+
+        `new` is given every key there ever was and may raise: nothing is stored then. No other key is added
+        from when it is called until this one is stored, by any process.
+        """
 
     async def find(self, prefix: str) -> ApiKey | None:
         """Return the key of that prefix."""
@@ -112,8 +86,13 @@ class Keys:
         scopes: Iterable[Scope],
         everyone: bool = False,
         expires_at: datetime | None = None,
+        maker: Caller | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its text, which nobody can be shown again. Raise `KeyRefused`."""
+        """Make a key and return it with its text, which nobody can be shown again.
+
+        `maker` is who asks for it; None is the command line, which may make any. Raise `KeyRefused` where the
+        key makes no sense, where it would be more than its maker's, or lock everybody out.
+        """
         wanted, now = frozenset(scopes), self._now()
         for name, value in (("caller", caller), ("who", who)):
             if not _NAME.fullmatch(value):
@@ -126,14 +105,9 @@ class Keys:
             raise KeyRefused(f"scopes: give at least one of {', '.join(Scope)}.")
         if expires_at is not None and expires_at <= now:
             raise KeyRefused("expires_at: give a time in the future.")
-        active = [k for k in await self._store.all() if (k.caller, k.who) == (caller, who) and k.active(now)]
-        if len(active) >= AT_MOST_ACTIVE:
-            raise KeyRefused(
-                f"{who} of {caller} has {AT_MOST_ACTIVE} active keys: revoke {active[0].prefix} first."
-            )
         prefix = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
         secret = secrets.token_urlsafe(32)
-        key = ApiKey(
+        new = ApiKey(
             id=self._new_id(),
             prefix=prefix,
             digest=_digest(secret),
@@ -143,8 +117,10 @@ class Keys:
             everyone=everyone,
             created_at=now,
             expires_at=expires_at,
+            created_by="command line" if maker is None else maker.who,
+            created_by_key=None if maker is None else maker.key_id,
         )
-        await self._store.add(key)
+        key = await self._store.add(lambda existing: check(new, existing, maker=maker, now=now))
         self._closed = True
         return key, f"ck_{prefix}_{secret}"
 
@@ -152,8 +128,17 @@ class Keys:
         """Return every key there ever was, oldest first."""
         return await self._store.all()
 
-    async def revoke(self, key_id: str) -> ApiKey | None:
-        """End a key; return it, or None where there is none."""
+    async def revoke(self, key_id: str, *, cascade: bool = False) -> ApiKey | None:
+        """End a key, with `cascade` also those that were made with it; return it, or None where there is none.
+
+        Those made with it end first, so that one which ends half-way through has left the maker to be tried again.
+        """
+        if cascade:
+            for made in reversed(made_by(key_id, await self._store.all())):
+                await self._end(made.id)
+        return await self._end(key_id)
+
+    async def _end(self, key_id: str) -> ApiKey | None:
         key = await self._store.revoke(key_id, at=self._now())
         if key is not None:
             self._known.pop(key.prefix, None)

@@ -74,7 +74,7 @@ RIGHTS = (
     _row(_READING, "/dashboard/static/[^/]*", None),
     _row(_READING, "/(dashboard/(live|sagas/[^/]*))?", Right.READ),
     _row("POST", "/dashboard/sagas/[^/]*/[^/]*", Right.OPERATE),
-    _row("GET HEAD OPTIONS POST", "/keys(/[^/]*/revoke)?", Right.OPERATE, everyone=True),
+    _row("GET HEAD OPTIONS POST", "/keys(/[^/]*/revoke)?", Right.KEYS, everyone=True),
 )
 
 
@@ -125,8 +125,14 @@ class Authentication:
         if caller is None:
             raise Problem("unauthenticated", headers=_CHALLENGE)
         right, everyone = (row.right, row.everyone) if row else (Right.OPERATE, True)
-        if (right is not None and not caller.may(right)) or (everyone and not caller.everyone):
-            raise Problem("forbidden")
+        if right is not None and not caller.may(right):
+            raise Problem("forbidden", f"This needs a key with the scope `{right}`. Nothing was changed.")
+        if everyone and not caller.everyone:
+            raise Problem(
+                "forbidden",
+                "This needs a key that sees everyone's sagas (`everyone`); yours sees its own caller's. "
+                "Nothing was changed.",
+            )
         return caller
 
 

@@ -250,7 +250,10 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/NewKey"},
-                        "examples": {"key": {"value": _NEW_KEY}},
+                        "examples": {
+                            "first": {"summary": "A service's first key", "value": _FIRST_KEY},
+                            "shop": {"summary": "A shop's key, made with that", "value": _NEW_KEY},
+                        },
                     }
                 },
             },
@@ -288,7 +291,14 @@ def operations() -> Mapping[tuple[str, str], Described]:
             }
         },
         ("/keys/{key_id}/revoke", "post"): {
-            "parameters": [{**_SAGA_ID, "name": "key_id", "description": "The key's id."}],
+            "parameters": [
+                {**_SAGA_ID, "name": "key_id", "description": "The key's id."},
+                _query(
+                    "cascade",
+                    {"type": "string", "enum": ["true", "false"]},
+                    "End also the keys that were made with it, and those made with these.",
+                ),
+            ],
             "responses": {
                 "200": _answer("The key, which opens nothing any more.", _KEY, {"key": _A_KEY}),
                 **_problems("not_found", "invalid_query", *_GUARDED, *_STORAGE),
@@ -396,6 +406,7 @@ data: {}
 """
 _KEY = {"$ref": "#/components/schemas/Key"}
 _TEXT = "ck_k3y9abcd_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+_FIRST_KEY = {"caller": "ops", "who": "ada", "scopes": ["checkout", "operate", "keys"], "everyone": True}
 _NEW_KEY = {"caller": "shop", "who": "shop-backend", "scopes": ["checkout"]}
 _A_KEY = {
     "id": "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55",
@@ -406,6 +417,8 @@ _A_KEY = {
     "expires_at": None,
     "revoked_at": None,
     "last_used_at": None,
+    "created_by": "ada",
+    "created_by_key": "0193b3c8-11d0-7f0a-9c46-2f1f0c7a6b1e",
 }
 _PLACED = ("Location", "Idempotent-Replayed", "Preference-Applied")
 _READY = {"$ref": "#/components/schemas/Ready"}

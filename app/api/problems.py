@@ -85,8 +85,8 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
         "forbidden": ProblemType(
             403,
             "The key is not for this",
-            "The key is good, but has not the scope that this needs. Nothing was changed.",
-            "Use a key with the scope; GET /keys tells an operator which there are.",
+            "The key is good, but lacks a scope that this needs, or doesn't see everyone's sagas. Nothing was changed.",
+            "Use a key with what `detail` names; GET /keys tells an administrator which there are.",
         ),
         "keys_required": ProblemType(
             403,

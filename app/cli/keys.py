@@ -16,6 +16,7 @@ from app.callers import Scope
 from app.cli.failing import NOT_REACHED, failure
 from app.config import Settings
 from app.database_url import DatabaseUrlError
+from app.key_policy import FIRST_KEY_SCOPES
 from app.keys import ApiKey, KeyRefused, Keys
 from app.saga.errors import LogUnavailable
 from app.storage import open_storage
@@ -38,19 +39,26 @@ def create(
     """Make a key and print it: once, on standard output, alone."""
     ends = datetime.now(UTC) + timedelta(days=days) if days else None
 
-    async def make(keys: Keys) -> str:
+    async def make(keys: Keys) -> tuple[str, bool]:
         _, text = await keys.create(caller=caller, who=who, scopes=scope, everyone=everyone, expires_at=ends)
-        return text
+        return text, len(await keys.list_keys()) == 1
 
-    typer.echo(_with_keys(make))
+    text, first = _with_keys(make)
+    typer.echo(text)
     typer.echo("Keep it now: it can't be shown again.", err=True)
+    if first and (not everyone or FIRST_KEY_SCOPES - set(scope)):
+        typer.echo(
+            "It is the first: from now on each request needs a key, the page too, and this one can't do everything. "
+            "For a key that can, add --scope checkout --scope operate --scope keys --everyone.",
+            err=True,
+        )
 
 
 @app.command("list")
 def list_keys() -> None:
     """Show every key there ever was, without its secret."""
     found = _with_keys(lambda keys: keys.list_keys())
-    table = Table("prefix", "caller", "who", "scopes", "sees", "made", "ends", "last used", "state")
+    table = Table("prefix", "caller", "who", "scopes", "sees", "made", "by", "ends", "last used", "state")
     for key in found:
         table.add_row(
             key.prefix,
@@ -59,6 +67,7 @@ def list_keys() -> None:
             " ".join(sorted(key.scopes)),
             "everyone's" if key.everyone else "its own",
             _day(key.created_at),
+            key.created_by or "–",
             _day(key.expires_at),
             _day(key.last_used_at),
             _state(key),
@@ -67,13 +76,20 @@ def list_keys() -> None:
 
 
 @app.command()
-def revoke(prefix: Annotated[str, typer.Argument(help="The key's prefix: the part behind ck_.")]) -> None:
-    """End a key. Running replicas honour it within CHECKOUT_KEY_CACHE_SECONDS."""
+def revoke(
+    prefix: Annotated[str, typer.Argument(help="The key's prefix: the part behind ck_.")],
+    *,
+    cascade: Annotated[bool, typer.Option("--cascade", help="End also the keys made with it.")] = False,
+) -> None:
+    """End a key. Running replicas honour it within CHECKOUT_KEY_CACHE_SECONDS.
+
+    With --cascade the keys that were made with it end too, and those made with these: for one that was stolen.
+    """
 
     async def end(keys: Keys) -> ApiKey | None:
         for key in await keys.list_keys():
             if key.prefix == prefix.removeprefix("ck_").partition("_")[0]:
-                return await keys.revoke(key.id)
+                return await keys.revoke(key.id, cascade=cascade)
         return None
 
     key = _with_keys(end)

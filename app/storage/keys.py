@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, insert, select, update
+from sqlalchemy import RowMapping, Select, insert, select, text, update
 
 from app.callers import Scope
 from app.keys import ApiKey
@@ -19,9 +20,14 @@ class SqlKeys:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def add(self, key: ApiKey) -> None:
+    async def add(self, new: Callable[[Sequence[ApiKey]], ApiKey]) -> ApiKey:
         async with self._log.writing() as connection:
-            await connection.execute(insert(api_key).values(**_row(key)))
+            if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+                await connection.execute(text("LOCK TABLE api_key IN SHARE ROW EXCLUSIVE MODE"))
+            rows = (await connection.execute(select(api_key).order_by(api_key.c.id))).mappings()
+            stored = new([key_of(row) for row in rows])
+            await connection.execute(insert(api_key).values(**_row(stored)))
+        return stored
 
     async def find(self, prefix: str) -> ApiKey | None:
         found = await self._read(select(api_key).where(api_key.c.prefix == prefix))
@@ -63,6 +69,8 @@ def _row(key: ApiKey) -> dict[str, Any]:
         "everyone": key.everyone,
         "created_at": key.created_at,
         "expires_at": key.expires_at,
+        "created_by": key.created_by,
+        "created_by_key": key.created_by_key,
     }
 
 

@@ -206,6 +206,9 @@ api_key = Table(
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
     Column("last_used_at", Instant),
+    # Who made it, and with which key; NULL where that isn't known, or was no key.
+    Column("created_by", Text),
+    Column("created_by_key", SagaId),
     PrimaryKeyConstraint("id"),
 )
 Index("uq_api_key_prefix", api_key.c.prefix, unique=True)

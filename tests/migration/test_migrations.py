@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
 
 from app.bootstrap import open_service
 from app.config import Settings
 from app.database_url import DatabaseUrlError
-from app.storage import migrations
+from app.storage import migrations, open_storage
 from app.storage.engine import Database
+from app.storage.keys import SqlKeys
 from app.storage.migrations import SchemaBehind, configuration, head, upgrade
-from app.storage.tables import SCHEMA
+from app.storage.tables import SCHEMA, api_key
 
 
 async def _on(url: str, work: Callable[[Connection], Any]) -> Any:
@@ -92,6 +96,40 @@ async def test_up_down_and_up_again_leaves_the_same_schema(
     upgrade(empty_database_url)
 
     assert await _on(empty_database_url, _described) == first
+
+
+async def test_keys_that_could_make_keys_still_can(empty_database_url: str) -> None:
+    """Of any scope, as before; no other key may more than it could."""
+    await asyncio.to_thread(command.upgrade, configuration(empty_database_url), "0007")
+    given = {
+        "operator": (["operate"], True),
+        "its own operator": (["operate"], False),
+        "reader": (["read"], True),
+        "shop": (["checkout"], False),
+    }
+
+    def fill(connection: Connection) -> None:
+        for number, (who, (scopes, everyone)) in enumerate(given.items()):
+            connection.execute(
+                insert(api_key).values(
+                    id=f"0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c5{number}",
+                    prefix=f"prefix-{number}",
+                    digest="x",
+                    caller="a",
+                    who=who,
+                    scopes=scopes,
+                    everyone=everyone,
+                    created_at=datetime(2026, 11, 1, tzinfo=UTC),
+                )
+            )
+
+    await _on(empty_database_url, fill)
+    upgrade(empty_database_url)
+    async with open_storage(empty_database_url) as storage:
+        found = {key.who: sorted(key.scopes) for key in await SqlKeys(storage.log).all()}
+    assert found == {who: scopes for who, (scopes, _) in given.items()} | {
+        "operator": ["checkout", "keys", "operate"]
+    }
 
 
 def test_the_migrations_have_a_single_head() -> None:

@@ -232,7 +232,7 @@ def test_signing_in_and_out(browser: Browser, tmp_path: Path) -> None:
     """What was asked for is shown after it; afterwards nothing is."""
     with a_shop(tmp_path) as shop:
         saga_id = check_out(shop, "ord-1")["id"]
-        new = {"caller": "ops", "who": "ada", "scopes": ["operate"], "everyone": True}
+        new = {"caller": "ops", "who": "ada", "scopes": ["checkout", "operate", "keys"], "everyone": True}
         key = httpx.post(f"{shop.url}/keys", json=new, trust_env=False).json()["key"]
         with a_page(browser) as page:
             page.goto(f"{shop.url}/dashboard/sagas/{saga_id}")

@@ -73,7 +73,7 @@ async def house(database_url: str) -> AsyncIterator[House]:
             ("shop", "shop", [Scope.CHECKOUT], False),
             ("rival", "rival", [Scope.CHECKOUT, Scope.READ, Scope.OPERATE], False),
             ("reader", "shop", [Scope.READ], False),
-            ("operator", "ops", [Scope.OPERATE], True),
+            ("operator", "ops", [Scope.OPERATE, Scope.KEYS], True),
             ("revoked", "shop", [Scope.CHECKOUT, Scope.READ, Scope.OPERATE], True),
         ):
             key, house.texts[name] = await house.keys.create(
@@ -197,6 +197,68 @@ async def test_keys_are_made_seen_and_ended_by_api(house: House) -> None:
     ended = await house.ask("POST", f"/keys/{made.json()['id']}/revoke", "operator")
     assert ended.json()["revoked_at"] is not None
     assert (await house.ask("GET", "/sagas", text)).status_code == 401
+
+
+async def test_the_described_examples_make_a_services_first_keys(database_url: str) -> None:
+    """In their order, on a service that is open: the first opens the page and makes the second; neither locks out."""
+    settings = settings_of(database_url, key_cache_seconds=0)
+    app = create_api(lambda: open_service(settings), api_settings(settings))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+    ):
+        described = (await client.get("/openapi.json")).json()["paths"]["/keys"]["post"]["requestBody"]
+        first, *others = (
+            one["value"] for one in described["content"]["application/json"]["examples"].values()
+        )
+        for alone in others:
+            refused = await client.post("/keys", json=alone)
+            assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/scopes")
+        made = await client.post("/keys", json=first)
+        assert (made.status_code, made.json()["created_by"]) == (201, "local")
+        bearer = {"Authorization": f"Bearer {made.json()['key']}"}
+        for path in ("/keys", "/sagas", "/"):
+            assert (await client.get(path, headers=bearer)).status_code == 200, path
+        [shops] = [await client.post("/keys", json=other, headers=bearer) for other in others]
+        assert (shops.status_code, shops.json()["created_by_key"]) == (201, made.json()["id"])
+        its = {"Authorization": f"Bearer {shops.json()['key']}"}
+        assert (await client.post("/checkout", json=an_order("ord-1"), headers=its)).status_code == 201
+
+
+async def test_who_lacks_something_is_told_what(house: House) -> None:
+    """The scope, or that it sees its own caller's sagas alone: never a scope that it has."""
+    for name, scopes, everyone in (
+        ("narrow", [Scope.OPERATE, Scope.KEYS], False),
+        ("wide", [Scope.READ], True),
+        ("old", [Scope.OPERATE], True),
+    ):
+        _, house.texts[name] = await house.keys.create(caller="x", who=name, scopes=scopes, everyone=everyone)
+    for key, method, path, words in (
+        ("narrow", "GET", "/keys", "(`everyone`)"),
+        ("narrow", "GET", "/webhooks", "(`everyone`)"),
+        ("wide", "GET", "/keys", "the scope `keys`"),
+        ("wide", "POST", "/checkout", "the scope `checkout`"),
+        ("old", "POST", "/keys", "the scope `keys`"),
+        ("reader", "GET", "/webhooks", "the scope `operate`"),
+    ):
+        answer = await house.ask(method, path, key, json={})
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert words in answer.json()["detail"], (key, path)
+
+
+async def test_a_key_made_by_a_key_is_no_more_than_it_and_ends_with_it_where_asked(house: House) -> None:
+    """Through HTTP: 422 names the member, and `cascade=true` ends both."""
+    new: dict[str, Any] = {"caller": "web", "who": "web-1", "scopes": ["keys"], "everyone": True}
+    beyond = await house.ask("POST", "/keys", "operator", json={**new, "scopes": ["checkout"]})
+    assert (beyond.status_code, beyond.json()["errors"][0]["pointer"]) == (422, "/scopes")
+    made = (await house.ask("POST", "/keys", "operator", json=new)).json()
+    assert made["created_by"] == "operator"
+    child = (await house.ask("POST", "/keys", made["key"], json={**new, "who": "web-2"})).json()
+    await house.ask("POST", f"/keys/{made['id']}/revoke?cascade=true", "operator")
+    listed = {key["id"]: key for key in (await house.ask("GET", "/keys", "operator")).json()["data"]}
+    assert listed[made["id"]]["revoked_at"] is not None
+    assert listed[child["id"]]["revoked_at"] is not None
+    assert listed[made["created_by_key"]]["revoked_at"] is None
 
 
 @pytest.mark.parametrize(

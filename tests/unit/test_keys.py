@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 
-from app.callers import Scope
+from app.callers import ANYONE, Scope
+from app.key_policy import FIRST_KEY_SCOPES
 from app.keys import ApiKey, KeyRefused, Keys
 from app.storage import open_storage
 from app.storage.keys import SqlKeys
@@ -198,3 +199,102 @@ async def test_a_key_that_makes_no_sense_is_refused_by_its_member(
     with pytest.raises(KeyRefused, match=f"^{named}: "):
         await house.keys.create(**given)  # type: ignore[arg-type]
     assert await house.store.all() == []
+
+
+def _told(key: ApiKey) -> tuple[object, ...]:
+    return key.created_by, key.created_by_key, key.scopes, key.everyone, key.expires_at
+
+
+async def test_no_more_keys_are_active_than_may_be_however_many_are_made_at_once(house: House) -> None:
+    """Ten at the same time, at two replicas: two are made, eight are refused, and two are stored."""
+    elsewhere = house.another_replica()
+    made = await asyncio.gather(
+        *(keys.create(caller="shop", who="ada", scopes=[Scope.READ]) for keys in [house.keys, elsewhere] * 5),
+        return_exceptions=True,
+    )
+    refused = [one for one in made if isinstance(one, BaseException)]
+    assert [type(one) for one in refused] == [KeyRefused] * 8
+    assert len(await house.keys.list_keys()) == 2
+
+
+async def test_one_first_key_is_made_through_an_open_service_however_many_ask_at_once(house: House) -> None:
+    """The others find that the service isn't open any more."""
+    first = partial(house.keys.create, scopes=FIRST_KEY_SCOPES, everyone=True, maker=ANYONE)
+    made = await asyncio.gather(
+        *(first(caller=f"ops-{n}", who="ada") for n in range(5)), return_exceptions=True
+    )
+    assert len([one for one in made if isinstance(one, KeyRefused)]) == 4
+    [kept] = await house.keys.list_keys()
+    assert _told(kept)[:2] == ("local", None)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "everyone", "member"),
+    [
+        ({Scope.CHECKOUT}, False, "scopes"),
+        ({Scope.CHECKOUT, Scope.OPERATE}, True, "scopes"),
+        (FIRST_KEY_SCOPES - {Scope.OPERATE}, True, "scopes"),
+        (FIRST_KEY_SCOPES, False, "everyone"),
+    ],
+)
+async def test_the_first_key_of_an_open_service_locks_nobody_out(
+    house: House, scopes: set[Scope], everyone: bool, member: str
+) -> None:
+    """It closes the service, so that it has to be able to operate and to make the others."""
+    with pytest.raises(KeyRefused, match=f"^{member}: The first key closes this service"):
+        await house.keys.create(caller="a", who="a", scopes=scopes, everyone=everyone, maker=ANYONE)
+    assert not await house.another_replica().required()
+
+
+async def test_a_key_is_no_more_than_its_makers_and_knows_whose_it_is(house: House) -> None:
+    """Not in scopes, not in whose sagas it sees, not in how long it lasts; the command line may make any."""
+    ends = house.clock.now() + timedelta(days=1)
+    admin, text = await house.keys.create(
+        caller="ops", who="ada", scopes=[Scope.KEYS, Scope.OPERATE], everyone=True, expires_at=ends
+    )
+    assert _told(admin)[:2] == ("command line", None)
+    maker = await house.keys.authenticate(text)
+    make = partial(house.keys.create, caller="shop", who="till", maker=maker)
+
+    with pytest.raises(KeyRefused, match=r"^scopes: Your own key hasn't checkout"):
+        await make(scopes=[Scope.CHECKOUT])
+    with pytest.raises(KeyRefused, match=r"^expires_at: Your own key ends at"):
+        await make(scopes=[Scope.READ], expires_at=ends + timedelta(seconds=1))
+    made, its_text = await make(scopes=[Scope.READ, Scope.KEYS])
+    assert _told(made) == ("ada", admin.id, frozenset({Scope.READ, Scope.KEYS}), False, ends)
+    assert _told((await house.keys.list_keys())[-1]) == _told(made)
+
+    narrow = await house.keys.authenticate(its_text)
+    with pytest.raises(KeyRefused, match=r"^everyone: Your own key doesn't see everyone's"):
+        await house.keys.create(caller="x", who="x", scopes=[Scope.READ], everyone=True, maker=narrow)
+    sooner, _ = await make(scopes=[Scope.READ], expires_at=ends - timedelta(hours=1))
+    assert sooner.expires_at == ends - timedelta(hours=1)
+
+
+async def test_a_key_that_has_ended_makes_none_though_it_is_still_believed(house: House) -> None:
+    """Another replica's cache is no way round a revocation."""
+    admin, text = await house.keys.create(caller="ops", who="ada", scopes=[Scope.KEYS], everyone=True)
+    elsewhere = house.another_replica()
+    maker = await elsewhere.authenticate(text)
+    await house.keys.revoke(admin.id)
+    assert await elsewhere.authenticate(text) is not None
+    with pytest.raises(KeyRefused, match="has ended"):
+        await elsewhere.create(caller="shop", who="till", scopes=[Scope.READ], maker=maker)
+
+
+async def test_what_a_stolen_key_made_ends_with_it_where_that_is_asked(house: House) -> None:
+    """And what those made; nobody else's, and none of them without being asked."""
+    made = []
+    maker = None
+    for who in ("ada", "bob", "cleo"):
+        key, text = await house.keys.create(
+            caller="ops", who=who, scopes=[Scope.KEYS], everyone=True, maker=maker
+        )
+        made.append(key.id)
+        maker = await house.keys.authenticate(text)
+    other, _ = await house.make(who="dan")
+    await house.keys.revoke(made[0])
+    assert len([key for key in await house.keys.list_keys() if key.revoked_at]) == 1
+    await house.keys.revoke(made[0], cascade=True)
+    assert {key.id for key in await house.keys.list_keys() if key.revoked_at} == set(made)
+    assert other.id not in made

@@ -1,4 +1,4 @@
-"""Keys by API: make one, see which there are, end one. For operators of everything."""
+"""Keys by API: make one, see which there are, end one. For keys with the scope `keys` that see everything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.api.encode import Body, encode
 from app.api.json_body import check_headers, read_json
 from app.api.problem import Problem
 from app.api.saga_id import known_form
-from app.api.service import service_of, settings_of
+from app.api.service import caller_of, service_of, settings_of
 from app.callers import Scope
 from app.keys import ApiKey, KeyRefused, Keys
 
@@ -31,9 +31,21 @@ class NewKey(BaseModel):
 
     caller: Annotated[StrictStr, Field(description="Whose sagas it begins and sees.")]
     who: Annotated[StrictStr, Field(description="The person or program that the trail names.")]
-    scopes: Annotated[list[Scope], Field(min_length=1)]
+    scopes: Annotated[
+        list[Scope],
+        Field(
+            min_length=1,
+            description="None that the key which makes it hasn't. A service's first key needs checkout, operate and "
+            "keys, and everyone, as it closes the service to all who have none.",
+        ),
+    ]
     everyone: Annotated[StrictBool, Field(description="Whether it sees every caller's sagas.")] = False
-    expires_at: AwareDatetime | None = None
+    expires_at: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="When it ends, no later than the key that makes it; without it, together with that."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,8 @@ class KeyBody(Body):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    created_by: Annotated[str | None, Field(description="Who made it: a person, a program, `command line`.")]
+    created_by_key: Annotated[str | None, Field(description="The id of the key that it was made with.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +75,11 @@ class MadeKeyBody(KeyBody):
 
 @router.post("/keys")
 async def create_key(request: Request) -> Response:
-    """Make a key. Its text is in this answer and nowhere else."""
+    """Make a key. Its text is in this answer and nowhere else.
+
+    It has no scope that the key which asks has not, and ends no later. A service's first key closes it to all
+    who have none, so that one has to be able to operate and to make the others.
+    """
     keys, settings = _keys(request), settings_of(request)
     query.parameters(request)
     check_headers(request, max_bytes=settings.max_body_bytes)
@@ -71,7 +89,7 @@ async def create_key(request: Request) -> Response:
     except ValidationError as error:
         raise invalid(complaints(error)) from None
     try:
-        key, text = await keys.create(**dict(new))
+        key, text = await keys.create(**dict(new), maker=caller_of(request))
     except KeyRefused as refused:
         name, _, detail = str(refused).partition(": ")
         pointer = {"pointer": f"/{name}"} if name in NewKey.model_fields else {}
@@ -90,9 +108,12 @@ async def list_keys(request: Request) -> Response:
 
 @router.post("/keys/{key_id}/revoke")
 async def revoke_key(request: Request, key_id: str) -> Response:
-    """End a key. Other replicas honour it within CHECKOUT_KEY_CACHE_SECONDS."""
-    query.parameters(request)
-    key = await _keys(request).revoke(known_form(key_id))
+    """End a key. Other replicas honour it within CHECKOUT_KEY_CACHE_SECONDS.
+
+    With `cascade=true` the keys that were made with it end too, and those made with these: for one that was stolen.
+    """
+    cascade = query.flag(query.parameters(request, ("cascade",)), "cascade")
+    key = await _keys(request).revoke(known_form(key_id), cascade=cascade)
     if key is None:
         raise Problem("not_found")
     return _answer(_shown(key), 200)
@@ -121,4 +142,6 @@ def _shown(key: ApiKey) -> KeyBody:
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
         last_used_at=key.last_used_at,
+        created_by=key.created_by,
+        created_by_key=key.created_by_key,
     )

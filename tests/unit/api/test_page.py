@@ -10,11 +10,14 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
+from app.callers import Scope
 from app.config import Settings
+from app.keys import Keys
 from app.saga.errors import LogUnavailable
 from tests.processes import an_order
 
@@ -22,8 +25,14 @@ STUCK = "shipping.execute=rejected, payment.compensate=not_reversible"
 HERE = {"Sec-Fetch-Site": "same-origin"}
 
 
+class Client(httpx.AsyncClient):
+    """A client that also has the app in hand."""
+
+    app: FastAPI
+
+
 @asynccontextmanager
-async def a_client(url: str, **members: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def a_client(url: str, **members: Any) -> AsyncIterator[Client]:
     settings = Settings(
         database_url=SecretStr(url),
         sandbox_database=":memory:",
@@ -34,8 +43,9 @@ async def a_client(url: str, **members: Any) -> AsyncIterator[httpx.AsyncClient]
     app = create_api(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+        Client(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
+        client.app = app
         yield client
 
 
@@ -48,12 +58,12 @@ async def check_out(client: httpx.AsyncClient, order_id: str, simulate: str = ""
     return saga_id
 
 
-async def a_key(client: httpx.AsyncClient, *scopes: str, caller: str = "shop", everyone: bool = False) -> str:
-    """Make a key and return its text; the first one closes the service."""
-    new = {"caller": caller, "who": f"{caller}-person", "scopes": list(scopes), "everyone": everyone}
-    made = await client.post("/keys", json=new)
-    assert made.status_code == 201, made.text
-    text: str = made.json()["key"]
+async def a_key(client: Client, *scopes: str, caller: str = "shop", everyone: bool = False) -> str:
+    """Make a key, as the command line does, and return its text; the first one closes the service."""
+    keys: Keys = client.app.state.service.keys
+    _, text = await keys.create(
+        caller=caller, who=f"{caller}-person", scopes=map(Scope, scopes), everyone=everyone
+    )
     return text
 
 
@@ -309,10 +319,6 @@ async def test_what_callers_send_is_shown_as_text(sqlite_url: str) -> None:
 async def test_who_signs_in_sees_and_does_what_the_key_may(sqlite_url: str) -> None:
     """Its own checkouts alone; acting needs the scope; the trail names the person."""
     async with a_client(sqlite_url) as client:
-        everything = {
-            "Authorization": f"Bearer {await a_key(client, 'operate', caller='ops', everyone=True)}"
-        }
-        client.headers.update(everything)
         shop = await a_key(client, "checkout", "operate")
         reader = await a_key(client, "read", caller="reader", everyone=True)
         rival = await a_key(client, "checkout", "operate", caller="rival")
@@ -366,7 +372,7 @@ async def test_a_session_reads_and_sends_the_pages_forms_and_nothing_else(sqlite
 async def test_a_session_ends_when_it_is_signed_out_and_with_its_key(sqlite_url: str) -> None:
     """In the database, so that a copied cookie opens nothing either."""
     async with a_client(sqlite_url, key_cache_seconds=0) as client:
-        key = await a_key(client, "operate", everyone=True)
+        key = await a_key(client, "keys", everyone=True)
         bearer = {"Authorization": f"Bearer {key}"}
         await signed_in(client, key)
         copied = {"Cookie": f"checkout_session={client.cookies['checkout_session']}"}

@@ -14,6 +14,7 @@ from app.api import create_api
 from app.bootstrap import open_service
 from app.callers import Scope as May
 from app.config import Settings
+from app.keys import Keys
 from tests.processes import an_order, free_port
 from tests.unit.api.served import _fits_the_description, problem
 
@@ -42,8 +43,9 @@ async def a_client(url: str, *, scopes: list[str] | None = None) -> AsyncIterato
         ) as client,
     ):
         if scopes is not None:
-            made = await client.post("/keys", json={"caller": "a", "who": "a", "scopes": scopes})
-            client.headers["Authorization"] = f"Bearer {made.json()['key']}"
+            keys: Keys = app.state.service.keys
+            _, text = await keys.create(caller="a", who="a", scopes=map(May, scopes))
+            client.headers["Authorization"] = f"Bearer {text}"
         yield client
 
 
