@@ -71,6 +71,7 @@ lock: ## Renew the lock files from pyproject.toml, with ARGS=--upgrade to the ne
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv'; exit 1; }
 	@$(call compile,-o requirements.lock)
 	@$(call compile,--group dev -c requirements.lock -o requirements-dev.lock)
+	@$(call compile,--group clients -c requirements-dev.lock -o requirements-clients.lock)
 
 clean: ## Remove .venv and what tools leave behind; databases stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
@@ -79,8 +80,12 @@ clean: ## Remove .venv and what tools leave behind; databases stay
 runtime:
 	@$(call install,requirements.lock)
 
+# The generator of clients wants an older typer than the service: it is installed beside that, and only its library is used.
 dev:
 	@$(call install,requirements-dev.lock)
+	@cmp -s requirements-clients.lock $(VENV)/requirements-clients.lock || { \
+		$(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes --no-deps \
+			-r requirements-clients.lock && cp requirements-clients.lock $(VENV)/requirements-clients.lock; }
 
 compile = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) $(1)

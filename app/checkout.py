@@ -159,13 +159,16 @@ class Checkout:
         caller: str = "",
         idempotency_key: str | None = None,
         fingerprint: str | None = None,
+        is_of_earlier_release: Callable[[str, dict[str, JSON]], bool] = lambda _known, _input: False,
         request_id: str | None = None,
         patience: float = 10.0,
     ) -> Placed:
         """Begin a checkout and return once it is durable; its saga then runs whoever waits.
 
         `order` is the saga's input: order_id, customer_id, currency, amount, items, payment_method,
-        shipping_address, metadata and, with the sandbox, simulate. Raise `KeyReused`,
+        shipping_address, metadata and, with the sandbox, simulate. Where the key is taken under another
+        fingerprint, `is_of_earlier_release` is asked whether that one, with its saga's input, is of this
+        request all the same. Raise `KeyReused`,
         `OrderInCheckout` or `OrderAlreadyCheckedOut`; `LogUnavailable` where the log has not answered
         within `patience` seconds, with `stored` None where it may yet do so.
         """
@@ -190,7 +193,9 @@ class Checkout:
                 case Started():
                     return Placed(saga_id=new.id, replayed=False)
                 case KeyTaken(saga_id=saga_id, fingerprint=known):
-                    if known != fingerprint:
+                    if known != fingerprint and not await self._is_known(
+                        saga_id, known, is_of_earlier_release, patience
+                    ):
                         raise KeyReused
                     return Placed(saga_id=saga_id, replayed=True)
                 case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
@@ -198,6 +203,21 @@ class Checkout:
                 case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
                     raise OrderInCheckout(saga_id)
             # The order's other saga was compensated just now, so the way is free: again.
+
+    async def _is_known(
+        self,
+        saga_id: str,
+        known: str | None,
+        is_of_earlier_release: Callable[[str, dict[str, JSON]], bool],
+        patience: float,
+    ) -> bool:
+        """Whether a key's fingerprint, though another, is of the same request. Raise `LogUnavailable`."""
+        try:
+            async with asyncio.timeout(patience):
+                stored = await self._log.load(saga_id)
+        except TimeoutError:
+            raise LogUnavailable("The saga log has not answered in time.", stored=None) from None
+        return known is not None and stored is not None and is_of_earlier_release(known, stored.saga.input)
 
     async def get(self, saga_id: str, *, caller: Caller = ANYONE) -> SagaView | None:
         """Return a saga as it is durable now; None for another caller's.

@@ -105,15 +105,16 @@ class Operator:
     ) -> None:
         """Stop a saga going forward: what is under way is waited for, then everything done is undone.
 
-        Where it is stopped already, or goes back on its own, nothing more is done.
+        Where it is being stopped already, or goes back on its own, nothing more is done; once it has ended,
+        by an earlier cancel too, `SagaFinished` is raised.
         """
         action = self._action(caller, reason)
         for _ in range(TRIES):
             stored, state = await self._found(saga_id, caller)
-            if state.cancel is not None or state.status is SagaStatus.COMPENSATING:
-                return
             if state.status in FINAL:
                 raise SagaFinished
+            if state.cancel is not None or state.status is SagaStatus.COMPENSATING:
+                return
             if state.past_pivot:
                 raise PastPivot
             if state.status is SagaStatus.NEEDS_ATTENTION and not state.cancellable:
@@ -193,9 +194,9 @@ class Operator:
         self, saga_id: str, caller: Caller, seen: Collection[int] | None
     ) -> tuple[StoredSaga, SagaState]:
         stored, state = await self._found(saga_id, caller)
-        _check_seen(state, seen)
         if state.status in FINAL:
             raise SagaFinished
+        _check_seen(state, seen)
         if state.status is not SagaStatus.NEEDS_ATTENTION:
             raise NoAttentionNeeded
         return stored, state

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.api.problem import Problem
+from app.canonical_json import as_written, canonical, spelt_as
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
@@ -40,6 +39,22 @@ def idempotency_key(headers: Sequence[str], *, required: bool) -> str | None:
 
 
 def fingerprint(*, caller: str, method: str, path: str, body: Any) -> str:
-    """Return what tells two requests apart. The order of a body's members and its white space do not matter."""
-    canonical = _CANONICAL.encode([caller, method, path, body])
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    """Return what tells two requests apart; a body that RFC 8785 writes as the same bytes is the same."""
+    return _digest(canonical([caller, method, path, body]))
+
+
+def is_of_earlier_release(
+    known: str, stored: Mapping[str, Any], *, caller: str, method: str, path: str, body: Any
+) -> bool:
+    """Whether `known` is the fingerprint that an earlier release stored of this very request.
+
+    It told apart the spellings of one number. The first request's is the saga's: `stored` is its input.
+    """
+    return any(
+        known == _digest(as_written([caller, method, path, spelling]))
+        for spelling in (body, spelt_as(body, stored))
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -140,9 +140,15 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 _query("status", {"type": "string", "enum": list(SagaStatus)}, "Only sagas that stand so."),
                 _query("order_id", {"type": "string", "maxLength": 255}, "Only sagas of this order."),
                 _query("customer_id", {"type": "string", "maxLength": 255}, "Only sagas of this customer."),
-                _query("created_after", {"type": "string", "format": "date-time"}, "Only sagas begun later."),
                 _query(
-                    "created_before", {"type": "string", "format": "date-time"}, "Only sagas begun earlier."
+                    "created_after",
+                    {"type": "string", "format": "date-time"},
+                    "Only sagas begun at this time or later.",
+                ),
+                _query(
+                    "created_before",
+                    {"type": "string", "format": "date-time"},
+                    "Only sagas begun before this time: windows that meet share no saga.",
                 ),
                 _query("cursor", {"type": "string"}, "The next_cursor of the page before."),
                 _query(

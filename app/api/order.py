@@ -115,7 +115,9 @@ class Address(Strict):
     line2: Text | None = None
     city: Text
     region: Text | None = None
-    postal_code: PostalCode
+    postal_code: Annotated[
+        PostalCode | None, Field(description="null or left out where there are none, as in Hong Kong.")
+    ] = None
     country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.")]
 
 

@@ -7,16 +7,21 @@ import binascii
 import re
 import uuid
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from app.api.card_numbers import refuse_card_numbers_in_fields
-from app.api.complaints import NOTHING_DONE, invalid, may_be_shown
+from app.api.complaints import NOTHING_DONE, complaints, invalid, may_be_shown
+from app.api.order import Reference
 from app.api.problem import Problem
 
-_LONGEST = 255
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_REFERENCE: TypeAdapter[str] = TypeAdapter(Reference)
+_DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.(?P<fraction>\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_MICROSECOND_DIGITS = 6
 
 
 def wrong(name: str, code: str, detail: str, *, outcome: str = NOTHING_DONE) -> Problem:
@@ -67,21 +72,34 @@ def count(found: dict[str, str], name: str, *, otherwise: int, at_most: int) -> 
 
 
 def text(found: dict[str, str], name: str) -> str | None:
-    """Return a parameter that names something; an empty one is none."""
+    """Return a parameter that names something, by the rule that names in bodies have; an empty one is none.
+
+    So whatever was taken, such as an order's id, can be looked for.
+    """
     value = found.get(name) or None
-    if value is not None and (len(value) > _LONGEST or not value.isprintable()):
-        raise wrong(name, "wrong_form", f"Give a printable text of at most {_LONGEST} characters.")
-    return value
+    if value is None:
+        return None
+    try:
+        return _REFERENCE.validate_python(value)
+    except ValidationError as error:
+        (found_wrong,) = complaints(error)
+        raise wrong(name, found_wrong["code"], found_wrong["detail"]) from None
 
 
 def instant_of(found: dict[str, str], name: str) -> datetime | None:
-    """Return a parameter that is a time; an empty one is none."""
+    """Return a parameter that is a time; an empty one is none.
+
+    A part of a microsecond is rounded up: what is compared with it is whole, so at or after it, and before
+    it, mean the same.
+    """
     value = found.get(name)
     if not value:
         return None
-    if _DATE_TIME.fullmatch(value):
+    if match := _DATE_TIME.fullmatch(value):
+        rest = (match["fraction"] or "")[_MICROSECOND_DIGITS:]
         try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            at = datetime.fromisoformat(value.upper()).astimezone(UTC)
+            return at + timedelta(microseconds=1) if rest.strip("0") else at
         except (ValueError, OverflowError):
             pass
     raise wrong(

@@ -14,7 +14,7 @@ from app.saga.state import SagaStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SagaFilter:
-    """Which sagas to list; None leaves a member out, a `caller` too. Times are aware; bounds are exclusive.
+    """Which sagas to list; None leaves a member out, a `caller` too. Times are aware: created_after <= begun < created_before.
 
     `failing_step` leaves those in which that step, or its compensation, was given up.
     """

@@ -68,7 +68,7 @@ class SqlQueries:
         # An id begins with its time: without its bounds all that is newer, or older, would be read and thrown away.
         if wanted.created_after is not None:
             after = wanted.created_after
-            query = query.where(saga.c.created_at > after, saga.c.id >= first_id(after, -ID_SLACK))
+            query = query.where(saga.c.created_at >= after, saga.c.id >= first_id(after, -ID_SLACK))
         if wanted.created_before is not None:
             until = wanted.created_before
             query = query.where(saga.c.created_at < until, saga.c.id < first_id(until, ID_SLACK))

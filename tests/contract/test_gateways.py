@@ -134,6 +134,13 @@ async def test_the_members_order_makes_no_other_body(outside: Outside) -> None:
     assert await outside.put() == first
 
 
+async def test_the_spelling_of_a_number_makes_no_other_body(outside: Outside) -> None:
+    outside.body = {**outside.body, "metadata": {"weight": 1, "depth": 0}}
+    first = await outside.put()
+    outside.body = {**outside.body, "metadata": {"weight": 1.0, "depth": -0.0}}
+    assert await outside.put() == first
+
+
 async def test_a_delete_undoes_however_often_it_is_sent(outside: Outside) -> None:
     await outside.put()
     assert await outside.delete() == await outside.delete() == {"status": UNDONE[outside.service]}

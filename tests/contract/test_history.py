@@ -100,8 +100,10 @@ async def test_a_list_is_bounded_by_when_the_sagas_began_and_not_by_their_ids(da
         between = NOON + MINUTE + timedelta(seconds=3)
         assert await listed(after=between) == [late_id]
         assert await listed(until=between) == [early]
-        assert await listed(after=NOON) == [late_id]
+        assert await listed(after=NOON) == [late_id, early]
+        assert await listed(after=NOON + timedelta(microseconds=1)) == [late_id]
         assert await listed(until=NOON) == []
+        assert await listed(until=NOON + timedelta(microseconds=1)) == [early]
         first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
         assert await listed(first, last) == [late_id, early]
 

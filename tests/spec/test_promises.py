@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -230,3 +231,66 @@ async def test_given_bad_input_nothing_is_stored_and_the_key_is_not_burnt(serve:
         assert refused.json()["errors"][0]["pointer"] == "/items/0/quantity"
         assert (await client.get("/sagas")).json()["data"] == []
         assert (await client.post("/checkout", json=an_order("ord-1"), headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize("postal_code", [{}, {"postal_code": None}], ids=["left out", "null"])
+async def test_given_a_place_without_postal_codes_it_is_shipped_to(
+    serve: Serve, postal_code: dict[str, None]
+) -> None:
+    """And every reader of the saga gets it: the list, the page and its own."""
+    address = {
+        "name": "A. Reader",
+        "line1": "88 Harbour Rd",
+        "city": "Kowloon",
+        "country": "HK",
+        **postal_code,
+    }
+    async with serve(allow_open=True) as client:
+        answer = await client.post("/checkout", json=an_order("ord-1", shipping_address=address))
+        assert answer.status_code == 201
+        saga_id = answer.json()["id"]
+        for path in (f"/sagas/{saga_id}", "/sagas", f"/dashboard/sagas/{saga_id}", "/", "/events"):
+            assert (await client.get(path)).status_code == 200
+
+
+async def test_given_windows_that_meet_each_saga_is_in_one_of_them(serve: Serve) -> None:
+    """Also the one that began at the very time where they meet, on either database."""
+    async with serve(allow_open=True) as client:
+        sagas = [(await client.post("/checkout", json=an_order(f"ord-{n}"))).json() for n in range(3)]
+        for saga in sagas:
+            seen = [
+                [
+                    one["id"]
+                    for one in (await client.get("/sagas", params={name: saga["created_at"]})).json()["data"]
+                ]
+                for name in ("created_before", "created_after")
+            ]
+            assert saga["id"] in seen[1]
+            assert sorted(seen[0] + seen[1]) == sorted(one["id"] for one in sagas)
+
+
+async def test_given_a_key_its_body_may_come_again_with_its_numbers_spelt_otherwise(serve: Serve) -> None:
+    async with serve() as client:
+        body = json.dumps(an_order("ord-1", metadata={"weight": 17}))
+        headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+        answers = [
+            await client.post("/checkout", content=body.replace("17", number), headers=headers)
+            for number in ("1.0", "1", "1e0")
+        ]
+        assert [answer.status_code for answer in answers] == [201, 201, 201]
+        assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", "true"]
+
+
+@pytest.mark.parametrize("name", ["order_id", "customer_id"])
+async def test_given_any_name_that_is_taken_it_can_be_looked_for(serve: Serve, name: str) -> None:
+    """With every character that the API takes, as both databases store it."""
+    async with serve(allow_open=True) as client:
+        for number, value in enumerate(
+            ("👩‍💻", "a\u202eb", "\ufeffa", "\U0010ffff", "e\u0301", "é", "a\u2028'\"\\%_b")
+        ):
+            order = an_order(**{"order_id": f"ord-{number}", "customer_id": f"cus-{number}", name: value})
+            assert (await client.post("/checkout", json=order)).status_code == 201
+            found = await client.get("/sagas", params={name: value})
+            assert [saga[name] for saga in found.json()["data"]] == [value]
+            page = await client.get("/", params={"q": value})
+            assert (page.status_code, found.json()["data"][0]["id"] in page.text) == (200, True)

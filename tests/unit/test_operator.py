@@ -51,6 +51,12 @@ ATTEND = finished(EventType.SAGA_NEEDS_ATTENTION)
 STUCK = (succeeded("payment"), failed("inventory"), compensation_failed("payment"), ATTEND)
 RUNNING = (succeeded("payment"),)
 DONE = (*(succeeded(name) for name in ("payment", "inventory", "shipping")), finished())
+UNDONE = (
+    succeeded("payment"),
+    failed("inventory"),
+    compensated("payment"),
+    finished(EventType.SAGA_COMPENSATED),
+)
 ENDS = {
     EventType.SAGA_COMPLETED: SagaStatus.COMPLETED,
     EventType.SAGA_COMPENSATED: SagaStatus.COMPENSATED,
@@ -189,6 +195,10 @@ async def test_an_operator_of_everyone_acts_under_their_own_name(desk: Desk, act
 
 REFUSED: list[tuple[str, tuple[SagaEvent, ...], type[OperatorError]]] = [
     ("cancel", DONE, SagaFinished),
+    ("cancel", UNDONE, SagaFinished),
+    ("cancel", (by_person(EventType.CANCEL_REQUESTED), *UNDONE), SagaFinished),
+    ("retry", UNDONE, SagaFinished),
+    ("resolve", UNDONE, SagaFinished),
     ("cancel", DONE[:-1], PastPivot),
     ("cancel", STUCK, NotCancellable),
     ("retry", DONE, SagaFinished),

@@ -23,7 +23,7 @@ from app.api.encode import encode
 from app.api.operation import Operation, Resolution
 from app.api.outcome import patiently
 from app.api.problem import Problem
-from app.api.routes.operate import done
+from app.api.routes.operate import cancelled, done
 from app.api.saga_body import saga_body, subject
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
@@ -189,7 +189,7 @@ async def act(request: Request, saga_id: str, action: str) -> Response:
         reason = Operation.of(given).reason
         how = operator.cancel if action == "cancel" else operator.retry
         wanted = how(saga_id, caller=caller, reason=reason, seen={int(seen)})
-    await done(request, saga_id, wanted)
+    await (cancelled if action == "cancel" else done)(request, saga_id, wanted)
     return RedirectResponse(f"/dashboard/sagas/{saga_id}?done={action}", 303)
 
 

@@ -61,7 +61,7 @@ class Search:
         query.before(found)
         return cls(
             status=SagaStatus(status) if status else None,
-            q=(query.text(found, "q") or "").strip(),
+            q=query.text(found | {"q": found.get("q", "").strip()}, "q") or "",
             step=query.text(found, "step") or "",
             age=age or ("7d" if found.get("step") else ""),
             span=span,

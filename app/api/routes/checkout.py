@@ -6,6 +6,8 @@ the same Idempotency-Key finds it.
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +17,7 @@ from app.api.card_numbers import refuse_card_number_in_header
 from app.api.complaints import NO_SAGA
 from app.api.encode import encode
 from app.api.envelope import request_id_of
-from app.api.idempotency import fingerprint, idempotency_key
+from app.api.idempotency import fingerprint, idempotency_key, is_of_earlier_release
 from app.api.json_body import check_headers, read_json
 from app.api.order import Order
 from app.api.outcome import accepted, outcome, saga_url, wait_for
@@ -74,6 +76,9 @@ async def place_checkout(request: Request) -> Response:
                 fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body)
                 if key
                 else None,
+                is_of_earlier_release=partial(
+                    is_of_earlier_release, caller=caller, method="POST", path="/checkout", body=body
+                ),
                 request_id=request_id_of(request),
                 patience=settings.storage_patience_seconds,
             )

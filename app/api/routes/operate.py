@@ -56,19 +56,18 @@ _PROBLEMS: Mapping[type[OperatorError], str] = {
 async def cancel_saga(request: Request, saga_id: str) -> Response:
     """Stop a saga: what is under way is waited for, then everything done is undone in reverse.
 
-    A saga that is past its pivot or has ended can't be cancelled. To cancel again does nothing more.
+    A saga that is past its pivot or has ended can't be cancelled (409). While it is being undone, to cancel
+    it again does nothing more.
     """
     operation = Operation.of(await _body(request, saga_id))
     seen = seen_by(request.headers.getlist("if-match"))
-    view = await done(
+    view = await cancelled(
         request,
         saga_id,
         service_of(request).operator.cancel(
             saga_id, caller=caller_of(request), reason=operation.reason, seen=seen
         ),
     )
-    if view.state.status is SagaStatus.COMPLETED or view.state.past_pivot:
-        raise _refused("past_pivot", saga_id)  # its last step succeeded while the wish was waiting
     return _answer(request, view)
 
 
@@ -111,6 +110,14 @@ async def _body(request: Request, saga_id: str) -> Any:
     known_form(saga_id)
     check_headers(request, max_bytes=settings.max_body_bytes)
     return await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+
+
+async def cancelled(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
+    """Do it, and return the saga as `done` does; raise a problem where it could not be stopped any more."""
+    view = await done(request, saga_id, action)
+    if view.state.status is SagaStatus.COMPLETED or view.state.past_pivot:
+        raise _refused("past_pivot", saga_id)  # its last step succeeded while the wish was waiting
+    return view
 
 
 async def done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:

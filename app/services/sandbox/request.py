@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.canonical_json import canonical
 from app.saga.once import once
 from app.saga.step import JSON
 from app.services.answer import Answer
@@ -31,7 +31,6 @@ class Verb(StrEnum):
         return _ACTIONS.get(self)
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _ACTIONS = {Verb.PUT: Action.EXECUTE, Verb.DELETE: Action.COMPENSATE, Verb.CAPTURE: Action.CONFIRM}
 
 
@@ -47,11 +46,10 @@ class Request:
 
     @once
     def fingerprint(self) -> str:
-        """What tells one body from another, whatever its members' order; empty without a body."""
+        """What tells one body from another, as RFC 8785 does; empty without a body."""
         if self.body is None:
             return ""
-        canonical = _CANONICAL.encode(self.body)
-        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+        return hashlib.sha256(canonical(self.body).encode("ascii")).hexdigest()
 
 
 class Refusal(Exception):

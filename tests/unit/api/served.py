@@ -72,7 +72,7 @@ def _is_wanted(stored: StoredSaga, wanted: SagaFilter, before: str | None) -> bo
         and wanted.status in {None, stored.status}
         and wanted.order_id in {None, saga.order_id}
         and wanted.customer_id in {None, saga.customer_id}
-        and (wanted.created_after is None or began > wanted.created_after)
+        and (wanted.created_after is None or began >= wanted.created_after)
         and (wanted.created_before is None or began < wanted.created_before)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from starlette.datastructures import Headers
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers
 from app.api import ApiSettings
 from app.api.idempotency import fingerprint, idempotency_key
 from app.api.problem import Problem
+from app.canonical_json import as_written
 from app.saga import StepRejected
 from tests.builders import HANG, Answer, settle
 from tests.unit.api.served import Served, an_order, problem, served
@@ -157,6 +159,50 @@ def test_no_header_is_no_key() -> None:
     assert idempotency_key(Headers({}).getlist("idempotency-key"), required=False) is None
     with pytest.raises(Problem):
         idempotency_key([], required=True)
+
+
+SPELLINGS = [("1.0", "1"), ("1", "1e0"), ("-0.0", "0"), ("1e2", "100"), ("25.0", "2.5e1"), ("4.50", "4.5")]
+
+
+def weighing(number: str) -> bytes:
+    """Return an order whose metadata has a number in this very spelling."""
+    return json.dumps(an_order(metadata={"weight": 17})).replace("17", number).encode()
+
+
+@pytest.mark.parametrize(("first", "again"), SPELLINGS)
+async def test_a_number_spelt_otherwise_is_the_same_body(first: str, again: str) -> None:
+    """A queue or a gateway that writes the body anew changes just that."""
+    async with served() as api:
+        assert (await api.post_bytes(weighing(first), Idempotency_Key="k")).status_code == 201
+        repeated = await api.post_bytes(weighing(again), Idempotency_Key="k")
+        assert repeated.headers["idempotent-replayed"] == "true"
+        problem(await api.post_bytes(weighing("1.5"), Idempotency_Key="k"), 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(("first", "again"), SPELLINGS)
+async def test_a_fingerprint_of_the_release_before_is_known(
+    first: str, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It told spellings apart: the first one is the stored saga's."""
+    async with served() as api:
+        with monkeypatch.context() as before:
+            before.setattr("app.api.idempotency.canonical", as_written)
+            await api.post_bytes(weighing(first), Idempotency_Key="k")
+        for number in (first, again):
+            repeated = await api.post_bytes(weighing(number), Idempotency_Key="k")
+            assert (repeated.status_code, repeated.headers["idempotent-replayed"]) == (201, "true")
+        problem(await api.post_bytes(weighing("1.5"), Idempotency_Key="k"), 422, "idempotency_key_reused")
+        assert len(api.log.ids) == 1
+
+
+def test_a_body_without_a_decimal_point_keeps_the_fingerprint_that_it_had() -> None:
+    """It stands in databases, and replicas of two releases read one another's."""
+    assert (
+        fingerprint(
+            caller="shop", method="POST", path="/checkout", body=an_order(metadata={"n": 7, "é": "😀"})
+        )
+        == "7441b1a12b531ba878b3cd0c546f08a50a5d2fa5a9298351d4c3f9e4f1208591"
+    )
 
 
 async def a_failed_request_leaves_the_key_free(api: Served, key: str) -> None:

@@ -140,8 +140,11 @@ async def test_a_cancelled_saga_is_undone_and_says_by_whom() -> None:
             "saga_compensated",
         ]
         assert [line for line in api.sends if line.startswith("shipping")] == []
-        repeated = await act(api, url, "cancel")
-        assert (repeated.status_code, repeated.json()) == (200, saga)
+        for action in ("cancel", "retry", "resolve"):
+            given = {"step": "payment", "reason": "So."} if action == "resolve" else None
+            refused = problem(await act(api, url, action, given), 409, "saga_finished")
+            assert refused["saga_url"] == url
+        assert (await api.get(url)).json() == saga
 
 
 async def test_the_checkout_of_a_cancelled_saga_is_a_problem_that_says_so() -> None:
@@ -193,6 +196,25 @@ async def test_past_its_pivot_a_saga_is_not_cancelled() -> None:
         saga = (await api.get(url)).json()
         assert (saga["status"], saga["cancel"]) == ("completed", None)
         problem(await act(api, url, "cancel"), 409, "saga_finished")
+
+
+async def test_the_page_says_so_too_where_the_last_step_succeeds_while_the_wish_is_waiting() -> None:
+    opened, waits = gate()
+    async with served(shipping=[waits]) as api:
+        url = (await api.post(Prefer="respond-async")).headers["location"]
+        await settle()
+        seen = len((await api.get(url)).json()["trail"])
+        sending = api.client.post(
+            f"/dashboard{url}/cancel",
+            data={"seen": str(seen), "reason": "The customer called."},
+            headers={"Sec-Fetch-Site": "same-origin"},
+        )
+        waiting = asyncio.create_task(sending)
+        await settle()
+        opened.set()
+        page = await waiting
+        assert page.status_code == 409
+        assert "There is no way back any more" in page.text
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import httpx2 as httpx
@@ -190,6 +191,79 @@ async def test_a_full_last_page_has_no_next() -> None:
     async with served() as api:
         await three_sagas(api)
         assert (await api.get("/sagas?limit=3")).json()["next_cursor"] is None
+
+
+@pytest.mark.parametrize("name", ["order_id", "customer_id"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "👩‍💻",
+        "a\u202eb",
+        "\ufeffa",
+        "\U0010ffff",
+        "a b",
+        "a+b&c=d%20",
+        "a\u2028b",
+        "é",
+        "e\u0301",
+        "\u00ada",
+        "x" * 128,
+    ],
+)
+async def test_what_can_be_checked_out_can_be_looked_for(name: str, value: str) -> None:
+    async with served() as api:
+        assert (await api.post(an_order(**{name: value}))).status_code == 201
+        await api.post(an_order(order_id="another"))
+        listed = await api.client.get("/sagas", params={name: value})
+        assert [saga[name] for saga in listed.json()["data"]] == [value]
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 129, " a", "a\u00a0", "a\u0000", "\u0085a", "a\u009fb", "a\nb", "4242 4242 4242 4242"]
+)
+async def test_what_cannot_be_checked_out_cannot_be_looked_for(value: str) -> None:
+    """The same words say why."""
+    async with served() as api:
+        refused = (await api.post(an_order(order_id=value))).json()
+        looked = (await api.client.get("/sagas", params={"order_id": value})).json()
+        assert looked["code"] == refused["code"]
+        assert looked["errors"][0] == {
+            "parameter": "order_id",
+            "code": refused["errors"][0]["code"],
+            "detail": refused["errors"][0]["detail"],
+        }
+
+
+async def test_windows_that_meet_have_each_saga_once() -> None:
+    """`created_after` takes the saga of that very time, `created_before` leaves it to the next window."""
+    async with served() as api:
+        for number in range(4):
+            await api.post(an_order(order_id=f"ord-{number}"))
+            api.clock.advance(1)
+        sagas = (await api.get("/sagas")).json()["data"]
+        times = sorted(saga["created_at"] for saga in sagas)
+        assert len(set(times)) == 4
+        bounds = ["", *times, ""]
+        windows = [
+            (await api.client.get("/sagas", params={"created_after": start, "created_before": end})).json()[
+                "data"
+            ]
+            for start, end in pairwise(bounds)
+        ]
+        assert [[saga["created_at"] for saga in window] for window in windows] == [
+            [],
+            *([at] for at in times),
+        ]
+
+
+@pytest.mark.parametrize("part", ["000", "0", ""])
+async def test_a_part_of_a_microsecond_is_after_the_whole_one(part: str) -> None:
+    async with served() as api:
+        at = (await api.post()).json()["created_at"].removesuffix("Z") + part
+        for name, begun in (("created_after", 1), ("created_before", 0)):
+            assert len((await api.get(f"/sagas?{name}={at}Z")).json()["data"]) == begun
+        for name, begun in (("created_after", 0), ("created_before", 1)):
+            assert len((await api.get(f"/sagas?{name}={at[:26]}001Z")).json()["data"]) == begun
 
 
 async def test_no_saga_is_an_empty_page() -> None:
