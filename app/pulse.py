@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncGenerator
 
 from app.saga.errors import LogUnavailable
@@ -26,14 +27,23 @@ class Pulse:
         self._max_lookers = max_lookers
         self._lookers = 0
         self._beats = 0
+        self._run = secrets.token_hex(4)
         self._seen: object = None
         self._changed = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def beats(self, *, heartbeat_seconds: float) -> AsyncGenerator[int | None]:
+    @property
+    def mark(self) -> str:
+        """What a page remembers of when it was made, so that its stream tells what has moved since."""
+        return f"{self._run}-{self._beats}"
+
+    async def beats(
+        self, *, heartbeat_seconds: float, since: str | None = None
+    ) -> AsyncGenerator[int | None]:
         """Yield a number that counts up whenever something has moved; None when nothing has for so long.
 
+        It begins with one at once where something has moved since that `mark`, or the mark is another process's.
         It ends when the process stops. Raise `TooManyLookers`.
         """
         if self._lookers >= self._max_lookers:
@@ -42,17 +52,19 @@ class Pulse:
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
         try:
-            seen = self._beats
+            seen = self._beats if since in {None, self.mark} else None
             while not self._closed:
-                try:
-                    async with asyncio.timeout(heartbeat_seconds):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
+                if self._beats == seen:  # what came while the last one was being sent isn't waited for
+                    try:
+                        async with asyncio.timeout(heartbeat_seconds):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        pass
                 if self._closed:
                     return
-                yield self._beats if self._beats != seen else None
-                seen = self._beats
+                now = self._beats
+                yield now if now != seen else None
+                seen = now
         finally:
             self._lookers -= 1
 

@@ -5,6 +5,7 @@ A plain ASGI middleware: it neither buffers a stream nor stands between a handle
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -71,20 +72,19 @@ class Envelope:
                 headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-            elif head and message["type"] == "http.response.body":
-                message = {**message, "body": b""}
             await send(message)
 
         try:
             answer = self._app if refused is None else refused.response(request_id)
-            await answer(inner, receive, send_in_envelope)
+            await (_headers_of(answer) if head else answer)(inner, receive, send_in_envelope)
         except ClientDisconnect:
             _logger.info("the caller of request %s hung up", request_id)
         except Exception:
             _logger.exception("request %s broke down", request_id)
             if started:
                 raise
-            await Problem("internal_error").response(request_id)(inner, receive, send_in_envelope)
+            fault = Problem("internal_error").response(request_id)
+            await (_headers_of(fault) if head else fault)(inner, receive, send_in_envelope)
 
     def _note(self, scope: Scope, status: int, took: float) -> None:
         """Count the answer and log it, by the route's template."""
@@ -109,3 +109,32 @@ def _request_id(given: list[str]) -> str:
     if len(given) == 1 and _SANE.fullmatch(given[0]):
         return given[0]
     return str(uuid.uuid4())
+
+
+def _headers_of(answer: ASGIApp) -> ASGIApp:
+    """Return an app that answers HEAD: the other's status and headers, and no body, however long that one goes on.
+
+    A stream's body never ends, and would hold the connection, on which the proxy sends somebody else's request next.
+    """
+
+    async def answer_head(scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal answered
+            if answered or message["type"] != "http.response.start":
+                return
+            answered = True
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+            going_on.reschedule(asyncio.get_running_loop().time())  # what goes on from here, nobody reads
+
+        going_on = asyncio.timeout(None)
+        try:
+            async with going_on:
+                await answer(scope, receive, send_head)
+        except TimeoutError:
+            if not going_on.expired():
+                raise
+
+    return answer_head

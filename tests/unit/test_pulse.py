@@ -60,6 +60,45 @@ async def test_each_change_is_told_to_everybody_by_one_look() -> None:
             await one
 
 
+async def test_what_moves_while_somebody_is_sent_the_last_change_is_told_next() -> None:
+    """At once, not at the next heartbeat, and not never."""
+    told = Told()
+    pulse = Pulse(told, poll_seconds=3600)
+    looker = pulse.beats(heartbeat_seconds=3600)
+    waiting = asyncio.ensure_future(anext(looker))
+    await asyncio.sleep(0)
+    await pulse.look()
+    first = await waiting  # which is being sent now
+    told.last = "a"
+    await pulse.look()
+    async with asyncio.timeout(5):
+        second = await anext(looker)
+    assert first is not None
+    assert second == first + 1
+    await looker.aclose()
+    await pulse.stop()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_what_moves_between_a_page_and_its_stream_is_told_at_once(moved: bool) -> None:
+    """A page says when it was made; one of another process, before a restart say, is out of date."""
+    told = Told()
+    pulse = Pulse(told, poll_seconds=3600)
+    await pulse.look()
+    mark, anothers = pulse.mark, Pulse(told).mark
+    if moved:
+        told.last = "a"
+        await pulse.look()
+    looker = pulse.beats(heartbeat_seconds=0, since=mark)
+    assert (await anext(looker) is not None) is moved
+    assert await anext(looker) is None
+    await looker.aclose()
+    looker = pulse.beats(heartbeat_seconds=0, since=anothers)
+    assert await anext(looker) is not None
+    await looker.aclose()
+    await pulse.stop()
+
+
 async def test_a_silent_stream_shows_that_it_lives() -> None:
     """A heartbeat, which is no change."""
     pulse = Pulse(Told(), poll_seconds=3600)

@@ -66,6 +66,9 @@ async def list_page(request: Request) -> Response:
     search, now = Search.of(request), service.now()
     if search.saga_id and await service.checkout.get(search.saga_id, caller=caller) is not None:
         return RedirectResponse(f"/dashboard/sagas/{search.saga_id}", 303)
+    mark = (
+        service.pulse.mark if service.pulse is not None else ""
+    )  # before the list is read: what follows is told
     found: dict[str, SagaView] = {}
     for wanted in search.wanted(caller, now):
         reading = service.checkout.list_sagas(wanted, before=search.before, limit=PAGE_SIZE + 1)
@@ -78,6 +81,7 @@ async def list_page(request: Request) -> Response:
         "list.html",
         now=now,
         search=search,
+        mark=mark,
         ages=AGES,
         steps=[step.name for step in service.checkout.plan()],
         rows=[_row(view) for view in views[:PAGE_SIZE]],
@@ -199,7 +203,8 @@ async def live(request: Request) -> Response:
     service, settings = service_of(request), settings_of(request)
     if service.pulse is None or service.draining.is_set():
         raise Problem("shutting_down")
-    beats = service.pulse.beats(heartbeat_seconds=settings.heartbeat_seconds)
+    since = query.parameters(request, ("since",)).get("since")
+    beats = service.pulse.beats(heartbeat_seconds=settings.heartbeat_seconds, since=since)
     return StreamingResponse(
         _frames(beats),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
