@@ -66,9 +66,10 @@ class KeyReused(CheckoutError):
 class OrderTakenError(CheckoutError):
     """Another saga has this order: look at that one instead."""
 
-    def __init__(self, saga_id: str) -> None:
+    def __init__(self, saga_id: str, status: SagaStatus) -> None:
         super().__init__()
         self.saga_id = saga_id
+        self.status = status
 
 
 class OrderInCheckout(OrderTakenError):
@@ -199,9 +200,9 @@ class Checkout:
                         raise KeyReused
                     return Placed(saga_id=saga_id, replayed=True)
                 case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
-                    raise OrderAlreadyCheckedOut(saga_id)
+                    raise OrderAlreadyCheckedOut(saga_id, SagaStatus.COMPLETED)
                 case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
-                    raise OrderInCheckout(saga_id)
+                    raise OrderInCheckout(saga_id, status)
             # The order's other saga was compensated just now, so the way is free: again.
 
     async def _is_known(

@@ -19,6 +19,7 @@ from app.api.problems import PROBLEMS
 from app.api.routes.health import AliveBody, ReadyBody
 from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
 from app.api.saga_body import SagaBody
+from app.saga.state import SagaStatus
 
 VERSION = "1"
 """The contract's version, not the release's."""
@@ -64,6 +65,14 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Idempotent-Replayed": (
         "An earlier request with this key began the saga.",
         {"type": "string", "enum": ["true"]},
+    ),
+    "Saga-Status": (
+        "The saga's `status`; an operator has to act where it is `needs_attention`.",
+        {"type": "string", "enum": list(SagaStatus)},
+    ),
+    "Link": (
+        'Where Saga-Status is `needs_attention`: the page that says what to do, as `rel="help"`.',
+        {"type": "string"},
     ),
     "Preference-Applied": ("Which preferences were honoured.", {"type": "string"}),
     "ETag": ("Names these very bytes.", {"type": "string"}),

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from app.api.complaints import invalid
 from app.api.envelope import request_id_of
+from app.api.outcome import status_headers
 from app.api.problem import Problem
 from app.api.service import count_problem
 from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
@@ -70,7 +71,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(
                 "order_in_checkout" if taken else "order_already_checked_out",
                 members={"saga_url": url},
-                headers={"Location": url},
+                headers={"Location": url, **status_headers(error.status)},
             )
         case LogUnavailable():
             return Problem(

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.api import examples
 from app.api.problem import MEDIA_TYPE
-from app.api.problems import PROBLEMS
+from app.api.problems import NOTICES, PROBLEMS
 from app.saga.state import SagaStatus
 from app.storage.deliveries import DeliveryStatus
 
@@ -80,7 +80,11 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 ),
                 "201": _answer("The checkout completed.", saga, {"completed": sagas["completed"]}, _PLACED),
                 "202": _answer(
-                    "The saga is durable and not finished.", saga, running, (*_PLACED, "Retry-After")
+                    "The saga is durable and not finished: it is still running, or Saga-Status is `needs_attention` "
+                    "and an operator has to act.",
+                    saga,
+                    running,
+                    (*_PLACED, "Retry-After", "Link"),
                 ),
                 **_problems(*_RECEIVING, *_FAILING, *_GUARDED, *_STORAGE),
             },
@@ -88,10 +92,12 @@ def operations() -> Mapping[tuple[str, str], Described]:
         ("/sagas/{saga_id}", "get"): {
             "parameters": [_SAGA_ID, *_headers("Prefer", "If-None-Match", "X-Request-ID")],
             "responses": {
-                "200": _answer("The saga.", saga, sagas, ("ETag", "Preference-Applied")),
+                "200": _answer(
+                    "The saga.", saga, sagas, ("ETag", "Saga-Status", "Link", "Preference-Applied")
+                ),
                 "304": {
                     "description": "The saga is still what If-None-Match names.",
-                    "headers": _refs("ETag"),
+                    "headers": _refs("ETag", "Saga-Status", "Link"),
                 },
                 **_problems("not_found", "invalid_query", *_GUARDED, *_STORAGE),
             },
@@ -335,7 +341,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                     "in": "path",
                     "required": True,
                     "description": "The last part of a problem's type.",
-                    "schema": {"type": "string", "enum": list(PROBLEMS)},
+                    "schema": {"type": "string", "enum": [*PROBLEMS, *NOTICES]},
                 }
             ],
             "responses": {
@@ -364,12 +370,17 @@ def _operation(action: str, names: tuple[str, ...]) -> Described:
             },
         },
         "responses": {
-            "200": _answer("The saga rests.", saga, {"rests": shown}, ("ETag", "Preference-Applied")),
+            "200": _answer(
+                "The saga rests: it has ended, or needs attention again.",
+                saga,
+                {"rests": shown},
+                ("ETag", "Saga-Status", "Link", "Preference-Applied"),
+            ),
             "202": _answer(
                 "It is stored, and the saga goes on.",
                 saga,
                 {"running": examples.sagas()["running"]},
-                ("ETag", "Location", "Retry-After", "Preference-Applied"),
+                ("ETag", "Saga-Status", "Location", "Retry-After", "Preference-Applied"),
             ),
             **_problems(*_OPERATING, *names, *_STORAGE),
         },
@@ -426,7 +437,7 @@ _A_KEY = {
     "created_by": "ada",
     "created_by_key": "0193b3c8-11d0-7f0a-9c46-2f1f0c7a6b1e",
 }
-_PLACED = ("Location", "Idempotent-Replayed", "Preference-Applied")
+_PLACED = ("Location", "Saga-Status", "Idempotent-Replayed", "Preference-Applied")
 _READY = {"$ref": "#/components/schemas/Ready"}
 _SAGA_ID = {
     "name": "saga_id",
@@ -509,6 +520,6 @@ def _problems(*names: str) -> Described:
         if name in _RETRYING:
             response["headers"] |= _refs("Retry-After")
         if name in _LOCATED:
-            response["headers"] |= _refs("Location")
+            response["headers"] |= _refs("Location", "Saga-Status")
         response["content"][MEDIA_TYPE]["examples"][name] = {"summary": example["title"], "value": example}
     return responses

@@ -33,13 +33,25 @@ def saga_url(saga_id: str) -> str:
     return f"/sagas/{saga_id}"
 
 
+def status_headers(status: SagaStatus) -> dict[str, str]:
+    """Return what a client can tell how a saga stands by without its body.
+
+    A 202 is also the answer for one that needs attention: nothing more happens until an operator acts, so a
+    client that polls would wait for ever. `Link` leads to what it can do.
+    """
+    headers = {"Saga-Status": status.value}
+    if status is SagaStatus.NEEDS_ATTENTION:
+        headers["Link"] = f'</problems/{status.value}>; rel="help"'
+    return headers
+
+
 def outcome(view: SagaView, *, replayed: bool = False, extra: Mapping[str, str] | None = None) -> Response:
     """Return 201 for a completed saga, the problem that a compensated one is, else 202.
 
     It depends on nothing but the durable saga, the request id included, so that a repeat gets the same
     bytes, from any replica, after any restart.
     """
-    headers = dict(extra or {})
+    headers = status_headers(view.state.status) | dict(extra or {})
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     if view.state.status is SagaStatus.COMPENSATED:
@@ -56,6 +68,7 @@ def accepted(view: SagaView, *, extra: Mapping[str, str] | None = None) -> Respo
     """Return 202: the saga is durable, and here is how it stands."""
     waits_for_person = view.state.status is SagaStatus.NEEDS_ATTENTION
     headers = {
+        **status_headers(view.state.status),
         "Location": saga_url(view.saga.id),
         "Retry-After": str(ATTENTION_RETRY_AFTER if waits_for_person else RETRY_AFTER),
         **(extra or {}),

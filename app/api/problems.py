@@ -162,7 +162,8 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             409,
             "The order is in another checkout",
             f"A checkout of this order under another key is not finished. Its payment was not touched. {_NO_SAGA}",
-            "Follow the saga at `saga_url`; only if it ends compensated can the order be checked out anew.",
+            "Follow the saga at `saga_url`; only if it ends compensated can the order be checked out anew. "
+            "Where its status is `needs_attention`, an operator has to act first.",
         ),
         "order_already_checked_out": ProblemType(
             409,
@@ -332,6 +333,23 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
         ),
     }
 )
+
+NOTICES: Mapping[str, ProblemType] = MappingProxyType(
+    {
+        "needs_attention": ProblemType(
+            202,
+            "The checkout needs attention",
+            "A step can be neither done nor undone by itself, so the checkout is not finished: an operator has to act. "
+            "The customer may have been charged. The saga's `status` and the header Saga-Status are `needs_attention`, "
+            "and its `attention` says what blocks it.",
+            "Don't ship, and don't send the order again under another Idempotency-Key: it is 409 until this ends. "
+            "Tell the customer that the order is being looked at. Learn how it ends by webhook "
+            "(checkout.completed or checkout.compensated), or read the saga at Location every Retry-After seconds.",
+            retry_after=60,
+        )
+    }
+)
+"""What isn't a problem of the request, but has a page like one: `Link` with `rel="help"` leads there."""
 
 _REFUSED_BY = {
     "payment": "payment_declined",

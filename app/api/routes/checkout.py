@@ -20,7 +20,7 @@ from app.api.envelope import request_id_of
 from app.api.idempotency import fingerprint, idempotency_key, is_of_earlier_release
 from app.api.json_body import check_headers, read_json
 from app.api.order import Order
-from app.api.outcome import accepted, outcome, saga_url, wait_for
+from app.api.outcome import accepted, outcome, saga_url, status_headers, wait_for
 from app.api.plan import plan_of
 from app.api.prefer import preference
 from app.api.problem import Problem
@@ -103,7 +103,11 @@ async def _answer(request: Request, service: Service, settings: ApiSettings, pla
         return accepted(view, extra=applied)
     if placed.replayed and not view.at_rest and not prefer.respond_async:
         url = saga_url(placed.saga_id)
-        raise Problem("checkout_in_progress", members={"saga_url": url}, headers={"Location": url, **applied})
+        raise Problem(
+            "checkout_in_progress",
+            members={"saga_url": url},
+            headers={"Location": url, **status_headers(view.state.status), **applied},
+        )
     return outcome(view, replayed=placed.replayed, extra=applied)
 
 

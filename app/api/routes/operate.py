@@ -15,7 +15,7 @@ from app.api.complaints import complaint, invalid
 from app.api.encode import encode
 from app.api.json_body import check_headers, read_json
 from app.api.operation import Operation, Resolution, seen_by
-from app.api.outcome import accepted, saga_url, wait_for
+from app.api.outcome import accepted, saga_url, status_headers, wait_for
 from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS
@@ -166,7 +166,7 @@ def _answer(request: Request, view: SagaView) -> Response:
     headers["ETag"] = saga_etag(view, content)
     if not view.at_rest:
         return accepted(view, extra=headers)
-    return Response(content, 200, headers, "application/json")
+    return Response(content, 200, headers | status_headers(view.state.status), "application/json")
 
 
 def _not_stored(error: LogUnavailable | TimeoutError, saga_id: str) -> Problem:

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from app.api.dashboard.rendering import template
 from app.api.problem import Problem
-from app.api.problems import PROBLEMS
+from app.api.problems import NOTICES, PROBLEMS
 
 router = APIRouter(tags=["pages"])
 
@@ -30,7 +30,7 @@ _DOCS_POLICY = (
 @router.get("/problems/{name}")
 async def read_problem(name: str) -> Response:
     """Say in words what a problem's `type` means, and what to do about it."""
-    row = PROBLEMS.get(name)
+    row = PROBLEMS.get(name) or NOTICES.get(name)
     if row is None:
         raise Problem("not_found")
     words = {

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api import query
 from app.api.encode import encode
 from app.api.etag import etag_of, matches
-from app.api.outcome import patiently, wait_for
+from app.api.outcome import patiently, status_headers, wait_for
 from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.saga_body import saga_body
@@ -52,7 +52,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
     if view is None:
         raise Problem("not_found")
     content = encode(saga_body(view))
-    headers["ETag"] = saga_etag(view, content)
+    headers |= {"ETag": saga_etag(view, content), **status_headers(view.state.status)}
     if matches(request.headers.getlist("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type="application/json")

@@ -246,7 +246,7 @@ async def _fits_the_description(response: httpx.Response) -> None:
         Draft202012Validator(schema).validate(json.loads(response.content))
 
 
-_SOMETIMES = {"Location", "Retry-After"}
+_SOMETIMES = {"Link", "Location", "Retry-After", "Saga-Status"}
 """Headers that not every problem of a status has."""
 
 

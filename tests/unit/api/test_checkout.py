@@ -380,3 +380,25 @@ async def test_a_request_without_an_id_gets_one() -> None:
         answer = await api.post({})
         assert uuid.UUID(answer.headers["x-request-id"]).version == 4
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ({}, 201, "completed"),
+        ({"payment": [StepRejected("No.", code="card_declined")]}, 402, "compensated"),
+        ({"inventory": [StepRejected()], "undo_payment": [StepRejected()]}, 202, "needs_attention"),
+        ({"payment": [HANG]}, 202, "running"),
+    ],
+)
+async def test_every_answer_about_a_saga_says_how_it_stands(
+    script: dict[str, list[Answer]], status: int, said: str
+) -> None:
+    """So a client that polls can tell apart what goes on and what waits for an operator."""
+    async with served(ApiSettings(wait_seconds=0.05), script=script) as api:
+        answer = await api.post()
+        assert (answer.status_code, answer.headers["saga-status"]) == (status, said)
+        assert (await api.get(answer.headers["location"])).headers["saga-status"] == said
+        assert (answer.headers.get("link") is not None) == (said == "needs_attention")
+        other = problem(await api.post(), 409, "order_in_checkout") if status == 202 else None
+        assert other is None or other["saga_url"] == answer.headers["location"]
