@@ -65,7 +65,7 @@ from app.storage.keys import SqlKeys
 from app.storage.migrations import current, head, require_current, upgrade
 from app.storage.retention import SqlRetention
 from app.storage.sessions import SqlSessions
-from app.telemetry import Gauges, Metrics, log_events, log_with_trace
+from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line
@@ -198,6 +198,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             census=storage.queries.census,
             lags=lambda: storage.deliveries.lags(settings.webhook_endpoints, now=clock.now()),
         )
+        _count_dropped_log_lines(metrics)
         storage.journal.on_batch = metrics.batch
         observers: list[Observer] = [log_events, metrics.observe, watch.tell]
         if traces is not None:
@@ -280,6 +281,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain.begin()
         await recovery.stop_claiming()
         await asyncio.gather(runner.drain(drain.left), sender.end(drain.left))
+
+
+def _count_dropped_log_lines(metrics: Metrics) -> None:
+    writer = the_log_writer()
+    if writer is not None:
+        metrics.log_lines_dropped(writer.dropped)
+        writer.on_drop = metrics.log_lines_dropped
 
 
 async def _keys(settings: Settings, storage: Storage, clock: SystemClock) -> Keys:

@@ -166,6 +166,10 @@ class Settings(BaseSettings):
         validation_alias=_named("OTEL_EXPORTER_OTLP_ENDPOINT"),
         description="Where traces are sent, such as http://collector:4318.",
     )
+    log_buffer_bytes: Annotated[int, Field(ge=1_024, le=1_000_000_000)] = Field(
+        4_194_304,
+        description="Log lines that wait while nobody takes them; more are dropped, and counted.",
+    )
     access_log: bool = Field(True, description="Log a line for each request, by its route.")
 
     webhooks: SecretStr = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,10 +12,10 @@ from app.bootstrap import api_settings, connection_limits, open_service
 from app.collector import spare_what_stays
 from app.config import Settings
 from app.server import allow_many_files, use_connections
-from app.telemetry import set_up_logging
+from app.telemetry import set_up_logging, the_log_writer
 
 settings = Settings()
-set_up_logging(settings.log_level, access=settings.access_log)
+set_up_logging(settings.log_level, access=settings.access_log, buffer_bytes=settings.log_buffer_bytes)
 
 
 @asynccontextmanager
@@ -22,9 +23,13 @@ async def _opened() -> AsyncIterator[Service]:
     """Open the service, then spare the collector what stays until it ends."""
     allow_many_files()
     use_connections(connection_limits(settings))
-    async with open_service(settings) as service:
-        spare_what_stays()
-        yield service
+    try:
+        async with open_service(settings) as service:
+            spare_what_stays()
+            yield service
+    finally:
+        if (writer := the_log_writer()) is not None:
+            await asyncio.to_thread(writer.flush)  # a second signal ends the process where it stands
 
 
 app = create_api(_opened, api_settings(settings))

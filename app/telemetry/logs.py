@@ -13,6 +13,7 @@ import structlog
 from app.saga.errors import SagaError
 from app.saga.events import EventType, SagaEvent
 from app.saga.run import SagaRun
+from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
 from app.trace import trace_id_of
 
 _LEVELS = {
@@ -31,8 +32,11 @@ _logger = structlog.stdlib.get_logger("app.saga")
 _sagas = logging.getLogger("app.saga")
 
 
-def set_up_logging(level: str, *, access: bool = True) -> None:
+def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFER_BYTES) -> None:
     """Send the logs to standard error: the service's own at `level` (debug, info, warning or error) and above.
+
+    They are written by a thread; while nobody takes them, `buffer_bytes` of them wait, and more are dropped.
+    What libraries log of themselves takes the same way: Python's own would write to standard error at once.
 
     The server's come in the same form; its own line for each request, which tells paths and queries, does
     not: `app.access` takes its place, where `access` wants it.
@@ -54,7 +58,7 @@ def set_up_logging(level: str, *, access: bool = True) -> None:
         cache_logger_on_first_use=True,
     )
     readable = sys.stderr.isatty()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = log_writer_for(sys.stderr, buffer_bytes=buffer_bytes)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -68,6 +72,7 @@ def set_up_logging(level: str, *, access: bool = True) -> None:
             ],
         )
     )
+    logging.lastResort = handler
     app = logging.getLogger("app")
     app.handlers = [handler]
     app.propagate = False

@@ -124,6 +124,9 @@ class Metrics:
         self._taken_over = counter("takeovers", "Sagas taken over from a replica that was gone.")
         self._redacted = counter("sagas_redacted", "Old sagas that lost their customer's data here.")
         self._deleted = counter("sagas_deleted", "Old sagas deleted here.")
+        self._log_dropped = counter(
+            "log_lines_dropped", "Log lines that nobody took in time, and that were dropped."
+        )
         self._batch_size = histogram("journal_batch_size", "Entries in one transaction.", _SIZES)
         self._batch_wait = histogram(
             "journal_wait_seconds", "How long the first entry of a batch waited for its turn.", _QUICK
@@ -197,6 +200,10 @@ class Metrics:
     def deleted(self, sagas: int) -> None:
         """Count old sagas that were deleted."""
         self._deleted.inc(sagas)
+
+    def log_lines_dropped(self, lines: int) -> None:
+        """Count log lines that were dropped; from any thread."""
+        self._log_dropped.inc(lines)
 
     def batch(self, size: int, waited: float, took: float) -> None:
         """Count a batch of the journal; times in seconds."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2 as httpx
 import pytest
 
-from tests.processes import a_checkout, an_order, the_services
+from tests.processes import ROOT, a_checkout, an_order, free_port, the_services
 
 OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
 
@@ -62,3 +68,44 @@ def test_the_sandboxs_servers_ignore_an_upgrade_too(tmp_path: Path) -> None:
     with the_services(tmp_path) as services:
         head = f"PUT /payments/r HTTP/1.1\r\nContent-Type: application/json\r\n{OFFER}"
         assert talk(services["payment"].url, head, json.dumps(charge).encode()).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up_and_what_was_dropped_is_told(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    """The pipe is full: requests are answered, SIGTERM is heard, and once somebody reads, a line tells what is missing."""
+    port, (reading, writing) = free_port(), os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    env = {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CHECKOUT_", "SANDBOX_"))
+        },
+        "DATABASE_URL": sqlite_url,
+        "SANDBOX_DATABASE": str(tmp_path / "sandbox.db"),
+        "CHECKOUT_LOG_BUFFER_BYTES": "2000",
+    }
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, env=env, cwd=ROOT, stdout=writing, stderr=writing) as process:
+        try:
+            os.close(writing)
+            came = b""
+            while b"Uvicorn running on" not in came:
+                came += os.read(reading, 65_536)
+            for _ in range(100):
+                assert httpx.get(f"{url}/sagas?limit=1", timeout=20, trust_env=False).status_code == 200
+            metrics = httpx.get(f"{url}/metrics", timeout=20, trust_env=False).text
+            (dropped,) = re.findall(r"^checkout_log_lines_dropped_total ([0-9.]+)$", metrics, re.MULTILINE)
+            assert float(dropped) > 20
+            came = b""
+            while b"log lines dropped" not in came:
+                came += os.read(reading, 65_536)
+            for _ in range(100):
+                httpx.get(f"{url}/sagas?limit=1", timeout=20, trust_env=False)
+            process.terminate()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            os.close(reading)

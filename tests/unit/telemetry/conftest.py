@@ -36,6 +36,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     before = [(one, one.level, one.handlers, one.propagate) for one in map(logging.getLogger, LOGGERS)]
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server that another test ran has set it
     monkeypatch.setattr(sys, "stderr", found.stream)
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
     set_up_logging("debug")
     yield found
     for logger, level, handlers, propagate in before:
