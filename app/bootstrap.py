@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
@@ -66,6 +66,7 @@ from app.storage.migrations import current, head, require_current, upgrade
 from app.storage.retention import SqlRetention
 from app.storage.sessions import SqlSessions
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
+from app.telemetry.workers import share_metrics
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line
@@ -197,6 +198,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             problems=PROBLEMS,
             census=storage.queries.census,
             lags=lambda: storage.deliveries.lags(settings.webhook_endpoints, now=clock.now()),
+            folder=share_metrics(),
         )
         _count_dropped_log_lines(metrics)
         storage.journal.on_batch = metrics.batch
@@ -227,6 +229,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         keys = await _keys(settings, storage, clock)
         recovery.on_takeover = metrics.resumed
         metrics.watch(_gauges(runner, lease, storage, watch))
+        stack.push_async_callback(_ended, asyncio.create_task(metrics.keep_fresh()))
         checkout = Checkout(
             runner,
             storage.log,
@@ -281,6 +284,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         drain.begin()
         await recovery.stop_claiming()
         await asyncio.gather(runner.drain(drain.left), sender.end(drain.left))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _count_dropped_log_lines(metrics: Metrics) -> None:
@@ -349,9 +358,12 @@ def _around(traces: Traces | None, run: SagaRun) -> Iterator[None]:
 def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) -> Gauges:
     gauges = Gauges()
     gauges.add("in_flight", "Sagas in this process's hands.", lambda: runner.in_flight)
-    gauges.add("lease_held", "Whether this process may act.", lambda: lease.held)
+    gauges.add("lease_held", "Whether this process may act.", lambda: lease.held, across="livemin")
     gauges.add(
-        "database_away", "Whether the database took nothing at the last try.", lambda: storage.journal.away
+        "database_away",
+        "Whether the database took nothing at the last try.",
+        lambda: storage.journal.away,
+        across="livemax",
     )
     gauges.add("journal_queue", "Entries that wait to be stored.", lambda: storage.journal.queued)
     gauges.add("watchers", "Open streams of events.", lambda: watch.watchers)

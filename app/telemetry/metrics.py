@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import choose_encoder
 
 from app.endpoints import Lag
@@ -21,6 +23,7 @@ from app.saga.events import EventType, SagaEvent
 from app.saga.log import StoredSaga
 from app.saga.queries import Census
 from app.telemetry.access import METHODS
+from app.telemetry.workers import forget_ended_workers, sum_of_workers
 
 CENSUS_SECONDS = 5.0
 """How old the figures of the database may be, however many scrape."""
@@ -51,15 +54,30 @@ _ENDS: Mapping[EventType, str] = {
 }
 
 
+Across = Literal["livesum", "livemin", "livemax"]
+
+REFRESHED_EVERY_SECONDS = 1.0
+"""How old a worker's gauges may be where another worker is scraped."""
+
+
 @dataclass(kw_only=True)
 class Gauges:
-    """What is read at each scrape: a name, what it means, and how to ask."""
+    """What is read at each scrape: a name, what it means, how to ask, and what several workers' figures make together."""
 
-    asked: dict[str, tuple[str, Callable[[], float]]] = field(default_factory=dict)
+    asked: dict[str, tuple[str, Callable[[], float], Across]] = field(default_factory=dict)
 
-    def add(self, name: str, meaning: str, ask: Callable[[], float]) -> None:
+    def add(self, name: str, meaning: str, ask: Callable[[], float], *, across: Across = "livesum") -> None:
         """Have a figure read at each scrape."""
-        self.asked[name] = (meaning, ask)
+        self.asked[name] = (meaning, ask, across)
+
+
+class _OfTheDatabase(Gauge):
+    """A gauge that is the same in every worker, so that each tells its own."""
+
+    def _metric_init(self) -> None:
+        self._value = values.MutexValue(  # type: ignore[no-untyped-call]
+            self._type, self._name, self._name, self._labelnames, self._labelvalues, self._documentation
+        )
 
 
 async def _no_endpoints() -> Sequence[Lag]:
@@ -67,7 +85,7 @@ async def _no_endpoints() -> Sequence[Lag]:
 
 
 class Metrics:
-    """The metrics of one process.
+    """The metrics of one process, or of all workers of a server where they have a `folder` to count in.
 
     `census` counts the sagas in the database and `lags` tells how far behind the webhook endpoints are, both
     once for all scrapes of a few seconds.
@@ -80,8 +98,16 @@ class Metrics:
         problems: Iterable[str],
         census: Callable[[], Awaitable[Census]],
         lags: Callable[[], Awaitable[Sequence[Lag]]] = _no_endpoints,
+        folder: Path | None = None,
     ) -> None:
-        self.registry = registry = CollectorRegistry()
+        registry = CollectorRegistry()
+        self._folder = folder
+        self._own = registry
+        self.registry = registry
+        if folder is not None:
+            self.registry = CollectorRegistry()
+            sum_of_workers(self.registry, folder)
+        self._asked: list[tuple[Gauge, Callable[[], float]]] = []
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
         self._census = census
@@ -107,7 +133,7 @@ class Metrics:
             return cache(made.labels)
 
         def gauge(name: str, meaning: str, *labels: str) -> Gauge:
-            return Gauge(f"checkout_{name}", meaning, labels, registry=registry)
+            return _OfTheDatabase(f"checkout_{name}", meaning, labels, registry=self.registry)
 
         self._started = counter("sagas_started", "Sagas begun here.")
         self._finished = counters("sagas_finished", "Sagas that came to rest here.", "outcome")
@@ -223,12 +249,29 @@ class Metrics:
 
     def watch(self, gauges: Gauges) -> None:
         """Read these at each scrape."""
-        for name, (meaning, ask) in gauges.asked.items():
-            Gauge(f"checkout_{name}", meaning, registry=self.registry).set_function(ask)
+        for name, (meaning, ask, across) in gauges.asked.items():
+            gauge = Gauge(f"checkout_{name}", meaning, registry=self._own, multiprocess_mode=across)
+            if self._folder is None:
+                gauge.set_function(ask)
+            else:
+                self._asked.append((gauge, ask))
+
+    async def keep_fresh(self) -> None:
+        """Tell the other workers of a server, for as long as this runs, what this one is doing; alone, end at once."""
+        while self._folder is not None:
+            self._refresh()
+            await asyncio.sleep(REFRESHED_EVERY_SECONDS)
+
+    def _refresh(self) -> None:
+        for gauge, ask in self._asked:
+            gauge.set(ask())
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return all of it and its media type: OpenMetrics where asked for, else Prometheus's own text."""
         await self._count_sagas()
+        if self._folder is not None:
+            self._refresh()
+            forget_ended_workers(self._folder)
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
 import httpx2 as httpx
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.config import Settings
-from tests.processes import an_order
+from tests.processes import Running, a_checkout, an_order
 
 
 async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) -> None:
@@ -44,3 +51,50 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
     assert "checkout_outbox_lag_seconds{" not in text
     for secret in (saga["id"], "ord-secret", "cus-7", "Ada", "tok_"):
         assert secret not in text
+
+
+def _scraped(server: Running) -> dict[str, float]:
+    """Return each figure by its name, summed over its labels, from whichever worker takes this connection."""
+    text = httpx.get(f"{server.url}/metrics", trust_env=False, timeout=20).text
+    found: defaultdict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name] += sample.value
+    return dict(found)
+
+
+def _until(server: Running, holds: Callable[[dict[str, float]], bool]) -> None:
+    for _ in range(400):  # each scrape asks a worker of the kernel's choice
+        if holds(_scraped(server)):
+            return
+    raise AssertionError(_scraped(server))
+
+
+def test_the_workers_of_a_server_count_together(tmp_path: Path, sqlite_url: str) -> None:
+    """Whichever is scraped: a counter never goes down, what is under way is summed, and who ended is counted still."""
+    env = {
+        "DATABASE_URL": sqlite_url,
+        "SANDBOX_DATABASE": str(tmp_path / "sandbox.db"),
+        "TMPDIR": str(tmp_path),
+        "CHECKOUT_MAX_WAIT_SECONDS": "60",
+    }
+    with a_checkout(env, tmp_path / "log", options=("--workers", "2")) as server:
+        for n in range(12):
+            answer = httpx.post(
+                f"{server.url}/checkout", json=an_order(f"o-{n}"), trust_env=False, timeout=20
+            )
+            assert answer.status_code == 201
+        seen = [_scraped(server) for _ in range(20)]
+        assert {one["checkout_sagas_started_total"] for one in seen} == {12}
+        assert {one["checkout_sagas_finished_total"] for one in seen} == {12}
+        requests = [one["checkout_http_requests_total"] for one in seen]
+        assert requests == sorted(requests)
+        assert {one["checkout_census_up"] for one in seen} == {1}
+        _until(server, lambda found: found["checkout_lease_held"] == 1)
+        folder = next(tmp_path.glob("checkout-metrics-*"))
+        workers = {int(path.stem.rpartition("_")[2]) for path in folder.glob("counter_*.db")}
+        assert len(workers) == 2
+        os.kill(workers.pop(), signal.SIGKILL)
+        _until(server, lambda _: len(list(folder.glob("counter_*.db"))) == 3)  # the server begins another
+        assert {_scraped(server)["checkout_sagas_started_total"] for _ in range(10)} == {12}
+        assert len(list(folder.glob("gauge_livesum_*.db"))) == 2

@@ -1,0 +1,98 @@
+"""One /metrics for all workers of a server: a scrape reaches any of them, and a counter must never go down.
+
+With `uvicorn --workers N` each process counts for itself, and a scrape would tell of whichever it reached. The
+library's multi-process mode keeps the counts of all in files of one folder, from which each scrape sums them. It
+chooses that mode by `PROMETHEUS_MULTIPROC_DIR`, for which nobody should have to prepare a folder and empty it
+before each start: where uvicorn has begun this process as one of its workers, the folder is named by the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import re
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, multiprocess, values
+
+_logger = logging.getLogger(__name__)
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_GAUGE_FILE = re.compile(r"gauge_live[a-z]+_([0-9]+)\.db")
+
+
+def share_metrics() -> Path | None:
+    """Count in one folder with this server's other workers, if there are any; call it before anything is counted.
+
+    Return the folder, or None where each process counts for itself. What workers counted that have ended stays
+    counted, for as long as the server lives.
+    """
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    server = multiprocessing.parent_process()
+    if server is None or server.pid is None:
+        return None
+    try:
+        folder = _folder_of(server.pid)
+    except OSError as error:
+        _logger.warning("each worker has metrics of its own, as they can't share a folder: %s", error)
+        return None
+    os.environ[VARIABLE] = str(folder)
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # as at import, had it been set then
+    return folder
+
+
+def _folder_of(server: int) -> Path:
+    base = Path(tempfile.gettempdir())
+    prefix = f"checkout-metrics-{os.getuid()}-"
+    _remove_those_of_ended_servers(base, prefix)
+    folder = base / f"{prefix}{_life_of(server)}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise FileExistsError(f"{folder} is somebody else's")
+    return folder
+
+
+def sum_of_workers(registry: CollectorRegistry, folder: Path) -> None:
+    """Have a registry collect what all workers counted in their folder."""
+    multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+
+
+def forget_ended_workers(folder: Path) -> None:
+    """Have what a worker was doing when it ended, such as its sagas in flight, be told no longer."""
+    workers = {int(match[1]) for path in folder.iterdir() if (match := _GAUGE_FILE.fullmatch(path.name))}
+    for pid in workers:
+        if not _lives(pid):
+            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+
+
+def _life_of(pid: int) -> str:
+    """Return a process's id and when it began, where that can be told: ids are used again."""
+    try:
+        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        began = "0"
+    return f"{pid}-{began}"
+
+
+def _remove_those_of_ended_servers(base: Path, prefix: str) -> None:
+    for folder in base.glob(f"{prefix}*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and (not _lives(int(pid)) or folder.name != f"{prefix}{_life_of(int(pid))}"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
