@@ -167,12 +167,16 @@ class SagaOrchestrator:
         run.parked = park
         self._note(run, state, events)
 
-    def _note(self, run: SagaRun, state: SagaState, events: list[SagaEvent]) -> None:
-        run.advance(state, events)
+    def notify(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
+        """Tell the observers of events that are durable, whoever stored them; what an observer raises is swallowed."""
         for event in events:
             for observer in self._observers:
                 with contextlib.suppress(Exception):
-                    observer(run.saga.id, event)
+                    observer(saga_id, event)
+
+    def _note(self, run: SagaRun, state: SagaState, events: list[SagaEvent]) -> None:
+        run.advance(state, events)
+        self.notify(run.saga.id, events)
 
 
 async def _ask(

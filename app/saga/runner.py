@@ -12,6 +12,7 @@ from app.saga.action import Action
 from app.saga.clock import Clock
 from app.saga.definition import Definitions
 from app.saga.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
+from app.saga.events import EventType
 from app.saga.log import SUSPECT_AFTER, NewSaga, SagaLog, Started, StartResult, StoredSaga
 from app.saga.orchestrator import SagaOrchestrator
 from app.saga.run import SagaRun
@@ -122,6 +123,8 @@ class SagaRunner:
         definition = self._definitions.get(stored.saga.definition, stored.saga.version)
         running = RunningSaga(SagaRun.of(stored, definition, owner=owner), resumed=True)
         running.started.set_result(Started())
+        if stored.events[-1].type is EventType.SAGA_RECOVERED:  # stored by the claim itself
+            self._orchestrator.notify(stored.saga.id, stored.events[-1:])
         self._spawn(running, new=False)
         return running
 

@@ -67,12 +67,19 @@ class _Replica:
     clock: _Clock
     poll_seconds: float = 1.0
     names: count[int] = field(default_factory=lambda: count(1))
+    observed: list[tuple[str, EventType]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         definition = SagaDefinition("one").do(_Step())
         definitions = Definitions([definition])
         self.lease = Lease(self.clock, "first", 10.0)
-        orchestrator = SagaOrchestrator(definition, self.log, clock=self.clock, lease=self.lease)
+        orchestrator = SagaOrchestrator(
+            definition,
+            self.log,
+            clock=self.clock,
+            lease=self.lease,
+            observers=[lambda saga_id, event: self.observed.append((saga_id, event.type))],
+        )
         self.runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
         self.recovery = Recovery(
             self.log,
@@ -120,6 +127,20 @@ async def test_a_replica_takes_over_what_nobody_runs_and_finishes_it() -> None:
     assert stored is not None
     assert stored.status is SagaStatus.COMPLETED
     assert [event.type for event in stored.events][:2] == [EventType.SAGA_STARTED, EventType.SAGA_RECOVERED]
+
+
+async def test_the_observers_are_told_of_a_takeover() -> None:
+    """The log line `saga_recovered`, which the runbook looks for, is theirs to write: once for each takeover."""
+    replica = _a_replica()
+    await replica.recovery.renew()
+    await replica.left_behind("a")
+    await replica.recovery.claim()
+    await replica.runner.idle(5)
+    assert replica.observed == [
+        ("a", EventType.SAGA_RECOVERED),
+        ("a", EventType.STEP_SUCCEEDED),
+        ("a", EventType.SAGA_COMPLETED),
+    ]
 
 
 async def test_nothing_is_claimed_without_a_lease() -> None:
