@@ -32,7 +32,7 @@ from app.pulse import Pulse
 from app.recovery import Recovery
 from app.retention import Retention
 from app.saga.clock import SystemClock
-from app.saga.definition import Definitions
+from app.saga.definition import Definitions, SagaDefinition
 from app.saga.events import Observer
 from app.saga.lease import Lease
 from app.saga.orchestrator import SagaOrchestrator
@@ -157,6 +157,26 @@ class ServiceHealth:
         )
 
 
+def saga_definitions(
+    settings: Settings, gateways: Mapping[Participant, Gateway]
+) -> tuple[SagaDefinition, ...]:
+    """Return the definitions that this process runs. `POST /checkout` begins the first.
+
+    A saga finishes on the definition that it began with: keep an older version behind the first one for as
+    long as a saga of it is unfinished.
+    """
+    checkout = checkout_saga(
+        payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
+        inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
+        shipping=ShippingStep(ShippingService(gateways[Participant.SHIPPING])),
+        policy=_policy(settings, settings.step_max_attempts),
+        compensation=_policy(settings, settings.compensation_max_attempts),
+        deadline=settings.deadline_seconds,
+        key_window=settings.key_window_seconds,
+    )
+    return (checkout,)
+
+
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Open everything behind the API, and on leaving close it so that others can go on at once.
@@ -176,16 +196,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         gateways = await stack.enter_async_context(
             open_gateways(settings, now=clock.now, traced=traces.header if traces else lambda: None)
         )
-        definition = checkout_saga(
-            payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
-            inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
-            shipping=ShippingStep(ShippingService(gateways[Participant.SHIPPING])),
-            policy=_policy(settings, settings.step_max_attempts),
-            compensation=_policy(settings, settings.compensation_max_attempts),
-            deadline=settings.deadline_seconds,
-            key_window=settings.key_window_seconds,
-        )
-        definitions = Definitions([definition])
+        sagas = saga_definitions(settings, gateways)
+        definition, definitions = sagas[0], Definitions(sagas)
         watch = Watch(
             storage.queries,
             frame=frame_of,
@@ -194,7 +206,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         stack.push_async_callback(watch.stop)
         metrics = Metrics(
-            steps=[step.name for step in definition],
+            steps=list(dict.fromkeys(step.name for one in sagas for step in one)),
             problems=PROBLEMS,
             census=storage.queries.census,
             lags=lambda: storage.deliveries.lags(settings.webhook_endpoints, now=clock.now()),

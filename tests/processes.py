@@ -60,14 +60,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], *, port: int, env: Mapping[str, str], log: Path, ready: str
+    command: Sequence[str], *, port: int, env: Mapping[str, str], log: Path, ready: str, cwd: Path = ROOT
 ) -> Iterator[Running]:
-    """Run a server until the block ends; enter it once `ready` answers 200."""
+    """Run a server in `cwd` until the block ends; enter it once `ready` answers 200."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env={**clean, **env},
             stdout=output,
             stderr=output,

@@ -1,80 +1,101 @@
-"""The page "Add your own step" runs as it stands."""
+"""The page "Add your own step", followed as written in a copy of the project."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from app.saga import Closed, LooksUp, SagaStatus
-from tests.processes import ROOT
+from tests.processes import ROOT, Running, an_order, free_port, running
 
 PAGE = (ROOT / "docs" / "how-to" / "add-your-own-step.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+STEP, LOOKS_UP, INSURER, PLACE, TEST, IMPORT = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+REPLACED, INSTEAD = re.findall(r"`(return \(.*?\))`", PAGE)
 
 
-class Insurer:
-    """Does what the page's insurer does; `trouble` is what it raises instead."""
-
-    def __init__(self, trouble: Exception | None = None) -> None:
-        self.trouble = trouble
-        self.insured: list[str] = []
-        self.cancelled: list[str] = []
-
-    async def insure(self, *, reference: str, value: int) -> str:
-        if self.trouble:
-            raise self.trouble
-        self.insured.append(reference)
-        return f"policy for {value}"
-
-    async def cancel(self, *, reference: str) -> None:
-        if reference in self.insured:
-            self.insured.remove(reference)
-            self.cancelled.append(reference)
-
-    async def find(self, *, reference: str) -> str | None:
-        if reference in self.cancelled:
-            return "cancelled"
-        return "policy" if reference in self.insured else None
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which the page was followed."""
+    copy = tmp_path_factory.mktemp("project")
+    for folder in ("app", "alembic"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("alembic.ini", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy)
+    (copy / "tests").mkdir()
+    named = re.findall(r"[Ss]ave this (?:one )?as `([^`]+)`", PAGE)
+    for name, blocks in zip(named, ([STEP, LOOKS_UP, INSURER, PLACE], [TEST]), strict=True):
+        (copy / name).write_text("\n\n".join(blocks))
+    bootstrap = copy / "app" / "bootstrap.py"
+    text = bootstrap.read_text()
+    first = "import asyncio\n"
+    assert text.count(REPLACED) == text.count(first) == 1, "the page names a line that isn't there"
+    bootstrap.write_text(text.replace(REPLACED, INSTEAD).replace(first, first + IMPORT))
+    return copy
 
 
-async def _run(insurer: Insurer) -> Any:
-    from app.services import InventoryStep, PaymentStep, ShippingStep  # noqa: PLC0415 (names for the page)
-
-    names: dict[str, Any] = {
-        "payment": PaymentStep(),
-        "inventory": InventoryStep(),
-        "shipping": ShippingStep(),
-        "insurer": insurer,
-    }
-    exec(BLOCKS[0] + BLOCKS[2], names)  # noqa: S102 (our own page)
-    from app.saga import RetryPolicy, SagaOrchestrator, StepDefinition  # noqa: PLC0415
-
-    definition = names["definition"]
-    quick = RetryPolicy(attempts=2, base=0.0, cap=0.0)
-    steps = tuple(StepDefinition(step=one.step, kind=one.kind, policy=quick) for one in definition)
-    order = {
-        "order_id": "ord-1",
-        "customer_id": "cus-1",
-        "currency": "EUR",
-        "amount": 3998,
-        "items": [{"sku": "A", "quantity": 1, "unit_price": 3998}],
-        "payment_method": "tok_visa",
-        "shipping_address": {"name": "A", "line1": "1", "city": "P", "postal_code": "1", "country": "FR"},
-        "metadata": {},
-    }
-    named = type(definition)(definition.name, definition.version, steps=steps)
-    return await SagaOrchestrator(named).execute(order, saga_id="test-1")
+@pytest.fixture(scope="module")
+def served(copy: Path) -> Iterator[Running]:
+    """Give the service with the page's step."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--app-dir", str(copy)]
+    env = {"DATABASE_URL": f"sqlite:///{copy}/checkout.db", "SANDBOX_DATABASE": ":memory:"}
+    with running(command, port=port, env=env, log=copy / "log", ready="/readyz", cwd=copy) as server:
+        yield server
 
 
-async def test_the_pages_step_takes_its_place_in_the_saga() -> None:
-    """Its result stands under its name, and the saga completes."""
-    insurer = Insurer()
-    state = await _run(insurer)
-    assert state.status is SagaStatus.COMPLETED
-    assert state.step("insurance").result == {"policy_id": "policy for 3998"}
-    assert insurer.insured == ["test-1"]
+def test_the_pages_test_passes(copy: Path) -> None:
+    """Both of its cases."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_insurance.py"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+def test_the_checkout_runs_the_pages_step(served: Running) -> None:
+    """In its place, also on the way back, and in the plan."""
+    with httpx.Client(base_url=served.url, trust_env=False, timeout=30) as client:
+        completed = client.post("/checkout", json=an_order("ord-1"))
+        assert completed.status_code == 201, completed.text
+        saga = completed.json()
+        assert (saga["definition"], saga["version"], saga["status"]) == ("checkout", 2, "completed")
+        assert [step["name"] for step in saga["steps"]] == ["payment", "inventory", "insurance", "shipping"]
+        unserved = an_order("ord-2")
+        unserved["shipping_address"] = {**unserved["shipping_address"], "country": "XX"}  # type: ignore[dict-item]
+        undone = client.post("/checkout", json=unserved).json()["saga"]["trail"]
+        assert [line["step"] for line in undone if line["event"] == "step_compensated"] == [
+            "insurance",
+            "inventory",
+            "payment",
+        ]
+        plan = client.post("/checkout?dry_run=true", json=an_order("ord-3")).json()
+        assert plan["steps"][2]["does"] == "Insure the parcel"
+        assert client.get("/").status_code == 200
+
+
+async def _step() -> Any:
+    names: dict[str, Any] = {}
+    exec(STEP + LOOKS_UP + INSURER, names)  # noqa: S102 (our own page)
+    return names["InsuranceStepThatLooksUp"](names["InMemoryInsurer"]())
+
+
+async def test_the_pages_step_tells_what_stands() -> None:
+    """Nothing yet, then the policy, then that nothing ever will."""
+    step = await _step()
+    assert isinstance(step, LooksUp), "or it would never be asked"
+    context = {"saga_id": "s", "amount": 1}
+    assert await step.look_up(context) is None
+    await step.execute(context)
+    assert await step.look_up(context) == {"policy_id": "policy-s"}
+    await step.compensate(context)
+    assert await step.look_up(context) == Closed()
 
 
 @pytest.mark.parametrize(
@@ -86,21 +107,23 @@ async def test_the_pages_step_takes_its_place_in_the_saga() -> None:
 )
 async def test_the_pages_errors_say_what_is_known(trouble: Exception, ends: list[str]) -> None:
     """A rejection is not compensated, an unknown outcome is."""
-    state = await _run(Insurer(trouble))
+    from app.saga import RetryPolicy, SagaDefinition, SagaOrchestrator  # noqa: PLC0415
+    from app.services import InventoryStep, PaymentStep, ShippingStep  # noqa: PLC0415
+
+    step = await _step()
+
+    async def troubled(**_: object) -> str:
+        raise trouble
+
+    step.insurer.insure = troubled
+    order = {**an_order("ord-1"), "amount": 3998, "metadata": {}}
+    definition = (
+        SagaDefinition("checkout")
+        .do(PaymentStep())
+        .do(InventoryStep())
+        .do(step, policy=RetryPolicy(attempts=2, base=0.0, cap=0.0))
+        .pivot(ShippingStep())
+    )
+    state = await SagaOrchestrator(definition).execute(order, saga_id="test-1")
     assert state.status is SagaStatus.COMPENSATED
     assert list(state.effects) == ends
-
-
-async def test_the_pages_step_tells_what_stands() -> None:
-    """Nothing yet, then the policy, then that nothing ever will."""
-    insurer = Insurer()
-    names: dict[str, Any] = {}
-    exec(BLOCKS[0] + BLOCKS[1], names)  # noqa: S102 (our own page)
-    step: Any = names["InsuranceStepThatLooksUp"](insurer)
-    assert isinstance(step, LooksUp), "or it would never be asked"
-    context = {"saga_id": "s", "amount": 1}
-    assert await step.look_up(context) is None
-    await step.execute(context)
-    assert await step.look_up(context) == {"policy_id": "policy"}
-    await step.compensate(context)
-    assert await step.look_up(context) == Closed()

@@ -21,6 +21,7 @@ RUNBOOK = sorted((ROOT / "docs" / "runbook").glob("*.md"))
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 NOT_TYPED = {
     "make test ARGS=": "runs the tests that it names, which are part of this run",
+    "tests/test_insurance.py": "runs in tests/docs/test_add_your_own_step.py, in a copy of the project",
     "--step receipt": "belongs to a saga of one's own: the checkout has no step behind its pivot",
     "checkout serve": "runs until it is stopped; every test here talks to one that was started",
     "checkout demo": "runs in tests/spec/test_first_sketch.py",
@@ -63,7 +64,9 @@ class World:
 
     def placed(self, simulate: str | None, *, wait: bool = True, **members: object) -> str:
         """Begin a checkout; return its saga's id."""
-        headers = ({"X-Simulate": simulate} if simulate else {}) | ({} if wait else {"Prefer": "respond-async"})
+        headers = ({"X-Simulate": simulate} if simulate else {}) | (
+            {} if wait else {"Prefer": "respond-async"}
+        )
         with self.client() as client:
             answer = client.post(
                 "/checkout", json=an_order(f"ord-{next(self.numbers)}", **members), headers=headers
@@ -74,8 +77,10 @@ class World:
     def stuck(self) -> str:
         """Return a saga whose refund was refused, and would go through at the next try."""
         if self.spare is None:
-            unserved = {"customer_id": "cus-8", "shipping_address": {**ADDRESS, "country": "XX"}}
-            self.spare = self.placed("payment.compensate=not_reversible:1", **unserved)
+            address = {**ADDRESS, "country": "XX"}
+            self.spare = self.placed(
+                "payment.compensate=not_reversible:1", customer_id="cus-8", shipping_address=address
+            )
         return self.spare
 
     def under_way(self) -> str:
@@ -103,7 +108,9 @@ def _world(directory: Path, *, keyed: bool) -> Iterator[World]:
                 assert CliRunner().invoke(command_line, ["migrate"], env=database).exit_code == 0
                 scopes = [word for scope in ("checkout", "read", "operate") for word in ("--scope", scope)]
                 made = ["keys", "create", "--caller", "ops", "--who", "ada", *scopes, "--everyone"]
-                reader["CHECKOUT_API_KEY"] = CliRunner().invoke(command_line, made, env=database).stdout.strip()
+                reader["CHECKOUT_API_KEY"] = (
+                    CliRunner().invoke(command_line, made, env=database).stdout.strip()
+                )
             server = stack.enter_context(a_checkout(env, directory / "log"))
             yield World(server=server, env={**reader, "CHECKOUT_URL": server.url})
 
@@ -145,7 +152,9 @@ def test_a_runbook_page_works_as_it_is_written(page: Path, keyed: World) -> None
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in HOW_TO if _typed(page) and page.stem != "command-line"], ids=lambda page: page.stem
+    "page",
+    [page for page in HOW_TO if _typed(page) and page.stem != "command-line"],
+    ids=lambda page: page.stem,
 )
 def test_a_how_to_works_as_it_is_written(page: Path, opened: World) -> None:
     """On a service as `make run` starts it."""
@@ -157,7 +166,7 @@ def test_a_how_to_works_as_it_is_written(page: Path, opened: World) -> None:
             walk.type(command)
 
 
-def test_the_page_on_the_command_line_works_as_it_is_written(keyed: World, tmp_path: Path) -> None:
+def test_the_page_on_the_command_line_works_as_it_is_written(keyed: World) -> None:
     """Each command that it shows, on a saga and a key that there are."""
     page = ROOT / "docs" / "how-to" / "command-line.md"
     made = CliRunner().invoke(command_line, ["keys", "create", *_MADE], env=keyed.env)
@@ -180,5 +189,3 @@ def test_what_is_not_typed_is_on_a_page() -> None:
     """A reason outlives its command otherwise."""
     every = "\n".join(one for page in (*RUNBOOK, *HOW_TO) for one in commands(page))
     assert [text for text in NOT_TYPED if text not in every] == []
-
-
