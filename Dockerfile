@@ -16,6 +16,8 @@ WORKDIR /srv
 COPY alembic.ini ./
 COPY alembic alembic
 COPY app app
+ARG VERSION=
+ENV CHECKOUT_VERSION=$VERSION
 USER 10001
 VOLUME /data
 EXPOSE 8000

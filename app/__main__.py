@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.cli import app
+from app.cli import main
 
 if __name__ == "__main__":
-    app(prog_name="checkout")
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from collections import Counter
@@ -86,6 +87,8 @@ async def checkout(service: Checkout, order: dict[str, JSON]) -> SagaView:
 
 async def main() -> int:
     """Run the checkouts side by side, print each as it ends, then the summary."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the marks are not in every encoding
     console = Console()
     os.environ.setdefault("SANDBOX_FAILURE_RATE", str(FAILURE_RATE))
     settings = Settings(log_level="error")

@@ -15,6 +15,9 @@ from app.callers import Caller, Scope
 AT_MOST_ACTIVE = 2
 """Keys that one person or program may have at once: the old and the new one of a rotation."""
 
+LONGEST_DAYS = 36_500
+"""For how many days a key may be made: a hundred years, beyond which a date is a mistake, or leaves the calendar."""
+
 FIRST_KEY_SCOPES = frozenset({Scope.CHECKOUT, Scope.OPERATE, Scope.KEYS})
 """What the first key needs where it is made through the open service, which it closes to all that have none: to
 operate, to make the others, and all that these may be given, as none gets what its maker hasn't."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from app.callers import Caller, Scope
 from app.card_numbers import holds_card_number
-from app.key_policy import ApiKey, KeyRefused, check, made_by
+from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
 
 __all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]
 
@@ -105,6 +105,10 @@ class Keys:
             raise KeyRefused(f"scopes: give at least one of {', '.join(Scope)}.")
         if expires_at is not None and expires_at <= now:
             raise KeyRefused("expires_at: give a time in the future.")
+        if expires_at is not None and expires_at - now > timedelta(days=LONGEST_DAYS):
+            raise KeyRefused(
+                f"expires_at: give a time within {LONGEST_DAYS} days, or none for a key that doesn't end."
+            )
         prefix = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
         secret = secrets.token_urlsafe(32)
         new = ApiKey(

@@ -1,10 +1,17 @@
-"""The command line: `python -m app --help`. Exit codes: 0 done, 1 refused or failed, 2 misused, 3 not reached."""
+"""The command line: `python -m app --help`.
+
+Exit codes: 0 done, 1 refused or failed, 2 misused, 3 not reached, 4 done but the saga is stuck still.
+"""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
 from app.cli import keys, retention, sagas, services, serving
+from app.cli.terminal import take_any_character
+from app.cli.version import version_line
 
 app = typer.Typer(
     help="Operate the checkout service.",
@@ -13,6 +20,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if wanted:
+        typer.echo(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which release this is."),
+    ] = False,
+) -> None:
+    take_any_character()
+
+
 app.add_typer(sagas.app, name="sagas", help="See and mend sagas, over the service's API.")
 app.add_typer(keys.app, name="keys", help="Make and end API keys, in the database that DATABASE_URL names.")
 app.add_typer(
@@ -27,3 +53,9 @@ app.command("serve")(serving.serve)
 app.command("migrate")(serving.migrate)
 app.command("demo")(serving.demo)
 app.command("doctor")(serving.doctor)
+
+
+def main() -> None:
+    """Run the command line as `checkout`."""
+    take_any_character()  # for --help, which is printed before any command is run
+    app(prog_name="checkout")

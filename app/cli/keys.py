@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from uuid_utils import uuid7
 
+from app.api.encode import encode
+from app.api.routes.keys import key_body
 from app.callers import Scope
 from app.cli.failing import NOT_REACHED, failure
+from app.cli.terminal import print_records, words
 from app.config import Settings
 from app.database_url import DatabaseUrlError
-from app.key_policy import FIRST_KEY_SCOPES
+from app.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
 from app.keys import ApiKey, KeyRefused, Keys
 from app.saga.errors import LogUnavailable
 from app.storage import open_storage
@@ -24,6 +26,7 @@ from app.storage.engine import UnsafeDatabase
 from app.storage.keys import SqlKeys
 
 T = TypeVar("T")
+_COLUMNS = ("prefix", "state", "caller", "who", "scopes", "sees", "made", "by", "ends", "last used")
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -34,7 +37,9 @@ def create(
     scope: Annotated[list[Scope], typer.Option(help="What it may; give it several times.")],
     *,
     everyone: Annotated[bool, typer.Option("--everyone", help="See every caller's sagas.")] = False,
-    days: Annotated[int | None, typer.Option(min=1, help="After how many days it ends.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=LONGEST_DAYS, help="After how many days it ends.")
+    ] = None,
 ) -> None:
     """Make a key and print it: once, on standard output, alone."""
     ends = datetime.now(UTC) + timedelta(days=days) if days else None
@@ -55,24 +60,30 @@ def create(
 
 
 @app.command("list")
-def list_keys() -> None:
+def list_keys(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of GET /keys.")] = False
+) -> None:
     """Show every key there ever was, without its secret."""
     found = _with_keys(lambda keys: keys.list_keys())
-    table = Table("prefix", "caller", "who", "scopes", "sees", "made", "by", "ends", "last used", "state")
-    for key in found:
-        table.add_row(
+    if as_json:
+        typer.echo(json.dumps(json.loads(encode({"data": [key_body(key) for key in found]}))))
+        return
+    rows = [
+        (
             key.prefix,
+            _state(key),
             key.caller,
             key.who,
             " ".join(sorted(key.scopes)),
             "everyone's" if key.everyone else "its own",
             _day(key.created_at),
-            key.created_by or "–",
+            key.created_by or "-",
             _day(key.expires_at),
             _day(key.last_used_at),
-            _state(key),
         )
-    Console().print(table)
+        for key in found
+    ]
+    print_records(_COLUMNS, [tuple(map(words, row)) for row in rows], headline=2)
 
 
 @app.command()
@@ -115,7 +126,7 @@ def _with_keys(work: Callable[[Keys], Awaitable[T]]) -> T:
 
 
 def _day(at: datetime | None) -> str:
-    return at.strftime("%Y-%m-%d %H:%M") if at else "–"
+    return at.strftime("%Y-%m-%d %H:%M") if at else "-"
 
 
 def _state(key: ApiKey) -> str:

@@ -1,37 +1,39 @@
-"""`checkout sagas …`: over the service's API, so with the same rights and the same trail as everybody.
-
-CHECKOUT_URL says where it is (http://127.0.0.1:8000), CHECKOUT_API_KEY who asks.
-"""
+"""`checkout sagas …`: over the service's API, so with the same rights and the same trail as everybody."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import httpx2 as httpx
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.failing import NOT_REACHED, failure
+from app.cli.client import Listing, as_json, ask, client, problem_words
+from app.cli.failing import STILL_STUCK, failure
+from app.cli.terminal import console, print_records, safe, words
+from app.money import money
+from app.saga.attention import sentence
 from app.saga.state import SagaStatus
 
-TIMEOUT_SECONDS = 75.0
-CONNECT_SECONDS = 5.0
-"""For each of a name's addresses, one after another: one that keeps silent must not hide the next."""
 RECONNECT_SECONDS = 1.0
-WIDE = 200
-"""Columns where nobody looks: what a script reads is never folded."""
+
+
+def _saga_id(text: str) -> str:
+    try:
+        return str(uuid.UUID(text.strip()))
+    except ValueError:
+        raise typer.BadParameter("give a saga's id, whole, as `sagas list` shows it.") from None
+
 
 app = typer.Typer(no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="Why; it stands in the trail, with who you are.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
-SagaId = Annotated[str, typer.Argument(help="The saga's id.")]
+SagaId = Annotated[str, typer.Argument(help="The saga's id.", callback=_saga_id)]
 
 _STYLES = {
     SagaStatus.RUNNING: "blue",
@@ -40,6 +42,7 @@ _STYLES = {
     SagaStatus.COMPENSATED: "cyan",
     SagaStatus.NEEDS_ATTENTION: "bold red",
 }
+_COLUMNS = ("saga", "status", "amount", "order", "customer", "begun", "why")
 
 
 @app.command("list")
@@ -48,101 +51,97 @@ def list_sagas(
     status: Annotated[SagaStatus | None, typer.Option(help="Only those that stand so.")] = None,
     order: Annotated[str | None, typer.Option(help="Only this order's.")] = None,
     customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    every: Annotated[bool, typer.Option("--all", help="All there are, in place of --limit.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List sagas, newest first."""
-    wanted = {"status": status, "order_id": order, "customer_id": customer, "limit": limit}
-    page = _ask("GET", "/sagas", params={name: value for name, value in wanted.items() if value is not None})
-    if as_json:
-        typer.echo(json.dumps(page.json()))
-        return
-    table = Table()
-    for name in ("saga", "status"):
-        table.add_column(name, no_wrap=True, min_width=36 if name == "saga" else 0)  # to be copied whole
-    for name in ("order", "customer", "amount", "begun", "why"):
-        table.add_column(name, overflow="fold")
-    for saga in page.json()["data"]:
-        table.add_row(
-            saga["id"],
-            _status(saga),
-            _plain(saga["order_id"]),
-            _plain(saga["customer_id"]),
-            f"{saga['amount']} {saga['currency']}",
-            saga["created_at"][:19],
-            _plain("unreadable" if saga.get("unreadable") else (saga["failure"] or {}).get("code", "")),
-        )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    console.print(table)
-    if page.json()["next_cursor"]:
-        typer.echo("There are more: narrow the list, or raise --limit.", err=True)
+    wanted = {"status": status, "order_id": order, "customer_id": customer}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    _print_list(Listing(given, None if every else limit), in_json=as_json)
 
 
 @app.command()
-def stuck(*, as_json: AsJson = False) -> None:
-    """List what needs a person."""
-    list_sagas(status=SagaStatus.NEEDS_ATTENTION, limit=100, as_json=as_json)
+def stuck(
+    *,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all that needs a person, and what blocks each."""
+    _print_list(Listing({"status": SagaStatus.NEEDS_ATTENTION.value}, limit), in_json=as_json)
 
 
 @app.command()
 def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
-    """Show one saga: how it stands, each step, and the trail."""
-    saga = _ask("GET", f"/sagas/{saga_id}").json()
+    """Show one saga: how it stands, what blocks it, each step, and the trail."""
+    saga, _ = ask("GET", f"/sagas/{saga_id}")
     if as_json:
-        typer.echo(json.dumps(saga))
+        _print_json(saga)
         return
-    console = Console()
-    console.print(Text.assemble("saga ", saga["id"], "  ", _status(saga)))
-    console.print(
-        Text(f"order {saga['order_id']}, customer {saga['customer_id']}, {saga['amount']} {saga['currency']}")
-    )
-    if saga["failure"]:
-        console.print(Text(f"{saga['failure']['step'] or 'saga'}: {saga['failure']['message']}"))
-    if saga.get("unreadable"):
-        console.print(Text(f"unreadable: {saga['unreadable']['reason']}", style="bold red"))
+    out = console()
+    out.print(Text.assemble("saga ", words(saga["id"]), "  ", _status(saga)), soft_wrap=True)
+    out.print(words(_about(saga)), soft_wrap=True)
+    if unreadable := saga.get("unreadable"):
+        out.print(words(f"Unreadable: {sentence(unreadable['reason'])}", "bold red"))
+    if attention := saga.get("attention"):
+        out.print(words(f"Blocked since {attention['since'][:19]}Z: {attention['message']}", "bold red"))
+    if back := saga["failure"]:
+        turned = f"{back['step']} step: " if back["step"] else ""
+        out.print(words(f"It went back because of this: {turned}{sentence(back['message'])}"))
     if saga["next_action_at"]:
-        console.print(f"goes on at the latest at {saga['next_action_at']}")
+        out.print(words(f"It goes on at the latest at {saga['next_action_at']}."))
     steps = Table("step", "status", "sent", "last error", "undone by")
+    for column in (0, 1, 2, 4):
+        steps.columns[column].no_wrap = True
     for step in saga["steps"]:
         undo = step["compensation"] or {}
         error = undo.get("error") or step["error"] or {}
         undone = f"{undo['attempts']} sent" if undo else ""
-        steps.add_row(
-            step["name"], step["status"], str(step["attempts"]), _plain(error.get("message", "")), undone
-        )
-    console.print(steps)
+        cells = (step["name"], step["status"], step["attempts"], error.get("message", ""), undone)
+        steps.add_row(*map(words, cells))
+    out.print(steps)
     for event in saga["trail"]:
-        console.print(_line(event), soft_wrap=True)
+        out.print(_line(event), soft_wrap=True)
 
 
 @app.command()
-def watch(saga_id: SagaId) -> None:
-    """Follow one saga until it is finished, also over the restart of a replica."""
-    console, last = Console(), 0
+def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
+    """Follow one saga until it is finished, also over the restart of a replica. --json: a line for each event."""
+    saga, _ = ask("GET", f"/sagas/{saga_id}")
+    known = saga["trail"][-1]["seq"]
+    out, last = console(), 0
     while True:
         try:
             for event in _events(saga_id, last):
                 if event is None:
                     return
                 last = event["seq"]
-                console.print(_line(event), soft_wrap=True)
+                if as_json:
+                    _print_json(event)
+                else:
+                    out.print(_line(event), soft_wrap=True)
+                if event["event"] == "saga_needs_attention" and last >= known:
+                    typer.echo(
+                        "It waits for a person, and this for what they do: `sagas retry`, `resolve`.",
+                        err=True,
+                    )
+        except httpx.SSEError as error:
+            raise failure(f"What came is not the saga's events: {error}") from None
         except httpx.HTTPError:
-            typer.echo("… the connection broke; trying again", err=True)
+            typer.echo("The connection broke; trying again.", err=True)
         time.sleep(RECONNECT_SECONDS)
 
 
 @app.command()
-def cancel(saga_id: SagaId, *, reason: Reason, yes: Yes = False) -> None:
+def cancel(saga_id: SagaId, *, reason: Reason, yes: Yes = False, as_json: AsJson = False) -> None:
     """Stop a saga and undo what it did; refused past the pivot."""
-    _act(saga_id, "cancel", {"reason": reason}, yes=yes)
+    _act(saga_id, "cancel", {"reason": reason}, yes=yes, in_json=as_json)
 
 
 @app.command()
-def retry(saga_id: SagaId, *, reason: Reason, yes: Yes = False) -> None:
-    """Try again what failed, with a fresh budget of attempts."""
-    _act(saga_id, "retry", {"reason": reason}, yes=yes)
+def retry(saga_id: SagaId, *, reason: Reason, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Try again what failed, with a fresh budget of attempts. Exit code 4 where the saga is still stuck then."""
+    _act(saga_id, "retry", {"reason": reason}, yes=yes, in_json=as_json)
 
 
 @app.command()
@@ -155,97 +154,104 @@ def resolve(
         str | None, typer.Option(help="Where it can be found, such as a refund's id.")
     ] = None,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say that you settled a step outside; the saga goes on with the rest."""
+    """Say that you settled a step outside; the saga goes on with the rest. Exit code 4 where it is still stuck then."""
     body = {"step": step, "reason": reason} | ({"reference": reference} if reference else {})
-    _act(saga_id, "resolve", body, yes=yes)
+    _act(saga_id, "resolve", body, yes=yes, in_json=as_json)
 
 
-def _act(saga_id: str, action: str, body: dict[str, str], *, yes: bool) -> None:
+def _act(saga_id: str, action: str, body: dict[str, str], *, yes: bool, in_json: bool) -> None:
     """Send an action upon the very saga that was shown: whoever was faster is noticed."""
-    shown = _ask("GET", f"/sagas/{saga_id}")
-    saga = shown.json()
+    saga, headers = ask("GET", f"/sagas/{saga_id}")
     if not yes:
-        typer.echo(
-            f"{saga['id']}: order {saga['order_id']}, {saga['amount']} {saga['currency']}, {saga['status']}"
+        typer.echo(safe(f"{saga['id']}: {_about(saga)}, {saga['status']}"), err=in_json)
+        if blocks := _why(saga):
+            typer.echo(safe(blocks), err=in_json)
+        typer.confirm(f"{action} it?", abort=True, err=in_json)
+    seen = {"If-Match": headers["etag"]} if "etag" in headers else {}
+    answer, _ = ask("POST", f"/sagas/{saga_id}/{action}", json=body, headers=seen)
+    if in_json:
+        _print_json(answer)
+    else:
+        console().print(
+            Text.assemble(f"{action} is in the trail; the saga is ", _status(answer)), soft_wrap=True
         )
-        typer.confirm(f"{action} it?", abort=True)
-    headers = {"If-Match": shown.headers["etag"]}
-    answer = _ask("POST", f"/sagas/{saga_id}/{action}", json=body, headers=headers).json()
-    Console().print(Text.assemble(f"{action} is in the trail; the saga is ", _status(answer)))
+    if answer["status"] == SagaStatus.NEEDS_ATTENTION:
+        raise failure(_why(answer) or "It needs attention still.", STILL_STUCK)
 
 
-def _client() -> httpx.Client:
-    key = os.environ.get("CHECKOUT_API_KEY", "")
-    return httpx.Client(
-        base_url=os.environ.get("CHECKOUT_URL", "http://127.0.0.1:8000"),
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
-        trust_env=False,
-    )
-
-
-def _ask(method: str, path: str, **given: Any) -> httpx.Response:
-    """Return a good answer, or end with the problem's own words."""
-    try:
-        with _client() as client:
-            answer = client.request(method, path, **given)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise failure(
-            f"The service was not reached ({type(error).__name__}): is CHECKOUT_URL right?", NOT_REACHED
-        ) from None
-    if answer.is_success:
-        return answer
-    raise failure(_words(answer))
-
-
-def _words(answer: httpx.Response) -> str:
-    """Return a problem's own words."""
-    try:
-        problem = answer.json()
-        lines = [f"{problem['title']}: {problem['detail']}"]
-        lines += [f"  {one.get('pointer', '')} {one['detail']}" for one in problem.get("errors", [])]
-    except (ValueError, KeyError, TypeError):
-        return f"The service answered {answer.status_code}."
-    return "\n".join(lines)
+def _print_list(found: Listing, *, in_json: bool) -> None:
+    if in_json:
+        typer.echo('{"data": [', nl=False)
+        for count, saga in enumerate(found):
+            typer.echo((", " if count else "") + as_json(saga), nl=False)
+        typer.echo(f'], "next_cursor": {as_json(found.next_cursor)}}}')
+        return
+    rows = [
+        (
+            words(saga["id"]),
+            _status(saga),
+            words(money(saga["amount"], saga["currency"])),
+            words(saga["order_id"]),
+            words(saga["customer_id"]),
+            words(saga["created_at"][:19]),
+            words(_why(saga)),
+        )
+        for saga in found
+    ]
+    print_records(_COLUMNS, rows, headline=3, prose=True)
+    if found.next_cursor:
+        typer.echo("There are more: narrow the list, raise --limit, or give --all.", err=True)
 
 
 def _events(saga_id: str, after: int) -> Iterator[dict[str, Any] | None]:
     """Yield a stream's events behind a seq; None is the end of the saga."""
-    with _client() as client:
-        headers = {"Last-Event-ID": str(after)} if after else {}
-        with client.stream("GET", f"/sagas/{saga_id}/events", headers=headers) as answer:
-            if answer.status_code == 503:
-                return
-            if not answer.is_success:
-                answer.read()
-                raise failure(_words(answer))
-            for text in answer.iter_lines():
-                if text == "event: end":
-                    yield None
-                elif text.startswith("data: ") and text != "data: {}":
-                    yield json.loads(text.removeprefix("data: "))
+    headers = {"Last-Event-ID": str(after)} if after else {}
+    with client() as asking, asking.stream("GET", f"/sagas/{saga_id}/events", headers=headers) as answer:
+        if answer.status_code == 503:
+            return
+        if not answer.is_success:
+            answer.read()
+            raise failure(problem_words(answer))
+        for event in httpx.EventSource(answer):
+            if event.event == "end":
+                yield None
+            elif isinstance(found := event.json() if event.data else None, dict) and "seq" in found:
+                yield found
+
+
+def _print_json(value: object) -> None:
+    typer.echo(as_json(value))
+
+
+def _about(saga: dict[str, Any]) -> str:
+    amount = money(saga["amount"], saga["currency"])
+    return f"order {saga['order_id']}, customer {saga['customer_id']}, {amount}"
+
+
+def _why(saga: dict[str, Any]) -> str:
+    """Return what blocks a saga, or else what turned it back, or nothing."""
+    if unreadable := saga.get("unreadable"):
+        return f"Unreadable: {sentence(str(unreadable['reason']))}"
+    if attention := saga.get("attention"):
+        return str(attention["message"])
+    return sentence(str(saga["failure"]["message"])) if saga["failure"] else ""
 
 
 def _status(saga: dict[str, Any]) -> Text:
-    return Text(saga["status"], style=_STYLES.get(saga["status"], ""))
-
-
-def _plain(text: str) -> Text:
-    """Somebody else's words are never markup."""
-    return Text(text)
+    return words(saga["status"], _STYLES.get(saga["status"], ""))
 
 
 def _line(event: dict[str, Any]) -> Text:
-    known = {"seq", "at", "event", "step", "attempt", "error"}
-    text = Text(f"{event['seq']:>4}  {event['at'][11:23]}  {event['event']}")
+    text = words(f"{event['seq']:>4}  {event['at'][11:23]}  {event['event']}")
     if event.get("step"):
-        text.append(f" {event['step']}", style="bold")
+        text.append(safe(f" {event['step']}"), style="bold")
     if event.get("attempt"):
         text.append(f" #{event['attempt']}", style="dim")
-    if event.get("error"):
-        text.append(f"  {event['error']['code']}: {event['error']['message']}", style="red")
+    if error := event.get("error"):
+        text.append(safe(f"  {error['code']}: {error['message']}"), style="red")
     for name in ("who", "reason", "reference", "next_action_at"):
-        if name in event and name not in known:
-            text.append(f"  {name} {event[name]}", style="dim")
+        if name in event:
+            text.append(safe(f"  {name} {event[name]}"), style="dim")
     return text

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.failing import MISUSED, NOT_REACHED, REFUSED, failure
+from app.cli.terminal import safe
 from app.services import HttpGateway, Service
 from app.services.contract import SERVICES_YAML, Finding, Grade, Report, Sample, check, offered
 
@@ -96,12 +97,14 @@ def _print(finding: Finding) -> None:
 
 
 def _wrapped(line: str) -> str:
-    return textwrap.fill(line, 80, subsequent_indent="      ", drop_whitespace=True, break_long_words=False)
+    return textwrap.fill(
+        safe(line), 80, subsequent_indent="      ", drop_whitespace=True, break_long_words=False
+    )
 
 
 def _print_end(report: Report) -> None:
     for reference in report.left_behind:
-        typer.echo(f"Left behind, undo it by hand: {reference}", err=True)
+        typer.echo(safe(f"Left behind, undo it by hand: {reference}"), err=True)
     faults = sum(one.grade is Grade.FAULT for one in report.findings)
     services = ", ".join(dict.fromkeys(str(one.service) for one in report.findings))
     typer.echo(

@@ -270,6 +270,9 @@ async def test_a_key_made_by_a_key_is_no_more_than_it_and_ends_with_it_where_ask
         ({"everyone": "yes"}, "/everyone"),
         ({"expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "soon"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-01:00"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59.999999-23:59"}, "/expires_at"),
+        ({"expires_at": "2200-01-01T00:00:00Z"}, "/expires_at"),
         ({"extra": 1}, "/extra"),
     ],
 )

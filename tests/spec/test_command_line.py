@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.storage.migrations import head
-from tests.processes import ADDRESS, Running, a_checkout, an_order
+from tests.processes import ADDRESS, ROOT, Running, a_checkout, an_order
 
 QUICK = {
     "CHECKOUT_RETRY_BASE_SECONDS": "0.01",
@@ -21,6 +27,9 @@ QUICK = {
     "CHECKOUT_KEY_CACHE_SECONDS": "0",
     "CHECKOUT_RECOVERY_POLL_SECONDS": "0.1",
 }
+
+
+BLOCKED = "The payment step had its effect and can't be undone: It can't be undone any more."
 
 
 @dataclass(kw_only=True)
@@ -33,9 +42,10 @@ class Desk:
     def run(self, *words: str, **env: str) -> Result:
         return CliRunner().invoke(app, words, env={**self.env, **env})
 
-    def placed(self, order_id: str, **headers: str) -> str:
+    def placed(self, order_id: str, *, customer_id: str = "cus-7", **headers: str) -> str:
         """Check out to an address that nobody serves; return the saga's id."""
-        order = an_order(order_id, shipping_address={**ADDRESS, "country": "XX"})
+        nowhere = {**ADDRESS, "country": "XX"}
+        order = an_order(order_id, shipping_address=nowhere, customer_id=customer_id)
         with httpx.Client(base_url=self.server.url, trust_env=False, timeout=30) as client:
             answer = client.post("/checkout", json=order, headers=headers).json()
         saga_id: str = answer.get("id") or answer["saga"]["id"]
@@ -67,14 +77,21 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Desk
     saga_id = desk.stuck("ord-1")
     found = desk.run("sagas", "stuck")
     assert saga_id in found.stdout
+    assert "39.98 EUR" in found.stdout
+    assert BLOCKED in found.stdout
     shown = desk.run("sagas", "show", saga_id).stdout
+    assert "39.98 EUR" in shown
+    assert BLOCKED in shown
+    assert "It went back because of this: shipping step: Nothing is delivered to that address." in shown
     assert "compensation_failed" in shown
     assert "It can't be undone any more." in shown
     assert "step_compensated inventory" in shown
 
-    assert desk.run("sagas", "retry", saga_id, "--reason", "provider is back", "--yes").exit_code == 0
+    again = desk.run("sagas", "retry", saga_id, "--reason", "provider is back", "--yes")
+    assert again.exit_code == 4, "a retry that changed nothing is no success"
+    assert again.stderr == f"{BLOCKED}\n"
     result = desk.run(
-        *("sagas", "resolve", saga_id, "--step", "payment", "--reason", "paid back by hand"),
+        *("sagas", "resolve", saga_id, "--step", "payment", "--reason", "paid back\u2028by hand"),
         *("--reference", "TR-7", "--yes"),
     )
     assert result.exit_code == 0, result.output
@@ -87,7 +104,7 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Desk
     told = [(e["event"], e["who"], e["reason"], e.get("reference")) for e in trail if "who" in e]
     assert told == [
         ("retry_requested", "local", "provider is back", None),
-        ("step_resolved", "local", "paid back by hand", "TR-7"),
+        ("step_resolved", "local", "paid back\u2028by hand", "TR-7"),
     ]
     assert [line.split()[2] for line in watched.stdout.splitlines()] == [e["event"] for e in trail]
     assert saga_id not in desk.run("sagas", "stuck").stdout
@@ -122,6 +139,8 @@ def test_an_action_is_asked_about_first(desk: Desk) -> None:
     result = CliRunner().invoke(app, ["sagas", "retry", saga_id, "--reason", "x"], env=desk.env, input="n\n")
     assert result.exit_code == 1
     assert "ord-3" in result.stdout
+    assert "39.98 EUR" in result.stdout
+    assert BLOCKED in result.stdout
     assert desk.saga(saga_id) == before
 
 
@@ -184,3 +203,112 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "CHECKOUT_MAX_ITEMS" in result.stderr.upper()
     assert "secret" not in result.output
+
+
+def test_a_list_goes_through_all_pages(desk: Desk) -> None:
+    """`stuck` by itself, `list` where it is asked to; JSON is one text all the same."""
+    for number in range(101):
+        desk.stuck(f"ord-many-{number}")
+    found = json.loads(desk.run("sagas", "stuck", "--json").stdout)
+    assert sum(one["order_id"].startswith("ord-many-") for one in found["data"]) == 101
+    assert found["next_cursor"] is None
+    some = desk.run("sagas", "list", "--limit", "101", "--json")
+    assert len(json.loads(some.stdout)["data"]) == 101
+    assert json.loads(some.stdout)["next_cursor"]
+    assert "There are more" in desk.run("sagas", "list", "--limit", "3").stderr
+    every = desk.run("sagas", "list", "--all")
+    assert every.stdout.count("ord-many-") == 101
+    assert every.stderr == ""
+
+
+def in_a_terminal(*words: str, columns: int, env: dict[str, str]) -> list[str]:
+    """Return the lines that a command prints to a terminal of that width, without colour."""
+    ours, theirs = pty.openpty()
+    given = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1", **env}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", *words], cwd=ROOT, env=given, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    content = b""
+    with contextlib.suppress(OSError):  # Linux says so at the end
+        while part := os.read(ours, 65536):
+            content += part
+    os.close(ours)
+    assert process.wait(30) == 0, content
+    return re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).splitlines()
+
+
+def test_eighty_columns_are_enough(desk: Desk) -> None:
+    """Each amount, id and key's prefix is whole, so that it can be copied."""
+    saga_id = desk.placed("ord-80", **{"X-Simulate": "payment.compensate=not_reversible"})
+    lines = in_a_terminal("sagas", "list", "--order", "ord-80", columns=80, env=desk.env)
+    assert lines[0] == f"{saga_id}  needs_attention  39.98 EUR"
+    assert all(len(line) <= 80 for line in lines)
+    env = {**desk.env, "DATABASE_URL": desk.env["DATABASE_URL"].replace("checkout.db", "keys.db")}
+    assert desk.run("migrate", **env).exit_code == 0
+    who = "somebody@operations.example.com"
+    made = desk.run("keys", "create", "--caller", "ops", "--who", who, "--scope", "operate", **env)
+    prefix = made.stdout.split("_")[1]
+    assert in_a_terminal("keys", "list", columns=80, env=env)[0] == f"{prefix}  active"
+    assert in_a_terminal("keys", "list", columns=300, env=env)[0].startswith("┏")
+    (key,) = json.loads(desk.run("keys", "list", "--json", **env).stdout)["data"]
+    assert (key["prefix"], key["who"]) == (prefix, who)
+    assert made.stdout.strip() not in str(key)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_one_order_never_hides_the_others(desk: Desk, encoding: str) -> None:
+    """Whatever its id holds, and whatever the terminal can show of it."""
+    desk.placed("Zo\u00eb-\U0001f381", customer_id="cus-odd")
+    desk.placed("evil-\u202egnp.exe", customer_id="cus-odd")
+    env = {**os.environ, **desk.env, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "app", "sagas", "list", "--customer", "cus-odd"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=True)
+    shown = done.stdout.decode(encoding)
+    assert "Zo\u00eb-\U0001f381".encode(encoding, "backslashreplace").decode(encoding) in shown
+    assert "evil-\\u202egnp.exe" in shown
+    for page in ((), ("sagas", "list")):
+        subprocess.run(
+            [*command[:3], *page, "--help"], cwd=ROOT, env=env, capture_output=True, timeout=60, check=True
+        )
+
+
+def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Desk) -> None:
+    """It would wait for ever."""
+    nobody = desk.run("sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
+    assert (nobody.exit_code, "Nothing is here" in nobody.stderr) == (1, True)
+    away = desk.run(
+        "sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55", CHECKOUT_URL="http://127.0.0.1:9"
+    )
+    assert (away.exit_code, "CHECKOUT_URL" in away.stderr) == (3, True)
+    wrong = desk.run("sagas", "show", "../keys")
+    assert (wrong.exit_code, "give a saga's id" in wrong.stderr) == (2, True)
+
+
+def test_an_action_prints_the_saga_as_json_alone(desk: Desk) -> None:
+    saga_id = desk.stuck("ord-json")
+    acted = desk.run("sagas", "retry", saga_id, "--reason", "x", "--yes", "--json")
+    assert (acted.exit_code, json.loads(acted.stdout)["attention"]["code"]) == (4, "not_reversible")
+    resolved = ("sagas", "resolve", saga_id, "--step", "payment", "--reason", "x", "--yes", "--json")
+    assert json.loads(desk.run(*resolved).stdout)["status"] == "compensated"
+    lines = desk.run("sagas", "watch", saga_id, "--json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def test_a_key_lives_for_a_hundred_years_at_most(tmp_path: Path) -> None:
+    """Beyond that is a mistake, or the end of the calendar."""
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path}/c.db"}
+    runner = CliRunner()
+    assert runner.invoke(app, ["migrate"], env=env).exit_code == 0
+    asked = ["keys", "create", "--caller", "a", "--who", "b", "--scope", "read", "--days"]
+    assert runner.invoke(app, [*asked, "36500"], env=env).exit_code == 0
+    late = runner.invoke(app, [*asked, "3000000"], env=env)
+    assert (late.exit_code, "--days" in late.stderr, "36500" in late.stderr) == (2, True, True)
+
+
+def test_the_version_says_the_release_the_api_and_the_schema() -> None:
+    """An image knows its own; elsewhere git does."""
+    named = CliRunner().invoke(app, ["--version"], env={"CHECKOUT_VERSION": "1.2.3"})
+    assert named.exit_code == 0
+    assert named.stdout.startswith(f"checkout 1.2.3 (API 1, schema {head()}, Python 3.")
+    assert CliRunner().invoke(app, ["--version"], env={"CHECKOUT_VERSION": ""}).stdout.startswith("checkout ")

@@ -96,14 +96,14 @@ async def create_key(request: Request) -> Response:
         raise invalid(
             [{**pointer, "detail": detail if pointer else str(refused), "code": "refused"}]
         ) from None
-    return _answer(MadeKeyBody(**_shown(key).members(), key=text), 201)
+    return _answer(MadeKeyBody(**key_body(key).members(), key=text), 201)
 
 
 @router.get("/keys")
 async def list_keys(request: Request) -> Response:
     """List every key there ever was, oldest first, without their secrets."""
     query.parameters(request)
-    return _answer({"data": [_shown(key) for key in await _keys(request).list_keys()]}, 200)
+    return _answer({"data": [key_body(key) for key in await _keys(request).list_keys()]}, 200)
 
 
 @router.post("/keys/{key_id}/revoke")
@@ -116,7 +116,7 @@ async def revoke_key(request: Request, key_id: str) -> Response:
     key = await _keys(request).revoke(known_form(key_id), cascade=cascade)
     if key is None:
         raise Problem("not_found")
-    return _answer(_shown(key), 200)
+    return _answer(key_body(key), 200)
 
 
 def _keys(request: Request) -> Keys:
@@ -130,7 +130,8 @@ def _answer(body: Any, status: int) -> Response:
     return Response(encode(body), status, {"Cache-Control": "no-store"}, "application/json")
 
 
-def _shown(key: ApiKey) -> KeyBody:
+def key_body(key: ApiKey) -> KeyBody:
+    """Return what is shown of a key."""
     return KeyBody(
         id=key.id,
         prefix=key.prefix,
