@@ -52,6 +52,11 @@ _RESULTS: Mapping[str, dict[str, JSON]] = {
     "inventory": {"reservation_id": "res_01", "status": "reserved"},
     "shipping": {"shipment_id": "shp_01", "status": "booked"},
 }
+_UNDONE: Mapping[str, dict[str, JSON]] = {
+    "payment": {"refund_id": "ref_01", "status": "refunded"},
+    "inventory": {"status": "released"},
+    "shipping": {"status": "cancelled"},
+}
 _WORDS: Mapping[str, tuple[str, str]] = {
     "payment": ("Charge", "Refund or void"),
     "inventory": ("Reserve all items or none", "Put the items back"),
@@ -111,7 +116,7 @@ class _Story:
 
     def undone(self, *steps: str) -> _Story:
         for step in steps:
-            self.then(EventType.STEP_COMPENSATED, step)
+            self.then(EventType.STEP_COMPENSATED, step, result=_UNDONE[step])
         return self
 
     def view(self) -> SagaView:

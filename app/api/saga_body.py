@@ -60,6 +60,10 @@ class CompensationBody(Body):
     """How the undoing of a step stands."""
 
     attempts: int
+    result: Annotated[
+        dict[str, Any] | None,
+        Field(description="What the service answered, such as a `refund_id`."),
+    ]
     error: ErrorBody | None
     finished_at: datetime | None
 
@@ -81,7 +85,12 @@ class StepBody(Body):
     name: str
     status: StepStatus
     attempts: int
-    result: Annotated[dict[str, Any] | None, Field(description="What the service answered.")]
+    result: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="What the service answered: the contract's members, and what else it said, within bounds."
+        ),
+    ]
     error: ErrorBody | None
     started_at: datetime | None
     finished_at: datetime | None
@@ -249,6 +258,7 @@ def _compensation(compensation: CompensationState | None) -> CompensationBody | 
         return None
     return CompensationBody(
         attempts=compensation.attempts,
+        result=_settled(compensation.result),
         error=_error(compensation.error),
         finished_at=compensation.finished_at,
     )

@@ -78,11 +78,13 @@ class CompensationState:
     """How the undoing of a step stands.
 
     `started_at` is when it was first due. `spent` of the attempts belong to a budget that a person renewed.
+    `result` is what the step's compensation returned.
     """
 
     started_at: datetime | None = None
     attempts: int = 0
     spent: int = 0
+    result: Mapping[str, JSON] | None = None
     error: Mapping[str, JSON] | None = None
     retry_at: datetime | None = None
     finished_at: datetime | None = None
@@ -371,6 +373,7 @@ def _step_compensated(state: SagaState, event: SagaEvent) -> SagaState:
     compensation = replace(
         compensation,
         attempts=event.attempt or compensation.attempts + 1,
+        result=event.data.get("result"),
         error=None,
         retry_at=None,
         finished_at=event.at,

@@ -1,6 +1,7 @@
 """What a service's answer means: the reading rules of the contract, in one place for every gateway.
 
-2xx                            done
+2xx to a DELETE                done, with or without a body that can be read
+2xx to anything else           done, where the body is a JSON object
 408, 425, 429, 5xx, 1xx, 3xx   StepOutcomeUnknown: send it again, after Retry-After where given
 any other 4xx                  StepRejected: final, certainly without effect
 """
@@ -17,11 +18,15 @@ from app.services.gateway import JsonObject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A service's answer. `document` is None where the body is no JSON object that can be read."""
+    """A service's answer. `document` is None where the body is no JSON object that can be read.
+
+    `is_page`: it is HTML, so a page for people, and more likely a proxy's than the service's.
+    """
 
     status: int
     document: JsonObject | None
     retry_after: float | None = None
+    is_page: bool = False
 
 
 def done(answer: Answer) -> JsonObject:
@@ -31,6 +36,23 @@ def done(answer: Answer) -> JsonObject:
     if answer.document is None:
         raise unusable("The service answered what can't be read.", retry_after=answer.retry_after)
     return answer.document
+
+
+def undone(answer: Answer) -> JsonObject:
+    """Return what a 2xx answer to a DELETE says, if anything; raise what any other means.
+
+    An undo is done whatever words the service has for it, or none. Two things are no such answer, though they
+    come as 2xx: a page for people, which something in between has sent, and the contract's own words for money
+    that has not been given back (yet). To send the DELETE again is harmless; to believe them is not.
+    """
+    if not 200 <= answer.status < 300:
+        raise error_of(answer)
+    if answer.is_page:
+        raise unusable("A web page came in place of the service's answer.", retry_after=answer.retry_after)
+    document = answer.document or {}
+    if document.get("status") in _NOT_UNDONE:
+        raise unusable("The service says that it is not undone.", retry_after=answer.retry_after)
+    return document
 
 
 def found(answer: Answer) -> JsonObject | Closed | None:
@@ -69,6 +91,7 @@ def unusable(message: str, *, retry_after: float | None = None) -> StepOutcomeUn
     return StepOutcomeUnknown(message, code=code, kind=kind, retry_after=retry_after)
 
 
+_NOT_UNDONE = ("pending", "failed")
 _UNUSABLE = ("unusable_answer", FailureKind.UNUSABLE)
 _UNKNOWN_4XX = frozenset({408, 425, 429})
 _REFUSED = frozenset({402, 409, 422})

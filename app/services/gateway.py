@@ -104,7 +104,10 @@ class Gateway(Protocol):
         """Do the work once; return what stands."""
 
     async def delete(self, call: Call) -> JsonObject:
-        """Undo the work and close the reference; also succeed where nothing stands."""
+        """Undo the work and close the reference; also succeed where nothing stands.
+
+        Return what the service says of it, which may be nothing.
+        """
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         """Return what stands, None where nothing does yet, `Closed` where nothing will."""

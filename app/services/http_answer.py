@@ -13,6 +13,7 @@ from app.services.answer import Answer
 from app.services.gateway import JsonObject
 
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json", re.IGNORECASE)
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 _SECONDS = re.compile(r"[0-9]{1,19}")
 
 
@@ -25,6 +26,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes | None, *, now: da
         status=status,
         document=_document(headers, body),
         retry_after=retry_after(headers.get("retry-after"), now=now),
+        is_page=bool(body) and _media_type(headers) in _PAGES,
     )
 
 
@@ -42,11 +44,14 @@ def retry_after(value: str | None, *, now: datetime) -> float | None:
         return None
 
 
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _document(headers: Mapping[str, str], body: bytes | None) -> JsonObject | None:
-    media_type = headers.get("content-type", "").partition(";")[0].strip()
     encoded = headers.get("content-encoding", "identity").lower() != "identity"
     # We ask for no compression: an answer that has it anyway may be a bomb.
-    if body is None or encoded or not _JSON_TYPE.fullmatch(media_type):
+    if body is None or encoded or not _JSON_TYPE.fullmatch(_media_type(headers)):
         return None
     try:
         document: JSON = json.loads(

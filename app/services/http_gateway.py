@@ -28,7 +28,7 @@ from yarl import URL
 
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
 from app.saga.step import Closed
-from app.services.answer import Answer, done, found, unusable
+from app.services.answer import Answer, done, found, undone, unusable
 from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read
 from app.services.one_request import Attempt, OneRequestConnector, one_attempt
@@ -92,7 +92,7 @@ class HttpGateway:
         return done(await self._ask("PUT", call, body=body))
 
     async def delete(self, call: Call) -> JsonObject:
-        return done(await self._ask("DELETE", call))
+        return undone(await self._ask("DELETE", call))
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         return found(await self._ask("GET", call))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.saga.step import JSON, Closed, Context
 from app.services.context import CheckoutContext, Item
 from app.services.gateway import Action, Call, Gateway, Service
-from app.services.resources import Reservation, ReservationUndone, checked
+from app.services.resources import Reservation, Undone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
 
@@ -37,10 +37,10 @@ class InventoryService:
 
     async def compensate(
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
-    ) -> ReservationUndone:
+    ) -> Undone:
         """Put the items back, also where none were set aside; no reservation succeeds afterwards."""
         call = _call(Action.COMPENSATE, reference, simulate, traceparent)
-        return checked(ReservationUndone, await self._gateway.delete(call))
+        return checked(Undone, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> Reservation | Closed | None:
         """Return the reservation that stands, None where none does yet, `Closed` where none will."""
@@ -69,7 +69,7 @@ class InventoryStep:
         return reservation.result()
 
     async def compensate(self, context: Context) -> dict[str, JSON]:
-        """Release; return the status."""
+        """Release; return what the service says of it."""
         order = CheckoutContext(context)
         undone = await self._service.compensate(
             reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent

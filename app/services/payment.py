@@ -8,7 +8,7 @@ from app.saga.step import JSON, Closed, Context
 from app.services.answer import unusable
 from app.services.context import CheckoutContext
 from app.services.gateway import Action, Call, Gateway, Service
-from app.services.resources import Payment, PaymentUndone, checked
+from app.services.resources import Payment, Undone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
 Capture = Literal["immediate", "deferred"]
@@ -72,10 +72,10 @@ class PaymentService:
 
     async def compensate(
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
-    ) -> PaymentUndone:
+    ) -> Undone:
         """Give the money back, also where none was taken; no charge under `reference` succeeds afterwards."""
         call = _call(Action.COMPENSATE, reference, simulate, traceparent)
-        return checked(PaymentUndone, await self._gateway.delete(call))
+        return checked(Undone, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> Payment | Closed | None:
         """Return the payment that stands, None where none does yet, `Closed` where none will."""
@@ -107,7 +107,7 @@ class PaymentStep:
         return payment.result()
 
     async def compensate(self, context: Context) -> dict[str, JSON]:
-        """Refund or void; return the status."""
+        """Refund or void; return what the service says of it."""
         order = CheckoutContext(context)
         undone = await self._service.compensate(
             reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent

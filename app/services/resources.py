@@ -1,20 +1,28 @@
-"""What the services keep, as their answers must show it: services.yaml, read strictly.
+"""What the services keep, as their answers must show it: services.yaml.
 
-A member that isn't named here is ignored, and one that is must be exactly what the contract says:
-an answer that only looks like a success may hide a charge of another amount.
+What is needed is read strictly: an answer that only looks like a success may hide a charge of another amount.
+What isn't needed is read liberally, as it is no reason to undo an order: a number may be spelt `3998.0`, an optional
+text may be empty or long, or be no text at all, an undo needs no words. Members beyond the contract are kept, within
+bounds: `kept`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.saga.step import JSON
 from app.services.answer import unusable
+from app.services.kept import kept, storable_text
+
+LONGEST_TEXT = 4_096
+"""Characters. A longer id can't be used; an optional text that is longer is left out."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_EXACT = 2**53
+"""Up to here every whole number is a float of its own."""
 
 
 def storable(text: str) -> str:
@@ -24,24 +32,43 @@ def storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 3998.0 is 3998."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return storable_text(value) if isinstance(value, str) and len(value) <= LONGEST_TEXT else None
+
+
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(storable)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+OptionalText = Annotated[str | None, BeforeValidator(_optional_text)]
 
 
 class Resource(BaseModel):
-    """What stands at a service under a reference."""
+    """What stands at a service under a reference, with whatever else the service says of it."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
     def result(self) -> dict[str, JSON]:
-        """Return it as a step's result: the members that were checked, and nothing else."""
-        return self.model_dump(exclude_none=True)
+        """Return it as a step's result: the contract's members, and what is kept of others."""
+        more: dict[str, Any] = self.model_extra or {}
+        known = self.model_dump(exclude_none=True, exclude=set(more) or None)
+        return (
+            known | {name: value for name, value in kept(more).items() if name not in known}
+            if more
+            else known
+        )
 
 
 class Payment(Resource):
     """A charge, or money held for one. `amount` is in minor units."""
 
     payment_id: Text
-    amount: int
+    amount: Whole
     currency: Text
     status: Literal["authorized", "captured"]
 
@@ -58,26 +85,14 @@ class Shipment(Resource):
 
     shipment_id: Text
     status: Literal["booked"]
-    carrier: Text | None = None
-    tracking_number: Text | None = None
+    carrier: OptionalText = None
+    tracking_number: OptionalText = None
 
 
-class PaymentUndone(Resource):
-    """Money given back or never taken."""
+class Undone(Resource):
+    """What is no more, or never was: a payment, a reservation, a shipment. The answer itself says that; any word will do."""
 
-    status: Literal["refunded", "voided", "closed"]
-
-
-class ReservationUndone(Resource):
-    """Goods put back, or never set aside."""
-
-    status: Literal["released", "closed"]
-
-
-class ShipmentUndone(Resource):
-    """A parcel that won't be sent."""
-
-    status: Literal["cancelled", "closed"]
+    status: OptionalText = None
 
 
 R = TypeVar("R", bound=Resource)

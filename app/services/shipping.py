@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from app.saga.step import JSON, Closed, Context
 from app.services.context import CheckoutContext, Item
 from app.services.gateway import Action, Call, Gateway, Service
-from app.services.resources import Shipment, ShipmentUndone, checked
+from app.services.resources import Shipment, Undone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
 
@@ -39,10 +39,10 @@ class ShippingService:
 
     async def compensate(
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
-    ) -> ShipmentUndone:
+    ) -> Undone:
         """Cancel the shipment, also where none was booked; no booking succeeds afterwards."""
         call = _call(Action.COMPENSATE, reference, simulate, traceparent)
-        return checked(ShipmentUndone, await self._gateway.delete(call))
+        return checked(Undone, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> Shipment | Closed | None:
         """Return the shipment that stands, None where none does yet, `Closed` where none will."""
@@ -72,7 +72,7 @@ class ShippingStep:
         return shipment.result()
 
     async def compensate(self, context: Context) -> dict[str, JSON]:
-        """Cancel; return the status."""
+        """Cancel; return what the service says of it."""
         order = CheckoutContext(context)
         undone = await self._service.compensate(
             reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent

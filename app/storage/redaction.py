@@ -19,7 +19,7 @@ MARKER = "redacted"
 
 _OF_INPUT = ("order_id", "amount", "currency")
 _OF_RESULTS = frozenset(
-    {"payment_id", "reservation_id", "shipment_id", "amount", "currency", "status", "carrier"}
+    {"payment_id", "reservation_id", "shipment_id", "amount", "currency", "status", "carrier", "refund_id"}
 )
 _OF_ERRORS = frozenset({"code", "kind"})
 _OF_EVENTS = frozenset(

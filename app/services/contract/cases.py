@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from app.saga.errors import StepError
 from app.saga.step import Closed
-from app.services.answer import Answer, done, found
+from app.services.answer import Answer, done, found, undone
 from app.services.contract.probe import NotConforming, Probe
 from app.services.gateway import JsonObject, Service
 from app.services.resources import Payment, Reservation, Resource, Shipment, checked
@@ -267,6 +267,10 @@ def _same(probe: Probe, first: JsonObject, second: JsonObject, words: str) -> No
 def _undone(answer: Answer, words: str = "DELETE") -> None:
     if not 200 <= answer.status < 300:
         raise NotConforming(f"{words} was answered {_told(answer)}, not 2xx.")
+    try:
+        undone(answer)
+    except StepError as error:
+        raise NotConforming(f"{words} was answered {_told(answer)}: {error}") from None
 
 
 def _expect_nothing(probe: Probe, reference: str) -> None:

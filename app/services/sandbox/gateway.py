@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.saga.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.step import Closed
-from app.services.answer import Answer, done, found
+from app.services.answer import Answer, done, found, undone
 from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.faults import SimulationError
 from app.services.sandbox.request import Request, Verb
@@ -30,7 +30,7 @@ class SandboxGateway:
         return done(await self._ask(Verb.PUT, call, body))
 
     async def delete(self, call: Call) -> JsonObject:
-        return done(await self._ask(Verb.DELETE, call))
+        return undone(await self._ask(Verb.DELETE, call))
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         return found(await self._ask(Verb.GET, call))

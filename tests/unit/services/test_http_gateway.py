@@ -148,6 +148,59 @@ async def test_a_success_that_cannot_be_read_is_unknown(body: bytes, content_typ
     assert (error.code, error.kind) == ("unusable_answer", FailureKind.UNUSABLE)
 
 
+async def deleted(behave: Behaviour) -> dict[str, Any]:
+    async with hostile(behave) as server, a_gateway(server.url) as gateway:
+        return await gateway.delete(CALL)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", {}),
+        (response(200), {}),
+        (response(200, content_type="text/html"), {}),
+        (response(202, b"{}"), {}),
+        (
+            response(200, b'{"status": "released", "refund_id": "r1"}'),
+            {"status": "released", "refund_id": "r1"},
+        ),
+        (response(200, b"null"), {}),
+        (response(200, b"OK", content_type="text/plain"), {}),
+        (response(200, b"\x1f\x8b", headers="Content-Encoding: gzip\r\n"), {}),
+        (response(299, b'{"sta'), {}),
+    ],
+)
+async def test_any_2xx_to_a_delete_is_an_undo_done(text: bytes, said: dict[str, Any]) -> None:
+    """With or without a body: the work is undone by the status, and the words are for people."""
+    assert await deleted(answering(text)) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        response(200, b"<html>We are back at noon.</html>", content_type="text/html; charset=utf-8"),
+        response(200, b'{"status": "pending"}'),
+        response(202, b'{"status": "failed"}'),
+        b"HTTP/1.1 200 X\r\nContent-Length: 50\r\n\r\n{",
+    ],
+)
+async def test_a_page_or_a_denial_is_no_undo(text: bytes) -> None:
+    """To send it again is harmless; to believe it may leave a customer charged."""
+
+    async def behave(line: Line) -> None:
+        await line.say(text)
+        line.writer.close()
+
+    with pytest.raises(StepOutcomeUnknown):
+        await deleted(behave)
+
+
+@pytest.mark.parametrize("text", [b"HTTP/1.1 204 No Content\r\n\r\n", response(200)])
+async def test_a_put_needs_its_members(text: bytes) -> None:
+    """That it was done is not enough: of what, and of how much, is what is checked."""
+    assert isinstance(await refused(answering(text)), StepOutcomeUnknown)
+
+
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     error = await refused(answering(response(200, b"\x1f\x8b", headers="Content-Encoding: gzip\r\n")))
     assert error.code == "unusable_answer"
