@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from app.api.admission import Admission
 from app.api.authentication import Authentication
+from app.api.base_path import BasePath
 from app.api.dashboard import routes as dashboard
 from app.api.description import DESCRIPTION, VERSION, describe
 from app.api.envelope import Envelope
@@ -54,6 +55,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.add_middleware(Turnstile, admission=app.state.admission, route=place)
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)
+    app.add_middleware(BasePath)
     answer_errors(app)
     for routes in (checkout, sagas, events, feed, webhooks, operate, keys, health, metrics, pages, dashboard):
         app.include_router(routes.router)

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.base_path import link
 from app.api.cookies import cookie_of
 from app.api.forwarded import through_proxy
 from app.api.problem import Problem
@@ -165,7 +166,7 @@ def _to_sign_in(scope: Scope) -> RedirectResponse:
     if holds_card_number(unquote_plus(query)):
         query = ""
     wanted = scope["path"] + (f"?{query}" if query else "") if scope["method"] == "GET" else "/"
-    return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='')}", 303)
+    return RedirectResponse(f"{link(SIGN_IN)}?next={quote(wanted, safe='')}", 303)
 
 
 def _from_outside(scope: Scope) -> bool:

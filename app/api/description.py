@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from app.api.base_path import as_own, base_path, link
 from app.api.event_body import DeliveryBody, DeliveryPageBody, EndpointBody, EndpointsBody, EventPageBody
 from app.api.operation import Operation, Resolution
 from app.api.operations import operations
@@ -129,6 +130,7 @@ _PAGE: dict[str, Any] = {
         "next_cursor": {"type": ["string", "null"], "description": "null on the last page."},
     },
 }
+_ANSWERED = re.compile(r"/(problems|sagas)/")
 _FASTAPIS = {"HTTPValidationError", "ValidationError"}
 """FastAPI's own errors, which this API never answers."""
 
@@ -138,10 +140,23 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
-        return app.openapi_schema
+            with as_own():
+                app.openapi_schema = _document(app)
+        if not base_path():
+            return app.openapi_schema
+        served: dict[str, Any] = _linked(app.openapi_schema)
+        return served | {"servers": [{"url": base_path()}]}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _linked(value: Any) -> Any:
+    """Return a part of the description with the paths that are answered (types, Location, examples) as they are here."""
+    if isinstance(value, dict):
+        return {name: _linked(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_linked(one) for one in value]
+    return link(value) if isinstance(value, str) and _ANSWERED.match(value) else value
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

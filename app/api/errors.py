@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.base_path import link
 from app.api.complaints import invalid
 from app.api.envelope import request_id_of
 from app.api.outcome import status_headers
@@ -67,7 +68,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem("idempotency_key_reused")
         case OrderInCheckout() | OrderAlreadyCheckedOut():
             taken = isinstance(error, OrderInCheckout)
-            url = f"/sagas/{error.saga_id}"
+            url = link(f"/sagas/{error.saga_id}")
             return Problem(
                 "order_in_checkout" if taken else "order_already_checked_out",
                 members={"saga_url": url},

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.api.base_path import link
 from app.api.encode import Body, encode
 from app.api.saga_body import SagaBody, saga_body
 from app.checkout import SagaView
@@ -127,7 +128,7 @@ def delivery_body(delivery: Delivery) -> DeliveryBody:
         endpoint=delivery.endpoint,
         event_id=delivery.event.id,
         type=delivery.event.type,
-        saga_url=f"/sagas/{delivery.event.saga_id}",
+        saga_url=link(f"/sagas/{delivery.event.saga_id}"),
         timestamp=delivery.event.at,
         status=delivery.status,
         attempts=delivery.attempts,

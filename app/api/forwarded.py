@@ -7,6 +7,8 @@ place of the peer. What this service reads of its own follows the same trust.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterable
 
 from starlette.types import Scope
@@ -38,3 +40,35 @@ def through_proxy(scope: Scope) -> bool:
         return True
     headers: Iterable[Header] = scope["headers"]
     return any(name in _NAMES or name.startswith(_PREFIXES) for name, _ in headers)
+
+
+_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_LONGEST_PREFIX = 200
+
+
+def forwarded_prefix(scope: Scope) -> str | None:
+    """Return the path that a trusted proxy says it serves this service under (`/shop`), or None.
+
+    What isn't one plain path is none: it goes into links.
+    """
+    given = [value for name, value in scope["headers"] if name == b"x-forwarded-prefix"]
+    if not given or not _from_trusted_proxy(scope):
+        return None
+    prefix = given[0].decode("latin-1").rstrip("/") if len(given) == 1 else ""
+    return prefix if len(prefix) <= _LONGEST_PREFIX and _PREFIX.fullmatch(prefix) else None
+
+
+def _from_trusted_proxy(scope: Scope) -> bool:
+    """Whether uvicorn trusts whoever sent this, or it came from this machine.
+
+    uvicorn has put the forwarded client in place of a peer that it trusts, with the port 0, which no peer has.
+    A socket file's peer has no address at all.
+    """
+    client = scope.get("client")
+    if client is None or client[1] == 0:
+        return True
+    try:
+        local = ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+    return local and not any(name == b"x-forwarded-for" for name, _ in scope["headers"])

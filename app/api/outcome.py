@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
+from app.api.base_path import link
 from app.api.encode import encode
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS, name_of
@@ -29,8 +30,8 @@ ATTENTION_RETRY_AFTER = 60
 
 
 def saga_url(saga_id: str) -> str:
-    """Return where a saga is read."""
-    return f"/sagas/{saga_id}"
+    """Return where a saga is read, by the client of the present request."""
+    return link(f"/sagas/{saga_id}")
 
 
 def status_headers(status: SagaStatus) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from app.api.base_path import link
 from app.api.encode import encode
 from app.api.problems import PROBLEMS
 
@@ -32,7 +33,7 @@ class Problem(Exception):
         """Return the problem details."""
         row = PROBLEMS[self.name]
         return {
-            "type": f"/problems/{self.name}",
+            "type": link(f"/problems/{self.name}"),
             "title": row.title,
             "status": row.status,
             "detail": self.detail or f"{row.happened} {row.to_do}",

@@ -29,9 +29,10 @@ CLOCKS_APART_SECONDS = 5.0
 def serve(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
+    root_path: Annotated[str, typer.Option(help="Under which path a proxy serves it, such as /shop.")] = "",
 ) -> None:
     """Serve the API; the environment says the rest."""
-    uvicorn.run("app.main:app", host=host, port=port)
+    uvicorn.run("app.main:app", host=host, port=port, root_path=root_path)
 
 
 def migrate() -> None:

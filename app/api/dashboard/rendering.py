@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from app.api.base_path import link
 from app.api.dashboard import words
 from app.api.dashboard.guard import token_of
 from app.api.operation import LONGEST_REASON
@@ -71,10 +72,10 @@ def static(name: str) -> tuple[bytes, str]:
 
 
 def _static_url(name: str) -> str:
-    return f"/dashboard/static/{name}?v={static(name)[1]}"
+    return link(f"/dashboard/static/{name}?v={static(name)[1]}")
 
 
-_environment.globals["static"] = _static_url
+_environment.globals |= {"static": _static_url, "link": link}
 
 
 def template(name: str) -> Template:

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.api import query
-from app.api.authentication import COOKIE, session_of
+from app.api.authentication import COOKIE, SIGN_IN, session_of
+from app.api.base_path import base_path, link
 from app.api.dashboard import plots
 from app.api.dashboard.guard import form_of
 from app.api.dashboard.rendering import page, problem_page, static
@@ -65,7 +66,7 @@ async def list_page(request: Request) -> Response:
     service, caller, settings = service_of(request), caller_of(request), settings_of(request)
     search, now = Search.of(request), service.now()
     if search.saga_id and await service.checkout.get(search.saga_id, caller=caller) is not None:
-        return RedirectResponse(f"/dashboard/sagas/{search.saga_id}", 303)
+        return RedirectResponse(link(f"/dashboard/sagas/{search.saga_id}"), 303)
     mark = (
         service.pulse.mark if service.pulse is not None else ""
     )  # before the list is read: what follows is told
@@ -91,7 +92,13 @@ async def list_page(request: Request) -> Response:
         stuck=[_row(view) for view in stuck],
         counts=counts,
         plots=drawn,
+        here=_here(request),
     )
+
+
+def _here(request: Request) -> str:
+    """Return the URL that the service's own paths come behind, as this request has it."""
+    return f"{request.url.scheme}://{request.url.netloc}{base_path()}"
 
 
 async def _stuck(request: Request) -> list[SagaView]:
@@ -168,7 +175,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
         cancellable=view.state.cancellable and view.cancel is None,
         done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,
         raw=json.dumps(json.loads(encode(body)), indent=2, ensure_ascii=False),
-        curl=f"curl {request.url.scheme}://{request.url.netloc}/sagas/{saga_id}",
+        curl=f"curl {_here(request)}/sagas/{saga_id}",
         keyed=bool(caller_of(request).name),
     )
 
@@ -194,7 +201,7 @@ async def act(request: Request, saga_id: str, action: str) -> Response:
         how = operator.cancel if action == "cancel" else operator.retry
         wanted = how(saga_id, caller=caller, reason=reason, seen={int(seen)})
     await (cancelled if action == "cancel" else done)(request, saga_id, wanted)
-    return RedirectResponse(f"/dashboard/sagas/{saga_id}?done={action}", 303)
+    return RedirectResponse(link(f"/dashboard/sagas/{saga_id}?done={action}"), 303)
 
 
 @router.get("/dashboard/live")
@@ -255,10 +262,11 @@ async def sign_in(request: Request) -> Response:
     token = await service.sessions.sign_in(form.get("key", "").strip())
     if token is None:
         return page(request, "sign_in.html", status=403, now=service.now(), next=wanted, wrong=True)
-    answer = RedirectResponse(wanted, 303)
+    answer = RedirectResponse(link(wanted), 303)
     answer.set_cookie(
         COOKIE,
         token,
+        path=link("") or "/",
         max_age=round(service.sessions.lasts.total_seconds()),
         httponly=True,
         samesite="lax",
@@ -275,8 +283,10 @@ async def sign_out(request: Request) -> Response:
     await form_of(request)
     if session is not None and service.sessions is not None:
         await service.sessions.sign_out(session)
-    answer = RedirectResponse("/dashboard/sign-in", 303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+    answer = RedirectResponse(link(SIGN_IN), 303)
+    answer.delete_cookie(
+        COOKIE, path=link("") or "/", httponly=True, samesite="lax", secure=request.url.scheme == "https"
+    )
     return answer
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from app.api import query
+from app.api.base_path import link
 from app.callers import Caller
 from app.saga.queries import SagaFilter
 from app.saga.state import SagaStatus
@@ -109,4 +110,4 @@ class Search:
             **changes,
         }
         encoded = urlencode({name: str(value) for name, value in members.items() if value})
-        return f"/?{encoded}" if encoded else "/"
+        return link(f"/?{encoded}" if encoded else "/")

@@ -49,5 +49,8 @@ async def read_problem(name: str) -> Response:
 @router.get("/docs", include_in_schema=False)
 async def read_docs() -> Response:
     """Show the API, ready to try out. No script comes from elsewhere: it would act with the reader's session."""
-    headers = {"Content-Security-Policy": _DOCS_POLICY, "Cache-Control": "public, max-age=3600"}
+    headers = {
+        "Content-Security-Policy": _DOCS_POLICY,
+        "Cache-Control": "private, max-age=3600",
+    }  # its links are this client's
     return HTMLResponse(template("docs.html").render(), headers=headers)

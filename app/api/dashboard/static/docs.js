@@ -1,2 +1,2 @@
 "use strict";
-SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });
+SwaggerUIBundle({ url: document.getElementById("docs").dataset.url, dom_id: "#docs", deepLinking: true, validatorUrl: null });
