@@ -64,12 +64,13 @@ class KeyReused(CheckoutError):
 
 
 class OrderTakenError(CheckoutError):
-    """Another saga has this order: look at that one instead."""
+    """Another saga has this order: look at that one instead. `blocks` says what that one needs attention for, if it does."""
 
-    def __init__(self, saga_id: str, status: SagaStatus) -> None:
+    def __init__(self, saga_id: str, status: SagaStatus, blocks: str = "") -> None:
         super().__init__()
         self.saga_id = saga_id
         self.status = status
+        self.blocks = blocks
 
 
 class OrderInCheckout(OrderTakenError):
@@ -202,8 +203,19 @@ class Checkout:
                 case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
                     raise OrderAlreadyCheckedOut(saga_id, SagaStatus.COMPLETED)
                 case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
-                    raise OrderInCheckout(saga_id, status)
+                    raise OrderInCheckout(saga_id, status, await self._blocks(saga_id, status, patience))
             # The order's other saga was compensated just now, so the way is free: again.
+
+    async def _blocks(self, saga_id: str, status: SagaStatus, patience: float) -> str:
+        """Return what a saga needs attention for; nothing where it doesn't, or where that can't be read now."""
+        if status is not SagaStatus.NEEDS_ATTENTION:
+            return ""
+        try:
+            async with asyncio.timeout(patience):
+                view = await self.get(saga_id)
+        except (LogUnavailable, TimeoutError):
+            return ""
+        return view.attention.message if view and view.attention else ""
 
     async def _is_known(
         self,

@@ -16,6 +16,7 @@ from app.api.complaints import invalid
 from app.api.envelope import request_id_of
 from app.api.outcome import status_headers
 from app.api.problem import Problem
+from app.api.problems import PROBLEMS
 from app.api.service import count_problem
 from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
 from app.saga.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
@@ -68,9 +69,13 @@ def problem_of(error: Exception) -> Problem:
             return Problem("idempotency_key_reused")
         case OrderInCheckout() | OrderAlreadyCheckedOut():
             taken = isinstance(error, OrderInCheckout)
-            url = link(f"/sagas/{error.saga_id}")
+            name = "order_in_checkout" if taken else "order_already_checked_out"
+            url, row = link(f"/sagas/{error.saga_id}"), PROBLEMS[name]
             return Problem(
-                "order_in_checkout" if taken else "order_already_checked_out",
+                name,
+                f"{row.happened} It waits for an operator: {error.blocks} {row.to_do}"
+                if error.blocks
+                else None,
                 members={"saga_url": url},
                 headers={"Location": url, **status_headers(error.status)},
             )

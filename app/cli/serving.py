@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import demo as demonstration
 from app.cli.failing import failure
+from app.cli.terminal import words
 from app.config import Settings
 from app.database_url import DatabaseUrlError
 from app.saga.errors import LogUnavailable
@@ -55,8 +56,8 @@ def doctor() -> None:
     findings = asyncio.run(_examined(_settings()))
     table = Table("check", "", "what to do")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[bold red]FAULT[/]"}
-    for name, grade, words in findings:
-        table.add_row(name, marks[grade], words)
+    for name, grade, text in findings:
+        table.add_row(words(name), marks[grade], words(text))
     Console().print(table)
     if any(grade == "fail" for _, grade, _ in findings):
         raise typer.Exit(1)

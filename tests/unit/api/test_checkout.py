@@ -174,6 +174,15 @@ async def test_wait_is_capped_and_says_so() -> None:
         assert answer.headers["preference-applied"] == "wait=0"
 
 
+async def test_a_second_checkout_of_a_stuck_order_is_told_what_the_first_waits_for() -> None:
+    """Following it would be in vain until an operator has acted."""
+    no = StepRejected("Too late.", code="too_late")
+    async with served(shipping=[no], undo_payment=[no]) as api:
+        first = (await api.post()).json()
+        body = problem(await api.post(), 409, "order_in_checkout")
+        assert f"It waits for an operator: {first['attention']['message']} " in body["detail"]
+
+
 async def test_a_second_checkout_of_a_running_order_points_at_the_first() -> None:
     async with served(payment=[HANG]) as api:
         first = await api.post(key="tab-1", Prefer="respond-async")

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.api import create_api
-from app.bootstrap import open_service
+from app.bootstrap import api_settings, open_service
 from app.callers import Scope as May
 from app.config import Settings
 from app.keys import Keys
@@ -32,7 +32,7 @@ async def a_client(url: str, *, scopes: list[str] | None = None) -> AsyncIterato
         webhook_poll_seconds=0.02,
         webhook_pauses="0",
     )
-    app = create_api(lambda: open_service(settings))
+    app = create_api(lambda: open_service(settings), api_settings(settings))
     hooks = {"response": [_fits_the_description]}
     async with (
         app.router.lifespan_context(app),
@@ -112,3 +112,19 @@ async def test_a_caller_sees_its_own_events_and_no_webhooks(sqlite_url: str) -> 
         ):
             problem(await client.request(method, path, json={}), 403, "forbidden")
         assert (await client.get("/events")).status_code == 200
+
+
+async def test_an_event_says_what_blocks_the_saga_and_not_only_what_turned_it_back(sqlite_url: str) -> None:
+    """As its saga said it then, also once that has ended; endpoints get the same bytes."""
+    async with a_client(sqlite_url) as client:
+        simulate = {"X-Simulate": "shipping.execute=rejected, payment.compensate=not_reversible"}
+        placed = (await client.post("/checkout", json=an_order("ord-1"), headers=simulate)).json()
+        done = {"step": "payment", "reason": "Refunded by hand."}
+        wait = {"Prefer": "wait=10"}
+        ended = await client.post(f"/sagas/{placed['id']}/resolve", json=done, headers=wait)
+        assert ended.json()["status"] == "compensated"
+        stuck, compensated = (await client.get("/events")).json()["data"]
+        assert stuck["data"]["attention"] == placed["attention"]
+        assert stuck["data"]["attention"]["code"] == "not_reversible"
+        assert stuck["data"]["failure"]["step"] == "shipping"
+        assert compensated["data"]["attention"] is None
