@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate page monitoring check bench bench-growth bench-knee demo migrate lock audit clean runtime dev
+.PHONY: help setup run test crash chaos simulate page clients monitoring check bench bench-growth bench-knee demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ simulate: dev ## Run 100,000 seeds of the simulation; with ARGS, for example ARG
 page: dev ## Test the page in a real Chromium, and take the screenshots of docs/screenshots anew
 	@$(PY) -m pytest -n0 tests/page $(ARGS)
 	@exec $(PY) -m tests.page
+
+clients: dev ## Lint the API's description and use a TypeScript client of it (needs node and npm)
+	@exec $(PY) -m tests.clients
 
 monitoring: ## Check the alerts and run their tests (needs promtool)
 	@command -v promtool >/dev/null || { echo 'make monitoring needs promtool: it comes with Prometheus.'; exit 1; }

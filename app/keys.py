@@ -28,7 +28,9 @@ USED_EVERY = timedelta(minutes=1)
 """How exactly the last use is kept."""
 
 _KEY = re.compile(r"ck_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+"""What a caller, and a person or program, may be called."""
+
 _NO_HASH = bytes(32)
 
 
@@ -95,7 +97,7 @@ class Keys:
         """
         wanted, now = frozenset(scopes), self._now()
         for name, value in (("caller", caller), ("who", who)):
-            if not _NAME.fullmatch(value):
+            if not NAME.fullmatch(value):
                 raise KeyRefused(
                     f"{name}: give 1 to 64 letters, digits or . _ @ -, beginning with a letter or digit."
                 )

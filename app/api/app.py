@@ -12,7 +12,7 @@ from app.api.admission import Admission
 from app.api.authentication import Authentication
 from app.api.base_path import BasePath
 from app.api.dashboard import routes as dashboard
-from app.api.description import DESCRIPTION, VERSION, describe
+from app.api.description import DESCRIPTION, VERSION, describe, operation_id
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
 from app.api.rate import RateLimit
@@ -45,6 +45,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )
     app.state.settings = settings
@@ -59,5 +60,5 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     answer_errors(app)
     for routes in (checkout, sagas, events, feed, webhooks, operate, keys, health, metrics, pages, dashboard):
         app.include_router(routes.router)
-    describe(app)
+    describe(app, settings)
     return app

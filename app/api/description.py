@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import TypeAdapter
+from fastapi.routing import APIRoute
 
 from app.api.base_path import as_own, base_path, link
-from app.api.event_body import DeliveryBody, DeliveryPageBody, EndpointBody, EndpointsBody, EventPageBody
-from app.api.operation import Operation, Resolution
 from app.api.operations import operations
-from app.api.order import Order
-from app.api.plan import PlanBody
-from app.api.problems import PROBLEMS
-from app.api.routes.health import AliveBody, ReadyBody
-from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
-from app.api.saga_body import SagaBody
+from app.api.schemas import schemas
+from app.api.security import SECURITY_SCHEMES, needed, security_of
+from app.api.settings import ApiSettings
+from app.api.webhook_operations import webhooks
 from app.saga.state import SagaStatus
 
 VERSION = "1"
@@ -32,10 +27,15 @@ Every error is problem details (RFC 9457): its `type` is a page of this API, sta
 Members may be added to what is answered: ignore those that you don't know. What is sent may hold no unknown member.
 """
 
+_IDEMPOTENCY_KEY = (
+    '^(?:[\\x21\\x23-\\x7E][\\x21-\\x7E]{0,254}|"(?:[\\x21\\x23-\\x5B\\x5D-\\x7E]|\\\\["\\\\]){1,255}")$'
+)
+"""Bare, or in double quotes."""
+
 _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Idempotency-Key": (
         "A new value for each checkout, the same in each repeat: a repeat never charges twice.",
-        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7E]+$"},
+        {"type": "string", "pattern": _IDEMPOTENCY_KEY},
     ),
     "Prefer": ("`respond-async`, `wait=N` (seconds), or both (RFC 7240).", {"type": "string"}),
     "X-Simulate": (
@@ -46,8 +46,8 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "X-Request-ID": (
-        "Comes back in the answer and stands in the logs.",
-        {"type": "string", "maxLength": 128},
+        "1 to 128 visible ASCII characters come back in the answer and stand in the logs; anything else is replaced.",
+        {"type": "string"},
     ),
     "traceparent": ("W3C Trace Context; the saga's own trace goes on from it.", {"type": "string"}),
     "If-Match": (
@@ -79,73 +79,33 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("Names these very bytes.", {"type": "string"}),
     "X-Request-ID": ("This request's id.", {"type": "string"}),
 }
-_PROBLEM: dict[str, Any] = {
-    "title": "Problem",
-    "description": "Problem details (RFC 9457).",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code", "request_id"],
-    "properties": {
-        "type": {
-            "type": "string",
-            "format": "uri-reference",
-            "enum": [f"/problems/{name}" for name in PROBLEMS],
-        },
-        "title": {"type": "string"},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string", "description": "What is true of this occurrence, and what to do."},
-        "code": {
-            "type": "string",
-            "description": "As `type`, or more specific: a failed checkout's failure code.",
-        },
-        "request_id": {
-            "type": "string",
-            "description": "Of the request that this is about; name it in a report.",
-        },
-        "instance": {"type": "string", "format": "uri-reference"},
-        "saga": {"$ref": "#/components/schemas/Saga"},
-        "saga_url": {"type": "string", "format": "uri-reference"},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Complaint"}},
-    },
+_TAGS = {
+    "checkout": "Check an order out.",
+    "sagas": "Read checkouts, and follow them live.",
+    "operating": "What an operator does about a checkout that needs attention, or must stop.",
+    "events": "How checkouts ended, to pull.",
+    "webhooks": "How checkouts ended, as endpoints are told, and how their deliveries stand.",
+    "keys": "API keys.",
+    "health": "Whether the process lives and can take work, and its metrics.",
+    "pages": "Pages for people.",
 }
-_COMPLAINT: dict[str, Any] = {
-    "title": "Complaint",
-    "description": "One thing that is wrong with a request. It never repeats what was sent.",
-    "type": "object",
-    "required": ["detail", "code"],
-    "properties": {
-        "pointer": {"type": "string", "format": "json-pointer", "description": "Where in the body."},
-        "parameter": {"type": "string", "description": "Which query parameter."},
-        "header": {"type": "string", "description": "Which header."},
-        "detail": {"type": "string", "description": "What to do."},
-        "code": {"type": "string"},
-    },
-}
-_PAGE: dict[str, Any] = {
-    "title": "SagaPage",
-    "description": "A page of sagas, newest first.",
-    "type": "object",
-    "required": ["data", "next_cursor"],
-    "properties": {
-        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Saga"}},
-        "next_cursor": {"type": ["string", "null"], "description": "null on the last page."},
-    },
-}
+_CONTACT = {"name": "The operators of this server"}
+_LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
+_SERVER = {"url": "/", "description": "The server that this description comes from."}
 _ANSWERED = re.compile(r"/(problems|sagas)/")
-_FASTAPIS = {"HTTPValidationError", "ValidationError"}
-"""FastAPI's own errors, which this API never answers."""
 
 
-def describe(app: FastAPI) -> None:
-    """Make the app's own description the whole one; it is made when it is first asked for."""
+def describe(app: FastAPI, settings: ApiSettings) -> None:
+    """Make the app's own description, with its limits, the whole one; it is made when it is first asked for."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             with as_own():
-                app.openapi_schema = _document(app)
+                app.openapi_schema = _document(app, settings)
         if not base_path():
             return app.openapi_schema
         served: dict[str, Any] = _linked(app.openapi_schema)
-        return served | {"servers": [{"url": base_path()}]}
+        return served | {"servers": [{**_SERVER, "url": base_path()}]}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
@@ -159,15 +119,31 @@ def _linked(value: Any) -> Any:
     return link(value) if isinstance(value, str) and _ANSWERED.match(value) else value
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def operation_id(route: APIRoute) -> str:
+    """Return what generated clients call an operation: its function's name."""
+    return route.name
+
+
+def _document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        servers=[_SERVER],
+        tags=[{"name": name, "description": words} for name, words in _TAGS.items()],
+        contact=_CONTACT,
+        license_info=_LICENSE,
     )
-    for (path, method), described in operations().items():
+    for (path, method), described in operations(settings).items():
         document["paths"][path][method] |= described
-    found = document.get("components", {}).get("schemas", {})
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            operation["security"] = security_of(method.upper(), path)
+            operation["description"] += needed(method.upper(), path)
+    document["webhooks"] = webhooks()
     document["components"] = {
-        "schemas": {name: found[name] for name in found if name not in _FASTAPIS} | _schemas(),
+        "schemas": schemas(settings),
         "parameters": {
             name: {"name": name, "in": "header", "required": False, "description": words, "schema": schema}
             for name, (words, schema) in _PARAMETERS.items()
@@ -175,37 +151,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "headers": {
             name: {"description": words, "schema": schema} for name, (words, schema) in _HEADERS.items()
         },
+        "securitySchemes": SECURITY_SCHEMES,
     }
     return document
-
-
-def _schemas() -> dict[str, Any]:
-    shown = (
-        NewKey,
-        KeyBody,
-        MadeKeyBody,
-        Operation,
-        Resolution,
-        Order,
-        SagaBody,
-        PlanBody,
-        ReadyBody,
-        AliveBody,
-        *(EventPageBody, EndpointBody, EndpointsBody, DeliveryBody, DeliveryPageBody),
-    )
-    _, made = TypeAdapter.json_schemas(
-        [(shape.__name__, "validation", TypeAdapter(shape)) for shape in shown],
-        ref_template="#/components/schemas/{model}",
-    )
-    named: dict[str, Any] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))
-    for name in ("Trail", "Check", "Action"):
-        for member in named[name]["properties"].values():
-            _left_out(member)
-    return named | {"Problem": _PROBLEM, "Complaint": _COMPLAINT, "SagaPage": _PAGE}
-
-
-def _left_out(member: dict[str, Any]) -> None:
-    """Where a member that does not apply is left out, null is never sent."""
-    if "default" in member:
-        del member["default"]
-        member |= next(kind for kind in member.pop("anyOf") if kind != {"type": "null"})

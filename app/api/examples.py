@@ -17,6 +17,7 @@ from app.api.problem import Problem
 from app.api.query import wrong
 from app.api.saga_body import saga_body
 from app.checkout import SagaView, checkout_saga
+from app.endpoints import EventName
 from app.saga.definition import SagaDefinition
 from app.saga.errors import FailureKind
 from app.saga.events import EventType, SagaEvent
@@ -249,6 +250,16 @@ def _card_as_payment_method() -> Problem:
     except Problem as refused:
         return refused
     raise AssertionError("This is a card number.")
+
+
+def webhook(event: EventName) -> dict[str, Any]:
+    """Return the example of what an endpoint is sent of an event."""
+    ended = {
+        EventName.COMPLETED: sagas()["completed"],
+        EventName.COMPENSATED: problems()["shipping_refused"]["saga"],
+        EventName.NEEDS_ATTENTION: sagas()["needs_attention"],
+    }
+    return {"type": event.value, "timestamp": ended[event]["updated_at"], "data": ended[event]}
 
 
 def events() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, ValidationError
 
 from app.api.complaints import complaints, invalid
-from app.api.order import NO_CONTROLS, PRINTED, TRIM, Reference, Strict
+from app.api.order import NAMED, PRINTED, TRIM, Reference, Strict
 
 LONGEST_REASON = 1000
 Reason = Annotated[
@@ -17,7 +17,7 @@ Reason = Annotated[
     StringConstraints(min_length=1, max_length=LONGEST_REASON),
     PRINTED,
     TRIM,
-    NO_CONTROLS,
+    NAMED,
     Field(description="Why; it stands in the trail for ever. No customer's data."),
 ]
 _TAG = re.compile(r'"([0-9]{1,9})-[0-9a-f]+"')

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Any
 
 from app.api import examples
+from app.api.order import NAME_PATTERN
 from app.api.problem import MEDIA_TYPE
 from app.api.problems import NOTICES, PROBLEMS
-from app.saga.state import SagaStatus
-from app.storage.deliveries import DeliveryStatus
+from app.api.settings import ApiSettings
 
 Described = dict[str, Any]
 
@@ -47,8 +47,9 @@ _FAILING = (
 )
 
 
-def operations() -> Mapping[tuple[str, str], Described]:
+def operations(settings: ApiSettings) -> Mapping[tuple[str, str], Described]:
     """Return what to add to each operation, by path and method."""
+    limit = _limit(settings)
     sagas = examples.sagas()
     saga = {"$ref": "#/components/schemas/Saga"}
     running = {name: sagas[name] for name in ("running", "needs_attention")}
@@ -57,11 +58,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
         ("/checkout", "post"): {
             "parameters": [
                 *_headers("Idempotency-Key", "Prefer", "X-Simulate", "X-Request-ID", "traceparent"),
-                _query(
-                    "dry_run",
-                    {"type": "string", "enum": ["true", "false"]},
-                    "Validate, answer with the plan, do nothing.",
-                ),
+                _query("dry_run", {"type": "boolean"}, "Validate, answer with the plan, do nothing."),
             ],
             "requestBody": {
                 "required": True,
@@ -107,8 +104,9 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 _SAGA_ID,
                 _query(
                     "last_event_id",
-                    {"type": "string"},
+                    _SEQ,
                     "As Last-Event-ID, for clients that can't send headers.",
+                    may_be_empty=True,
                 ),
                 *_headers("Last-Event-ID", "X-Request-ID"),
             ],
@@ -143,25 +141,23 @@ def operations() -> Mapping[tuple[str, str], Described]:
         },
         ("/sagas", "get"): {
             "parameters": [
-                _query("status", {"type": "string", "enum": list(SagaStatus)}, "Only sagas that stand so."),
-                _query("order_id", {"type": "string", "maxLength": 255}, "Only sagas of this order."),
-                _query("customer_id", {"type": "string", "maxLength": 255}, "Only sagas of this customer."),
                 _query(
-                    "created_after",
-                    {"type": "string", "format": "date-time"},
-                    "Only sagas begun at this time or later.",
+                    "status",
+                    {"$ref": "#/components/schemas/SagaStatus"},
+                    "Only sagas that stand so.",
+                    may_be_empty=True,
                 ),
+                _query("order_id", _NAME, "Only sagas of this order.", may_be_empty=True),
+                _query("customer_id", _NAME, "Only sagas of this customer.", may_be_empty=True),
+                _query("created_after", _TIME, "Only sagas begun at this time or later.", may_be_empty=True),
                 _query(
                     "created_before",
-                    {"type": "string", "format": "date-time"},
+                    _TIME,
                     "Only sagas begun before this time: windows that meet share no saga.",
+                    may_be_empty=True,
                 ),
-                _query("cursor", {"type": "string"}, "The next_cursor of the page before."),
-                _query(
-                    "limit",
-                    {"type": "integer", "minimum": 1},
-                    "How many sagas; 20, and at most 100, by default.",
-                ),
+                _query("cursor", _CURSOR, "The next_cursor of the page before.", may_be_empty=True),
+                limit,
                 *_headers("X-Request-ID"),
             ],
             "responses": {
@@ -171,12 +167,8 @@ def operations() -> Mapping[tuple[str, str], Described]:
         },
         ("/events", "get"): {
             "parameters": [
-                _query("after", {"type": "string"}, "The next of the answer before."),
-                _query(
-                    "limit",
-                    {"type": "integer", "minimum": 1},
-                    "How many events; 20, and at most 100, by default.",
-                ),
+                _query("after", _CURSOR, "The next of the answer before.", may_be_empty=True),
+                limit,
                 *_headers("Prefer", "X-Request-ID"),
             ],
             "responses": {
@@ -194,13 +186,14 @@ def operations() -> Mapping[tuple[str, str], Described]:
         ("/webhooks/deliveries", "get"): {
             "parameters": [
                 _query(
-                    "status", {"type": "string", "enum": list(DeliveryStatus)}, "Only those that stand so."
+                    "status",
+                    {"$ref": "#/components/schemas/DeliveryStatus"},
+                    "Only those that stand so.",
+                    may_be_empty=True,
                 ),
-                _query("endpoint", {"type": "string", "maxLength": 255}, "Only those to this endpoint."),
-                _query("cursor", {"type": "string"}, "The next_cursor of the page before."),
-                _query(
-                    "limit", {"type": "integer", "minimum": 1}, "How many; 20, and at most 100, by default."
-                ),
+                _query("endpoint", _NAME, "Only those to this endpoint.", may_be_empty=True),
+                _query("cursor", _DELIVERY_ID, "The next_cursor of the page before.", may_be_empty=True),
+                limit,
                 *_headers("X-Request-ID"),
             ],
             "responses": {
@@ -214,7 +207,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
         },
         ("/webhooks/deliveries/{delivery_id}/redeliver", "post"): {
             "parameters": [
-                _in_path("delivery_id", "The delivery's id."),
+                _in_path("delivery_id", "The delivery's id.", {"type": "integer", "minimum": 1}),
                 *_headers("X-Request-ID"),
             ],
             "requestBody": _EMPTY_OBJECT,
@@ -228,7 +221,10 @@ def operations() -> Mapping[tuple[str, str], Described]:
             },
         },
         ("/webhooks/{name}/enable", "post"): {
-            "parameters": [_in_path("name", "The endpoint's name."), *_headers("X-Request-ID")],
+            "parameters": [
+                _in_path("name", "The endpoint's name.", {"type": "string"}),
+                *_headers("X-Request-ID"),
+            ],
             "requestBody": _EMPTY_OBJECT,
             "responses": {
                 "200": _answer(
@@ -292,11 +288,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
             "responses": {
                 "200": _answer(
                     "Every key there ever was.",
-                    {
-                        "type": "object",
-                        "required": ["data"],
-                        "properties": {"data": {"type": "array", "items": _KEY}},
-                    },
+                    {"$ref": "#/components/schemas/KeyList"},
                     {"keys": {"data": [_A_KEY]}},
                 ),
                 **_problems("invalid_query", "not_found", *_GUARDED, *_STORAGE),
@@ -307,7 +299,7 @@ def operations() -> Mapping[tuple[str, str], Described]:
                 {**_SAGA_ID, "name": "key_id", "description": "The key's id."},
                 _query(
                     "cascade",
-                    {"type": "string", "enum": ["true", "false"]},
+                    {"type": "boolean"},
                     "End also the keys that were made with it, and those made with these.",
                 ),
             ],
@@ -421,6 +413,11 @@ data: {"seq":3,"at":"2026-11-23T09:00:00.104000Z","event":"saga_compensated"}
 event: end
 data: {}
 """
+_NAME: Described = {"type": "string", "maxLength": 128, "pattern": NAME_PATTERN}
+_TIME: Described = {"type": "string", "format": "date-time"}
+_CURSOR: Described = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}
+_DELIVERY_ID: Described = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+_SEQ: Described = {"type": "string", "pattern": "^[0-9]{1,9}$"}
 _KEY = {"$ref": "#/components/schemas/Key"}
 _TEXT = "ck_k3y9abcd_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 _FIRST_KEY = {"caller": "ops", "who": "ada", "scopes": ["checkout", "operate", "keys"], "everyone": True}
@@ -452,7 +449,7 @@ _EMPTY_OBJECT: Described = {
     "required": True,
     "content": {
         "application/json": {
-            "schema": {"type": "object", "additionalProperties": False},
+            "schema": {"$ref": "#/components/schemas/EmptyObject"},
             "examples": {"nothing": {"value": {}}},
         }
     },
@@ -482,12 +479,26 @@ def _headers(*names: str) -> list[Described]:
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
-def _query(name: str, schema: Described, description: str) -> Described:
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+def _query(name: str, schema: Described, description: str, *, may_be_empty: bool = False) -> Described:
+    """Return a query parameter; one that may be empty, as a form's field may, is then as one that isn't there."""
+    empty = {"allowEmptyValue": True} if may_be_empty else {}
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        **empty,
+        "schema": schema,
+    }
 
 
-def _in_path(name: str, description: str) -> Described:
-    schema = {"type": "string"}
+def _limit(settings: ApiSettings) -> Described:
+    schema = {"type": "integer", "minimum": 1, "maximum": settings.max_page_size}
+    words = f"How many on a page; {settings.page_size} where it is left out."
+    return _query("limit", schema, words, may_be_empty=True)
+
+
+def _in_path(name: str, description: str, schema: Described) -> Described:
     return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 

@@ -73,7 +73,12 @@ def _scalar(value: Any) -> Any:
     raise Unfit("not_a_scalar", "Give a string, a number, true, false or null.")
 
 
+_NO_EDGE = r"[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]"
+NAME_PATTERN = rf"^{_NO_EDGE}(?:[^\u0000-\u001F\u007F-\u009F]*{_NO_EDGE})?$"
+"""What `PRINTED` and `TRIM` take, for the API's description."""
+
 NO_CONTROLS = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"})
+NAMED = Field(json_schema_extra={"pattern": NAME_PATTERN})
 PRINTED = AfterValidator(_printable)
 TRIM = AfterValidator(_trimmed)
 
@@ -82,7 +87,7 @@ PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), PRIN
 Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_REFERENCE), PRINTED, TRIM, NO_CONTROLS
 ]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=255), PRINTED, TRIM, NO_CONTROLS]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=255), PRINTED, TRIM, NAMED]
 MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), PRINTED, NO_CONTROLS]
 MetadataValue = Annotated[
     Any,

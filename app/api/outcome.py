@@ -42,7 +42,7 @@ def status_headers(status: SagaStatus) -> dict[str, str]:
     """
     headers = {"Saga-Status": status.value}
     if status is SagaStatus.NEEDS_ATTENTION:
-        headers["Link"] = f'</problems/{status.value}>; rel="help"'
+        headers["Link"] = f'<{link(f"/problems/{status.value}")}>; rel="help"'
     return headers
 
 

@@ -7,7 +7,7 @@ import binascii
 import re
 import uuid
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -16,12 +16,9 @@ from app.api.card_numbers import refuse_card_numbers_in_fields
 from app.api.complaints import NOTHING_DONE, complaints, invalid, may_be_shown
 from app.api.order import Reference
 from app.api.problem import Problem
+from app.api.timestamps import instant_of
 
 _REFERENCE: TypeAdapter[str] = TypeAdapter(Reference)
-_DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.(?P<fraction>\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
-_MICROSECOND_DIGITS = 6
 
 
 def wrong(name: str, code: str, detail: str, *, outcome: str = NOTHING_DONE) -> Problem:
@@ -86,25 +83,19 @@ def text(found: dict[str, str], name: str) -> str | None:
         raise wrong(name, found_wrong["code"], found_wrong["detail"]) from None
 
 
-def instant_of(found: dict[str, str], name: str) -> datetime | None:
-    """Return a parameter that is a time; an empty one is none.
-
-    A part of a microsecond is rounded up: what is compared with it is whole, so at or after it, and before
-    it, mean the same.
-    """
+def instant(found: dict[str, str], name: str) -> datetime | None:
+    """Return a parameter that is a time, as `instant_of` reads it; an empty one is none."""
     value = found.get(name)
     if not value:
         return None
-    if match := _DATE_TIME.fullmatch(value):
-        rest = (match["fraction"] or "")[_MICROSECOND_DIGITS:]
-        try:
-            at = datetime.fromisoformat(value.upper()).astimezone(UTC)
-            return at + timedelta(microseconds=1) if rest.strip("0") else at
-        except (ValueError, OverflowError):
-            pass
-    raise wrong(
-        name, "wrong_form", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z; a + is written %2B in a URL."
-    )
+    try:
+        return instant_of(value)
+    except ValueError:
+        raise wrong(
+            name,
+            "wrong_form",
+            "Give an RFC 3339 time such as 2026-11-23T09:00:00Z; a + is written %2B in a URL.",
+        ) from None
 
 
 def cursor(saga_id: str) -> str:

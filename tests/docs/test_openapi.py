@@ -9,10 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter, ValidationError
 
-from app.api.openapi import document
+from app.api import ApiSettings, create_api
+from app.api.authentication import right_of
+from app.api.idempotency import idempotency_key
+from app.api.openapi import _Unserved, document
+from app.api.order import NAME_PATTERN, Address, Item, Order, Reference
+from app.api.problem import Problem
 from app.api.problems import PROBLEMS
+from app.api.routes.keys import NewKey
+from app.endpoints import EventName
 
 KEPT = Path(__file__).parents[2] / "docs" / "openapi.json"
 DESCRIPTION: dict[str, Any] = json.loads(document())
@@ -40,7 +50,7 @@ CHECKOUT_STATUSES = {
 
 def contents() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each content of a request or an answer, with where it stands."""
-    for path, item in DESCRIPTION["paths"].items():
+    for path, item in (DESCRIPTION["paths"] | DESCRIPTION["webhooks"]).items():
         for method, operation in item.items():
             bodies = {"request": operation["requestBody"]} if "requestBody" in operation else {}
             for name, body in (bodies | operation["responses"]).items():
@@ -92,7 +102,7 @@ def test_every_example_fits_its_schema_and_has_no_member_that_the_schema_lacks(
             "Item",
             "Address",
         }:
-            component["additionalProperties"] = False
+            component.setdefault("additionalProperties", False)
     validator = Draft202012Validator(
         {**schema, "components": strict},
         format_checker=Draft202012Validator.FORMAT_CHECKER,
@@ -126,3 +136,139 @@ def test_every_reference_leads_somewhere() -> None:
 def test_every_component_is_used() -> None:
     used = set(re.findall(r'"#/components/schemas/([^"]+)"', document()))
     assert set(DESCRIPTION["components"]["schemas"]) == used
+
+
+def described_operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield every operation with its path and method, the webhooks' too."""
+    for path, item in (DESCRIPTION["paths"] | DESCRIPTION["webhooks"]).items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def test_it_says_where_it_is_served_who_is_asked_and_what_its_tags_mean() -> None:
+    """Spectral's rules oas3-api-servers, info-contact, info-license, info-description and operation-tag-defined."""
+    assert DESCRIPTION["servers"]
+    assert all(server["url"] for server in DESCRIPTION["servers"])
+    assert {"contact", "description", "license"} <= set(DESCRIPTION["info"])
+    tags = {tag["name"]: tag["description"] for tag in DESCRIPTION["tags"]}
+    used = {tag for _, _, operation in described_operations() for tag in operation["tags"]}
+    assert used == set(tags)
+    assert all(tags.values())
+
+
+def test_every_operation_has_a_name_that_a_client_can_call_and_words() -> None:
+    """Spectral's operation-operationId, its uniqueness and form, operation-description; and none says how it is routed."""
+    names = [operation["operationId"] for _, _, operation in described_operations()]
+    assert len(set(names)) == len(names)
+    for path, method, operation in described_operations():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
+        assert not operation["operationId"].endswith(f"_{method}")
+        assert operation["description"], path
+        assert operation["summary"], path
+
+
+def test_every_path_parameter_stands_in_its_path_and_each_name_once() -> None:
+    """Spectral's path-params, path-keys-no-trailing-slash and operation-parameters."""
+    for path, _, operation in described_operations():
+        assert not path.endswith("/")
+        given = [parameter for parameter in operation.get("parameters", []) if "name" in parameter]
+        names = [(parameter["in"], parameter["name"]) for parameter in given]
+        assert len(set(names)) == len(names)
+        wanted = set(re.findall(r"\{(\w+)\}", path))
+        assert {name for place, name in names if place == "path"} == wanted
+        assert all(parameter["required"] for parameter in given if parameter["in"] == "path")
+        assert all(parameter["description"] for parameter in given)
+
+
+@pytest.mark.parametrize("path", DESCRIPTION["paths"])
+def test_an_operation_wants_what_the_table_of_rights_wants(path: str) -> None:
+    schemes = DESCRIPTION["components"]["securitySchemes"]
+    for method, operation in DESCRIPTION["paths"][path].items():
+        row = right_of(method.upper(), re.sub(r"\{\w+\}", "x", path))
+        assert row is not None
+        asked = {name for scheme in operation["security"] for name in scheme}
+        assert asked <= set(schemes)
+        assert ("key" in asked) == (row.right is not None)
+        assert ("session" in asked) == (row.right is not None and method == "get")
+        assert row.right is None or f"`{row.right}`" in operation["description"]
+        assert row.right is None or {"401", "403"} <= set(operation["responses"])
+
+
+def test_no_member_has_a_default() -> None:
+    """Generators take one that has for one that is always there: `line2` became required in TypeScript."""
+
+    def defaults(value: Any, place: str) -> Iterator[str]:
+        if isinstance(value, dict):
+            if "default" in value and not place.endswith(("/properties", "/responses")):
+                yield place
+            for name, inner in value.items():
+                if name not in {"examples", "value"}:
+                    yield from defaults(inner, f"{place}/{name}")
+        if isinstance(value, list):
+            for index, inner in enumerate(value):
+                yield from defaults(inner, f"{place}/{index}")
+
+    assert list(defaults(DESCRIPTION, "")) == []
+
+
+def test_what_an_order_may_leave_out_is_not_required() -> None:
+    schemas = DESCRIPTION["components"]["schemas"]
+    for name, model in (("Order", Order), ("Address", Address), ("Item", Item), ("NewKey", NewKey)):
+        wanted = {member for member, field in model.model_fields.items() if field.is_required()}
+        assert set(schemas[name]["required"]) == wanted
+        assert set(schemas[name]["properties"]) == set(model.model_fields)
+
+
+def test_every_event_that_endpoints_are_sent_is_described() -> None:
+    assert set(DESCRIPTION["webhooks"]) == set(EventName)
+    posted = DESCRIPTION["components"]["schemas"]["WebhookEvent"]
+    assert set(posted["properties"]) == {"type", "timestamp", "data"}
+
+
+def test_the_limits_are_those_of_the_server_that_is_described() -> None:
+    """Not of the defaults."""
+    described = create_api(_Unserved, ApiSettings(max_items=7, max_page_size=8)).openapi()
+    assert described["components"]["schemas"]["Order"]["properties"]["items"]["maxItems"] == 7
+    (limit,) = (
+        one for one in described["paths"]["/sagas"]["get"]["parameters"] if one.get("name") == "limit"
+    )
+    assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": 8}
+
+
+@given(
+    st.text(
+        st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \t\u00a0\u2003\u3000\u0085\u200d"),
+        max_size=5,
+    )
+)
+def test_the_pattern_of_a_name_is_the_rule_that_names_are_held_to(text: str) -> None:
+    try:
+        taken = bool(TypeAdapter(Reference).validate_python(text))
+    except ValidationError:
+        taken = False
+    assert taken == (re.search(NAME_PATTERN, text) is not None)
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        *(
+            (value, True)
+            for value in ("k", "a,b", "x" * 255, '"k"', f'"{"x" * 255}"', '"a\\"b"', '"\\\\"', 'a"b')
+        ),
+        *(
+            (value, False)
+            for value in ("", "a b", "é", "x" * 256, '"', '""', '"open', '"a b"', f'"{"x" * 256}"')
+        ),
+    ],
+)
+def test_the_pattern_of_an_idempotency_key_is_the_rule_that_keys_are_held_to(
+    value: str, *, taken: bool
+) -> None:
+    pattern = DESCRIPTION["components"]["parameters"]["Idempotency-Key"]["schema"]["pattern"]
+    assert (re.search(pattern, value) is not None) == taken
+    if taken:
+        assert idempotency_key([value], required=True)
+    else:
+        with pytest.raises(Problem):
+            idempotency_key([value], required=True)

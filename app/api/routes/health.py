@@ -42,7 +42,7 @@ class AliveBody(Body):
 
 
 @router.get("/livez")
-async def livez() -> Response:
+async def check_liveness() -> Response:
     """Tell that the process lives.
 
     It asks nothing of anybody, so an outage elsewhere never restarts the process.
@@ -51,7 +51,7 @@ async def livez() -> Response:
 
 
 @router.get("/readyz")
-async def readyz(request: Request) -> Response:
+async def check_readiness(request: Request) -> Response:
     """Tell whether the process can take work, and what is wrong where it can't."""
     checks = await _checks(request)
     body = ReadyBody(ready=all(check.ok for check in checks.values()), checks=checks)

@@ -7,21 +7,44 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import query
-from app.api.complaints import complaints, invalid
+from app.api.complaints import Unfit, complaints, invalid
 from app.api.encode import Body, encode
 from app.api.json_body import check_headers, read_json
 from app.api.problem import Problem
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
+from app.api.timestamps import instant_of
 from app.callers import Scope
-from app.keys import ApiKey, KeyRefused, Keys
+from app.keys import NAME, ApiKey, KeyRefused, Keys
 
 router = APIRouter(tags=["keys"])
+
+
+_NAME = Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})
+
+
+def _instant(value: object) -> datetime | None:
+    """Take an RFC 3339 time or nothing: a number might be of seconds or of milliseconds."""
+    if value is None:
+        return None
+    try:
+        return instant_of(value if isinstance(value, str) else "")
+    except ValueError:
+        raise Unfit("not_a_time", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z.") from None
 
 
 class NewKey(BaseModel):
@@ -29,8 +52,8 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    caller: Annotated[StrictStr, Field(description="Whose sagas it begins and sees.")]
-    who: Annotated[StrictStr, Field(description="The person or program that the trail names.")]
+    caller: Annotated[StrictStr, _NAME, Field(description="Whose sagas it begins and sees.")]
+    who: Annotated[StrictStr, _NAME, Field(description="The person or program that the trail names.")]
     scopes: Annotated[
         list[Scope],
         Field(
@@ -39,9 +62,12 @@ class NewKey(BaseModel):
             "keys, and everyone, as it closes the service to all who have none.",
         ),
     ]
-    everyone: Annotated[StrictBool, Field(description="Whether it sees every caller's sagas.")] = False
+    everyone: Annotated[
+        StrictBool, Field(description="Whether it sees every caller's sagas; not so where it is left out.")
+    ] = False
     expires_at: Annotated[
         AwareDatetime | None,
+        BeforeValidator(_instant),
         Field(
             description="When it ends, no later than the key that makes it; without it, together with that."
         ),

@@ -13,7 +13,7 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/metrics")
-async def metrics(request: Request) -> Response:
+async def read_metrics(request: Request) -> Response:
     """Tell the process's metrics as Prometheus text, or as OpenMetrics where that is asked for.
 
     It works while the database is away; `checkout_census_up` is 0 then.

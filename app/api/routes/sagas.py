@@ -76,8 +76,8 @@ async def list_sagas(request: Request) -> Response:
         status=SagaStatus(status) if status else None,
         order_id=query.text(found, "order_id"),
         customer_id=query.text(found, "customer_id"),
-        created_after=query.instant_of(found, "created_after"),
-        created_before=query.instant_of(found, "created_before"),
+        created_after=query.instant(found, "created_after"),
+        created_before=query.instant(found, "created_before"),
     )
     limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
     reading = service.checkout.list_sagas(wanted, before=query.before(found), limit=limit + 1)

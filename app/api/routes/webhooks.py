@@ -72,7 +72,7 @@ async def list_deliveries(request: Request) -> Response:
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/redeliver")
-async def redeliver(request: Request, delivery_id: str) -> Response:
+async def redeliver_delivery(request: Request, delivery_id: str) -> Response:
     """Have a delivery sent again, at once, under the same id and with a new budget of attempts."""
     webhooks, settings = webhooks_of(request), settings_of(request)
     await _nothing_more(request)
@@ -86,7 +86,7 @@ async def redeliver(request: Request, delivery_id: str) -> Response:
 
 
 @router.post("/webhooks/{name}/enable")
-async def enable(request: Request, name: str) -> Response:
+async def enable_webhook(request: Request, name: str) -> Response:
     """Send an endpoint everything again, from where it was left; nothing that happened meanwhile is lost."""
     webhooks, settings = webhooks_of(request), settings_of(request)
     await _nothing_more(request)
