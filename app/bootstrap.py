@@ -67,6 +67,7 @@ from app.storage.retention import SqlRetention
 from app.storage.sessions import SqlSessions
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.telemetry.workers import share_metrics
+from app.unknown import Unknown
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line
@@ -98,6 +99,7 @@ def api_settings(settings: Settings) -> ApiSettings:
         allow_open=settings.allow_open,
         public_metrics=settings.public_metrics,
         heartbeat_seconds=settings.heartbeat_seconds,
+        health_cache_seconds=settings.health_cache_seconds,
         simulate_allowed=settings.sandbox_remote or not remote,
     )
 
@@ -318,6 +320,7 @@ async def _keys(settings: Settings, storage: Storage, clock: SystemClock) -> Key
         now=clock.now,
         new_id=lambda: new_saga_id(clock.now()),
         cache_seconds=settings.key_cache_seconds,
+        unknown=Unknown(seconds=settings.key_cache_seconds, per_second=settings.unknown_keys_per_second),
     )
     if not settings.allow_open and not await keys.required():
         _refuse_to_be_open_elsewhere()

@@ -145,6 +145,13 @@ class Settings(BaseSettings):
     key_cache_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
         5.0, description="How long a key that was looked up is believed: so long a revocation may take."
     )
+    unknown_keys_per_second: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        10.0,
+        description="Keys and sessions that nobody has, looked up for one address; more get 429; 0 is no limit.",
+    )
+    health_cache_seconds: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = Field(
+        1.0, description="How long the answer of /readyz is believed, however many ask."
+    )
     public_metrics: bool = Field(False, description="Give /metrics to everybody, without a key.")
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
         0.0, description="Checkouts a second that each caller may begin in one process; 0 is no limit."

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from app.callers import Caller, Scope
 from app.card_numbers import holds_card_number
 from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
+from app.unknown import Unknown
 
 __all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]
 
@@ -70,10 +71,12 @@ class Keys:
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         cache_seconds: float = 5.0,
+        unknown: Unknown | None = None,
     ) -> None:
         self._store = store
         self._now = now
         self._new_id = new_id
+        self.unknown = unknown or Unknown(seconds=0, per_second=0)
         self._cache_for = timedelta(seconds=cache_seconds)
         self._known: dict[str, tuple[datetime, ApiKey]] = {}
         self._closed = False
@@ -158,30 +161,41 @@ class Keys:
             await self._together("", self._look_whether_any)
         return self._closed
 
-    async def authenticate(self, text: str) -> Caller | None:
-        """Return who asks with this key, or None for one that opens nothing, whatever is wrong with it."""
-        key = await self.known(text)
+    async def authenticate(self, text: str, *, address: str | None = None) -> Caller | None:
+        """Return who asks with this key, or None for one that opens nothing, whatever is wrong with it.
+
+        `address` is where the request came from. Raise `TooManyUnknown` where that asks for too many which
+        nobody has.
+        """
+        key = await self.known(text, address=address)
         return None if key is None else key.stands_for()
 
-    async def known(self, text: str) -> ApiKey | None:
-        """Return the key of this text, or None for one that opens nothing."""
+    async def known(self, text: str, *, address: str | None = None) -> ApiKey | None:
+        """Return the key of this text, or None for one that opens nothing; raise `TooManyUnknown`."""
         match = _KEY.fullmatch(text)
         if match is None:
             return None
         prefix, secret = match.groups()
-        key, now = await self._find(prefix), self._now()
+        key, now = await self._find(prefix, address), self._now()
         known = bytes.fromhex(key.digest) if key else _NO_HASH
         proved = hmac.compare_digest(known, bytes.fromhex(_digest(secret)))
         if key is None or not proved or not key.active(now):
             return None
         return key
 
-    async def _find(self, prefix: str) -> ApiKey | None:
+    async def _find(self, prefix: str, address: str | None) -> ApiKey | None:
         now = self._now()
         until, key = self._known.get(prefix, (now, None))
         if key is not None and now < until:
             return key
-        return await self._together(prefix, lambda: self._look_up(prefix))
+        if key is None:
+            if self.unknown.has(prefix):
+                return None
+            self.unknown.check(address)
+        found = await self._together(prefix, lambda: self._look_up(prefix))
+        if found is None:
+            self.unknown.add(prefix, address)
+        return found
 
     async def _look_whether_any(self) -> None:
         now = self._now()

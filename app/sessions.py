@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.callers import Caller
 from app.keys import ApiKey, Keys
+from app.unknown import MOST_REMEMBERED
 
 
 class SessionStore(Protocol):
@@ -37,28 +39,44 @@ class Sessions:
         self, keys: Keys, store: SessionStore, *, now: Callable[[], datetime], hours: float = 12.0
     ) -> None:
         self._keys = keys
+        self._unknown = keys.unknown
+        self._seen: OrderedDict[str, None] = OrderedDict()
         self._store = store
         self._now = now
         self.lasts = timedelta(hours=hours)
 
-    async def sign_in(self, key: str) -> str | None:
-        """Return the text of a new session, for the cookie alone; None for a key that opens nothing."""
-        found = await self._keys.known(key)
+    async def sign_in(self, key: str, *, address: str | None = None) -> str | None:
+        """Return the text of a new session, for the cookie alone; None for a key that opens nothing.
+
+        Raise `TooManyUnknown` where too much that nobody has is asked for from this address.
+        """
+        found = await self._keys.known(key, address=address)
         if found is None:
             return None
         token, now = secrets.token_urlsafe(32), self._now()
         await self._store.add(_digest(token), found.id, at=now, until=now + self.lasts)
         return token
 
-    async def caller(self, token: str) -> Caller | None:
-        """Return who has signed in, or None once the session or its key has ended."""
-        now = self._now()
-        key = await self._store.find(_digest(token), at=now)
-        return key.stands_for() if key is not None and key.active(now) else None
+    async def caller(self, token: str, *, address: str | None = None) -> Caller | None:
+        """Return who has signed in, or None once the session or its key has ended; raise `TooManyUnknown`."""
+        now, digest = self._now(), _digest(token)
+        if self._unknown.has(digest):
+            return None
+        if digest not in self._seen:
+            self._unknown.check(address)
+        key = await self._store.find(digest, at=now)
+        if key is None:
+            self._unknown.add(digest, address)
+            return None
+        self._seen[digest] = None
+        if len(self._seen) > MOST_REMEMBERED:
+            self._seen.popitem(last=False)
+        return key.stands_for() if key.active(now) else None
 
-    async def sign_out(self, token: str) -> None:
-        """End a session."""
-        await self._store.end(_digest(token))
+    async def sign_out(self, token: str, *, address: str | None = None) -> None:
+        """End a session, where it is one: nobody writes to the database who hasn't signed in."""
+        if await self.caller(token, address=address) is not None:
+            await self._store.end(_digest(token))
 
 
 def form_token(session: str) -> str:

@@ -16,6 +16,7 @@ from app.api.description import DESCRIPTION, VERSION, describe, operation_id
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
 from app.api.rate import RateLimit
+from app.api.readiness import Readiness
 from app.api.routes import checkout, events, feed, health, keys, metrics, operate, pages, sagas, webhooks
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
@@ -42,6 +43,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
         title="Checkout",
         version=VERSION,
         description=DESCRIPTION,
+        openapi_url=None,  # which pages serves, written once
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -51,6 +53,9 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.state.settings = settings
     app.state.service = None
     app.state.admission = Admission(settings.max_in_flight)
+    app.state.readiness = Readiness(
+        seconds=settings.health_cache_seconds, patience=settings.storage_patience_seconds
+    )
     app.state.rate = RateLimit(settings.rate_limit_per_second)
     place = next(route for route in checkout.router.routes if isinstance(route, APIRoute))
     app.add_middleware(Turnstile, admission=app.state.admission, route=place)

@@ -34,6 +34,7 @@ from app.card_numbers import holds_card_number
 from app.keys import Keys
 from app.saga.errors import LogUnavailable
 from app.sessions import Sessions
+from app.unknown import TooManyUnknown
 
 COOKIE = "checkout_session"
 SIGN_IN = "/dashboard/sign-in"
@@ -97,8 +98,8 @@ class Authentication:
         except _NotSignedIn:
             await _to_sign_in(scope)(scope, receive, send)
             return
-        except (Problem, LogUnavailable) as error:
-            refusal = error if isinstance(error, Problem) else _AWAY
+        except (Problem, LogUnavailable, TooManyUnknown) as error:
+            refusal = error if isinstance(error, Problem) else _refusal(error)
             count_problem(Request(scope), refusal.name)
             await refusal.response(scope["state"]["request_id"])(scope, receive, send)
             return
@@ -117,10 +118,10 @@ class Authentication:
         given = Headers(scope=scope).getlist("authorization")
         if not given and sessions is not None and (page or scope["method"] == "GET"):
             session = session_of(scope)
-            caller = await sessions.caller(session) if session else None
+            caller = await sessions.caller(session, address=address_of(scope)) if session else None
         else:
             bearer = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
-            caller = await keys.authenticate(bearer.group(1)) if bearer else None
+            caller = await keys.authenticate(bearer.group(1), address=address_of(scope)) if bearer else None
         if caller is None and page and not given:
             raise _NotSignedIn
         if caller is None:
@@ -155,6 +156,21 @@ def session_of(scope: Scope) -> str | None:
     """Return the text of the session that a request's cookie holds, if it has one; another form is nobody's session."""
     value = cookie_of(Headers(scope=scope).getlist("cookie"), COOKIE)
     return value if value is not None and _SESSION.fullmatch(value) else None
+
+
+def address_of(scope: Scope) -> str | None:
+    """Return where a request came from: a client's address, or the proxy's where none is trusted to name it."""
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+def _refusal(error: LogUnavailable | TooManyUnknown) -> Problem:
+    return too_many(error) if isinstance(error, TooManyUnknown) else _AWAY
+
+
+def too_many(error: TooManyUnknown) -> Problem:
+    """Return the problem for an address that asks with too much that nobody has."""
+    return Problem("too_many_unknown_keys", headers={"Retry-After": str(error.seconds)})
 
 
 class _NotSignedIn(Exception):

@@ -16,7 +16,7 @@ Described = dict[str, Any]
 
 _EVERYWHERE = ("card_number_refused", "internal_error")
 _STORAGE = ("storage_unavailable", "definition_unknown", "saga_unreadable", "not_ready", *_EVERYWHERE)
-_GUARDED = ("unauthenticated", "forbidden", "keys_required")
+_GUARDED = ("unauthenticated", "forbidden", "keys_required", "too_many_unknown_keys")
 _RECEIVING = (
     "malformed_json",
     "idempotency_key_required",

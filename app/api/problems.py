@@ -281,6 +281,13 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "Send the request again under the same Idempotency-Key, after Retry-After.",
             retry_after=1,
         ),
+        "too_many_unknown_keys": ProblemType(
+            429,
+            "Too many keys that nobody has",
+            f"From this address come more keys or sessions that nobody has than this server looks up. {_NOTHING}",
+            "Send the request again after Retry-After, with a key that exists.",
+            retry_after=1,
+        ),
         "over_capacity": ProblemType(
             503,
             "Too many checkouts are under way",

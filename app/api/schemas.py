@@ -20,7 +20,8 @@ from app.api.operation import Operation, Resolution
 from app.api.order import Order
 from app.api.plan import PlanBody
 from app.api.problems import PROBLEMS
-from app.api.routes.health import AliveBody, ReadyBody
+from app.api.readiness import ReadyBody
+from app.api.routes.health import AliveBody
 from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
 from app.api.saga_body import SagaBody
 from app.api.settings import ApiSettings

@@ -15,7 +15,7 @@ class ApiSettings:
     long a caller may take to send a body. `heartbeat_seconds` is
     how long a stream of events is silent at most. `rate_limit_per_second` is
     for each caller, 0 for none. `allow_open` serves without keys also where others can reach it,
-    `public_metrics` gives /metrics to everybody. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    `public_metrics` gives /metrics to everybody, `health_cache_seconds` is how long the answer of /readyz is believed. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
     max_body_bytes: int = 65_536
@@ -34,3 +34,4 @@ class ApiSettings:
     allow_open: bool = False
     public_metrics: bool = False
     simulate_allowed: bool = False
+    health_cache_seconds: float = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -38,8 +39,9 @@ def downgrade(url: str) -> None:
     _outside_loop(lambda: command.downgrade(configuration(url), "base"))
 
 
+@cache
 def head() -> str | None:
-    """Return the revision that this code is written for."""
+    """Return the revision that this code is written for; read from disk once, which takes milliseconds."""
     return ScriptDirectory(str(_SCRIPTS)).get_current_head()
 
 

@@ -14,6 +14,7 @@ from app.key_policy import FIRST_KEY_SCOPES
 from app.keys import ApiKey, KeyRefused, Keys
 from app.storage import open_storage
 from app.storage.keys import SqlKeys
+from app.unknown import TooManyUnknown, Unknown
 from tests.builders import VirtualClock, an_id
 
 
@@ -298,3 +299,29 @@ async def test_what_a_stolen_key_made_ends_with_it_where_that_is_asked(house: Ho
     await house.keys.revoke(made[0], cascade=True)
     assert {key.id for key in await house.keys.list_keys() if key.revoked_at} == set(made)
     assert other.id not in made
+
+
+async def test_who_asks_with_keys_that_nobody_has_costs_next_to_nothing(house: House) -> None:
+    """Each is looked up once, an address has its share of them, and a key known here is let in beside them."""
+    _, text = await house.make()
+    unknown = Unknown(seconds=5, per_second=2, clock=lambda: 0.0)
+    keys = Keys(house.store, now=house.clock.now, new_id=an_id, cache_seconds=0, unknown=unknown)
+    assert await keys.authenticate(text, address="192.0.2.1") is not None
+    looked: list[str] = []
+    find = house.store.find
+
+    async def counted(prefix: str) -> ApiKey | None:
+        looked.append(prefix)
+        return await find(prefix)
+
+    house.store.find = counted  # type: ignore[method-assign]
+    for _ in range(3):
+        assert await keys.authenticate(f"ck_aaaaaaaa_{'x' * 43}", address="192.0.2.1") is None
+    for n in range(1, 4):
+        assert await keys.authenticate(f"ck_aaaaaaa{n}_{'x' * 43}", address="192.0.2.1") is None
+    assert len(looked) == 4
+    with pytest.raises(TooManyUnknown):
+        await keys.authenticate(f"ck_aaaaaaa9_{'x' * 43}", address="192.0.2.1")
+    assert len(looked) == 4
+    assert await keys.authenticate(text, address="192.0.2.1") is not None
+    assert await keys.authenticate(f"ck_aaaaaaa9_{'x' * 43}", address="192.0.2.2") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import pytest
 
@@ -13,6 +14,7 @@ from app.storage import Storage, open_storage
 from app.storage.keys import SqlKeys
 from app.storage.sessions import SqlSessions
 from app.storage.tables import session
+from app.unknown import TooManyUnknown, Unknown
 from tests.builders import VirtualClock, an_id
 
 HOURS = 2.0
@@ -98,3 +100,28 @@ async def test_a_forms_proof_is_its_sessions_own(desk: Desk) -> None:
     one, other = await signed_in(desk, key), await signed_in(desk, key)
     assert form_token(one) == form_token(one)
     assert form_token(one) != form_token(other)
+
+
+async def test_a_session_that_nobody_has_costs_next_to_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked up once, an address has its share, and signing out of it writes nothing."""
+    desk.keys.unknown = Unknown(seconds=5, per_second=1, clock=lambda: 0.0)
+    sessions, asked = desk.a_replica(), []
+    find = SqlSessions.find
+
+    async def counted(store: SqlSessions, digest: str, *, at: datetime) -> ApiKey | None:
+        asked.append("looked up")
+        return await find(store, digest, at=at)
+
+    async def ended(_: SqlSessions, _digest: str) -> None:
+        asked.append("written")
+
+    monkeypatch.setattr(SqlSessions, "find", counted)
+    monkeypatch.setattr(SqlSessions, "end", ended)
+    for token in ("a", "a", "b"):
+        await sessions.sign_out(token, address="192.0.2.1")
+        assert await sessions.caller(token, address="192.0.2.1") is None
+    assert asked == ["looked up", "looked up"]
+    with pytest.raises(TooManyUnknown):
+        await sessions.caller("c", address="192.0.2.1")

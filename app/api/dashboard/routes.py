@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
 
 from fastapi import APIRouter
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.api import query
-from app.api.authentication import COOKIE, SIGN_IN, session_of
+from app.api.authentication import COOKIE, SIGN_IN, address_of, session_of, too_many
 from app.api.base_path import base_path, link
 from app.api.dashboard import plots
 from app.api.dashboard.guard import form_of
@@ -32,6 +33,7 @@ from app.checkout import SagaView
 from app.pulse import TooManyLookers
 from app.saga.errors import LogUnavailable
 from app.saga.state import FINAL, SagaStatus
+from app.unknown import TooManyUnknown
 
 router = APIRouter(include_in_schema=False)
 
@@ -253,13 +255,16 @@ async def sign_in_page(request: Request) -> Response:
 @router.post("/dashboard/sign-in")
 @_a_page
 async def sign_in(request: Request) -> Response:
-    """Sign in with a key. There is no limit of tries: 256 random bits can't be guessed."""
+    """Sign in with a key. Tries are limited for what they cost alone: 256 random bits can't be guessed."""
     service = service_of(request)
     if service.sessions is None:
         raise Problem("not_found")
     form = await form_of(request)
     wanted = _local(form.get("next", "/"))
-    token = await service.sessions.sign_in(form.get("key", "").strip())
+    try:
+        token = await service.sessions.sign_in(form.get("key", "").strip(), address=address_of(request.scope))
+    except TooManyUnknown as error:
+        raise too_many(error) from None
     if token is None:
         return page(request, "sign_in.html", status=403, now=service.now(), next=wanted, wrong=True)
     answer = RedirectResponse(link(wanted), 303)
@@ -282,7 +287,8 @@ async def sign_out(request: Request) -> Response:
     service, session = service_of(request), session_of(request.scope)
     await form_of(request)
     if session is not None and service.sessions is not None:
-        await service.sessions.sign_out(session)
+        with suppress(TooManyUnknown):
+            await service.sessions.sign_out(session, address=address_of(request.scope))
     answer = RedirectResponse(link(SIGN_IN), 303)
     answer.delete_cookie(
         COOKIE, path=link("") or "/", httponly=True, samesite="lax", secure=request.url.scheme == "https"

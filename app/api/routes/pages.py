@@ -6,9 +6,12 @@ import html
 from http import HTTPStatus
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from app.api.base_path import base_path
 from app.api.dashboard.rendering import template
+from app.api.encode import encode
 from app.api.problem import Problem
 from app.api.problems import NOTICES, PROBLEMS
 
@@ -20,6 +23,8 @@ _PAGE = """<!doctype html>
 <body><main><h1>{title}</h1><p><code>{name}</code> · {status} {phrase}</p>
 <h2>What happened</h2><p>{happened}</p><h2>What to do</h2><p>{to_do}</p>{retry}</main></body></html>
 """
+_BASE_PATHS = 8
+"""For how many base paths the description is kept: there is one, or few."""
 _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 _DOCS_POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
@@ -44,6 +49,18 @@ async def read_problem(name: str) -> Response:
     shown = {key: html.escape(str(value)) for key, value in words.items()}
     retry = _RETRY.format(seconds=row.retry_after) if row.retry_after is not None else ""
     return HTMLResponse(_PAGE.format(**shown, retry=retry), headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def read_description(request: Request) -> Response:
+    """Give the API's description, which takes milliseconds to write and is the same for all clients of one path."""
+    app, path = request.app, base_path()
+    written: dict[str, bytes] | None = getattr(app.state, "description", None)
+    if written is None or (path not in written and len(written) >= _BASE_PATHS):
+        written = app.state.description = {}
+    if path not in written:
+        written[path] = encode(app.openapi())
+    return Response(written[path], media_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx2 as httpx
 
 from app.api import ApiSettings, Service, create_api
+from app.api.readiness import Readiness
 from tests.unit.api.served import an_order, problem, served
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ async def test_checks_that_break_or_hang_are_not_ready() -> None:
         await asyncio.Event().wait()
         return {}
 
-    async with served(ApiSettings(storage_patience_seconds=0.01)) as api:
+    async with served(ApiSettings(storage_patience_seconds=0.01, health_cache_seconds=0)) as api:
         api.health.broken = RuntimeError("postgresql://user:secret@host")
         broken = await api.get("/readyz")
         assert broken.status_code == 503
@@ -68,3 +70,31 @@ async def test_before_its_start_the_api_lives_but_is_not_ready() -> None:
         assert (await client.get("/readyz")).status_code == 503
         problem(await client.post("/checkout", json=an_order()), 503, "not_ready")
         problem(await client.get("/sagas"), 503, "not_ready")
+
+
+async def test_however_many_ask_the_checks_are_made_once_in_a_while() -> None:
+    """But one that is told to stop says so at once."""
+
+    class Counted:
+        def __init__(self) -> None:
+            self.times = 0
+
+        async def checks(self) -> Mapping[str, str | None]:
+            self.times += 1
+            await asyncio.sleep(0)
+            return {"lease": None if self.times == 1 else "Gone."}
+
+    health, now = Counted(), 0.0
+    async with served() as api:
+        service = replace(api.service, health=health)
+        readiness = Readiness(seconds=1, patience=1, clock=lambda: now)
+        answers = await asyncio.gather(*(readiness.answer(service) for _ in range(50)))
+        assert {status for status, _ in answers} == {200}
+        now = 0.9
+        assert (await readiness.answer(service))[0] == 200
+        assert health.times == 1
+        now = 1.0
+        assert (await readiness.answer(service))[0] == 503
+        service.draining.set()
+        await readiness.answer(service)
+        assert health.times == 3
