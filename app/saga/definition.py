@@ -112,7 +112,7 @@ class SagaDefinition:
                 times = (policy.base, policy.max_retry_after)
                 if policy.timeout <= 0 or policy.attempts < 1 or min(times) < 0 or policy.cap < policy.base:
                     raise DefinitionError(
-                        f"Saga {self.name!r}, step {step.name!r}: a time-out above 0, at least one attempt "
+                        f"Saga {self.name!r}, step {step.name!r}: a time-out above 0, at least one attempt, "
                         "0 <= base <= cap and 0 <= max_retry_after are needed."
                     )
         if self.deadline <= 0 or self.key_window <= 0:
