@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from app.saga.errors import LogUnavailable
 from app.saga.queries import SagaHistory
 from app.saga.tasks import end_tasks
+from app.trouble import Trouble
 
 _logger = logging.getLogger(__name__)
 
@@ -89,13 +90,14 @@ class Pulse:
             self._changed = asyncio.Event()
 
     async def _poll(self) -> None:
+        trouble = Trouble(_logger, "the page can't be told what moved")
         while True:
             await asyncio.sleep(self._poll_seconds)
             if not self._lookers:
                 continue
             try:
                 await self.look()
-            except LogUnavailable as error:
-                _logger.warning("the page can't be told what moved: %s", error)
-            except Exception:
-                _logger.exception("telling the page what moved broke down")
+            except Exception as error:  # noqa: BLE001 (the page would stand still for good)
+                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+            else:
+                trouble.over()

@@ -21,12 +21,18 @@ from app.saga.lease import Lease
 from app.saga.log import SagaLog, StoredSaga, takeovers
 from app.saga.runner import SagaRunner
 from app.saga.tasks import end_tasks
+from app.trouble import Trouble
 
 _logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 CLAIM_AT_ONCE = 100
 LONGEST_PAUSE_SECONDS = 3600.0
+AGAIN_SECONDS = 0.5
+"""After a renewal that failed."""
+
+REBIRTH_SECONDS = 0.05
+"""After a renewal that was refused, before this process comes back as a new owner."""
 
 
 class Recovery:
@@ -172,28 +178,27 @@ class Recovery:
 
     async def _keep_lease(self) -> None:
         pause = self._lease.seconds / RENEWALS_PER_LEASE
+        trouble = Trouble(_logger, "the lease could not be renewed")
         while True:
             try:
                 await self.renew()
-            except LogUnavailable as error:
-                _logger.warning("the lease could not be renewed: %s", error)
-                await asyncio.sleep(min(pause, 0.5))
+            except Exception as error:  # noqa: BLE001 (a loop that ended would end the process's part in everything)
+                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                await asyncio.sleep(min(pause, AGAIN_SECONDS))
                 continue
-            except Exception:
-                _logger.exception("renewing the lease broke down")
-            if not self._lease.lapsed:
-                await asyncio.sleep(pause)
+            trouble.over()
+            await asyncio.sleep(REBIRTH_SECONDS if self._lease.lapsed else pause)
 
     async def _keep_claiming(self) -> None:
+        trouble = Trouble(_logger, "nothing could be taken over")
         while True:
             try:
                 claimed = await self.claim()
-            except LogUnavailable as error:
-                _logger.warning("nothing could be taken over: %s", error)
+            except Exception as error:  # noqa: BLE001 (as above)
+                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
                 claimed = 0
-            except Exception:
-                _logger.exception("taking over broke down")
-                claimed = 0
+            else:
+                trouble.over()
             if claimed < CLAIM_AT_ONCE:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_seconds):
@@ -201,11 +206,12 @@ class Recovery:
             self._woken.clear()
 
     async def _keep_listening(self) -> None:
+        trouble = Trouble(_logger, "wishes to cancel could not be heard")
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self.listen()
-            except LogUnavailable as error:
-                _logger.warning("wishes to cancel could not be heard: %s", error)
-            except Exception:
-                _logger.exception("hearing wishes to cancel broke down")
+            except Exception as error:  # noqa: BLE001 (as above)
+                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+            else:
+                trouble.over()

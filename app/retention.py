@@ -22,6 +22,7 @@ from app.saga.errors import LogUnavailable
 from app.saga.tasks import end_tasks
 from app.storage.redaction import REMOVED
 from app.storage.retention import FIRST, Left, SqlRetention
+from app.trouble import Trouble
 
 _logger = logging.getLogger(__name__)
 
@@ -137,14 +138,14 @@ class Retention:
         return deleted
 
     async def _keep_on(self) -> None:
+        trouble = Trouble(_logger, "old sagas could not leave")
         while True:
             await self._clock.sleep(POLL_SECONDS)
             try:
                 left = await self.run()
-            except LogUnavailable as error:
-                _logger.warning("old sagas could not leave: %s", error)
-            except Exception:
-                _logger.exception("letting old sagas leave broke down")
+            except Exception as error:  # noqa: BLE001 (nothing would ever leave again)
+                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
             else:
+                trouble.over()
                 if left.redacted or left.deleted:
                     _logger.info("redacted %d old sagas, deleted %d", left.redacted, left.deleted)

@@ -19,6 +19,7 @@ from app.saga.errors import LogUnavailable
 from app.saga.events import EventType, SagaEvent, TrailEntry
 from app.saga.queries import SagaNews
 from app.saga.tasks import end_tasks
+from app.trouble import Trouble
 
 _logger = logging.getLogger(__name__)
 
@@ -152,14 +153,15 @@ class Watch:
             await end_tasks([self._polling])
 
     async def _poll(self) -> None:
+        trouble = Trouble(_logger, "the watched sagas can't be read")
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self.poll()
-            except LogUnavailable as error:
-                _logger.warning("the watched sagas can't be read: %s", error)
-            except Exception:
-                _logger.exception("watching broke down")
+            except Exception as error:  # noqa: BLE001 (every stream of this process would stand still for good)
+                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+            else:
+                trouble.over()
 
     def _add(self, watched: Watched, events: Sequence[TrailEntry]) -> None:
         """Add what is new, in order; whatever leaves a gap is left to the next poll."""

@@ -193,12 +193,17 @@ class SagaRunner:
 
     async def _abandon(self, run: SagaRun) -> None:
         """Give the saga up until that is stored: a living owner must not own what nobody runs."""
+        told = False
         while True:
             until = self._clock.now() + timedelta(seconds=AFTER_CRASH_SECONDS)
             try:
                 await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
-            except LogUnavailable:
-                _logger.warning("saga %s could not be given up yet", run.saga.id)
+            except Exception as error:  # noqa: BLE001 (whatever it is, nobody would run the saga)
+                if not told:
+                    _logger.warning(
+                        "saga %s could not be given up yet, tried again until it is: %s", run.saga.id, error
+                    )
+                told = True
                 await self._clock.sleep(AFTER_CRASH_SECONDS)
             else:
                 return

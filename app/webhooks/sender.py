@@ -18,6 +18,7 @@ from app.saga.errors import LogError, SagaError
 from app.saga.tasks import end_tasks
 from app.storage.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
 from app.storage.outbox import OutboxEvent, SqlOutbox
+from app.trouble import Trouble
 from app.webhooks.backoff import Pauses
 from app.webhooks.poster import Posted, Poster
 from app.webhooks.signature import signed
@@ -153,15 +154,15 @@ class Sender:
         return Settled(status=status, next_attempt_at=again, last_status=posted.status, last_error=error)
 
     async def _serve(self, line: Line) -> None:
+        trouble = Trouble(_logger, f"nothing could be delivered to {line.endpoint.name}")
         while not self._leaving.is_set():
             try:
                 done = await self.deliver(line)
-            except LogError as error:
-                _logger.warning("nothing could be delivered to %s: %s", line.endpoint.name, error)
+            except Exception as error:  # noqa: BLE001 (the endpoint would be told nothing more)
+                trouble.met(error, foreseen=isinstance(error, LogError))
                 done = 0
-            except Exception:
-                _logger.exception("delivering to %s broke down", line.endpoint.name)
-                done = 0
+            else:
+                trouble.over()
             if not done:
                 await self._pause()
 

@@ -504,3 +504,60 @@ async def test_what_is_due_now_is_claimed_at_once() -> None:
     await asyncio.wait_for(log.ended.wait(), 60)
     await replica.recovery.stop_claiming()
     await replica.recovery.end()
+
+
+class _Failing(MemoryLog):
+    """A log whose every call raises, and that counts them."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+        self.asked = 0
+        self._with = error
+
+    def fail(self) -> None:
+        self.error = self._with
+
+    async def renew(self, owner: str, *, seconds: float) -> datetime:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return await super().renew(owner, seconds=seconds)
+
+    async def claim(self, **options: Any) -> list[StoredSaga]:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return await super().claim(**options)
+
+
+@pytest.mark.parametrize("error", [LogUnavailable("away"), RuntimeError("nobody foresaw it")])
+async def test_a_loop_that_fails_each_time_pauses_and_tells_it_once(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is raised, also once the lease has lapsed: no loop may take a core and fill a disk."""
+    pauses: list[float] = []
+    many = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 50:
+            many.set()
+            await asyncio.Event().wait()
+        await real_sleep(0)
+
+    real_sleep = asyncio.sleep
+    log = _Failing(error)
+    clock = _Clock()
+    replica = _Replica(log, clock, poll_seconds=1e-9)
+    await replica.recovery.begin()
+    log.fail()
+    monkeypatch.setattr("app.recovery.asyncio.sleep", sleep)
+    clock.passed += 60.0  # and the lease lapses
+    async with asyncio.timeout(20):
+        await many.wait()
+    monkeypatch.undo()
+    await replica.recovery.end()
+    assert min(pauses) > 0
+    told = [record.message for record in caplog.records if "could not be renewed" in record.message]
+    assert len(told) == 1
