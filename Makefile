@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test crash chaos simulate page clients monitoring check bench bench-growth bench-knee demo migrate lock audit clean runtime dev
+.PHONY: help setup run test pooled crash chaos simulate page clients monitoring check bench bench-growth bench-knee demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -25,10 +25,14 @@ demo: runtime ## Show a checkout that completes, and one that is undone
 	@exec $(PY) -m app.demo $(ARGS)
 
 migrate: runtime ## Bring DATABASE_URL's schema up to date
-	@exec $(PY) -m alembic upgrade head
+	@exec $(PY) -m app migrate
 
 test: dev ## Run every test, as many at once as there are cores; with ARGS, for example ARGS="tests/unit -k decide -n0"
 	@exec $(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+
+pooled: dev ## Run the storage's tests through a PgBouncer in transaction mode (TEST_PGBOUNCER or PATH, 1.21 or newer)
+	@$(PY) -m tests.pgbouncer
+	@exec $(PY) -m pytest -n auto --dist loadgroup -k pooled tests/contract tests/unit/storage $(ARGS)
 
 chaos: dev ## Kill, freeze and restart real processes under 3,000 sagas, and judge what is left (5 minutes)
 	@exec $(PY) -m tests.chaos $(ARGS)

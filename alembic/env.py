@@ -1,4 +1,4 @@
-"""Alembic's environment: one transaction per upgrade, and one upgrade at a time."""
+"""Alembic's environment: one transaction per upgrade, and one upgrade at a time; what waits for a lock soon lets others by."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from sqlalchemy import Connection, text
 
 from app.config import Settings
 from app.storage.engine import Database
+from app.storage.migrations import found_in, try_again_while_locked
 from app.storage.tables import SCHEMA
 
 ONE_AT_A_TIME = 7_305_104_219_033_620_993
 """The key of PostgreSQL's advisory lock: any number, as long as nobody else's."""
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(connection: Connection, lock_seconds: float) -> None:
     if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{lock_seconds * 1000:.0f}ms'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+    found_in(connection)  # raises where the schema is ahead
     context.configure(
         connection=connection,
         target_metadata=SCHEMA,
@@ -29,15 +32,20 @@ def _migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def _run(url: str) -> None:
+async def _run(settings: Settings) -> None:
+    url = context.config.attributes.get("url") or settings.database_url.get_secret_value()
     engine = Database(url).migration_engine()
-    try:
+
+    async def whole() -> None:
         async with engine.connect() as connection:
             await connection.execution_options(writes=True)
             async with connection.begin():
-                await connection.run_sync(_migrate)
+                await connection.run_sync(_migrate, settings.migrate_lock_seconds)
+
+    try:
+        await try_again_while_locked(whole, patience=settings.migrate_patience_seconds)
     finally:
         await engine.dispose()
 
 
-asyncio.run(_run(context.config.attributes.get("url") or Settings().database_url.get_secret_value()))
+asyncio.run(_run(Settings()))

@@ -14,7 +14,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid4, uuid7
 
 from app.api import ApiSettings, Service
@@ -33,6 +32,7 @@ from app.recovery import Recovery
 from app.retention import Retention
 from app.saga.clock import SystemClock
 from app.saga.definition import Definitions, SagaDefinition
+from app.saga.errors import LogUnavailable
 from app.saga.events import Observer
 from app.saga.lease import Lease
 from app.saga.orchestrator import SagaOrchestrator
@@ -59,12 +59,13 @@ from app.services import (
 from app.services.sandbox import Ledger
 from app.sessions import Sessions
 from app.storage import Storage, open_storage
-from app.storage.engine import Database, ping
+from app.storage.engine import Database, UnsafeDatabase, ping
 from app.storage.history import SqlHistory
 from app.storage.keys import SqlKeys
-from app.storage.migrations import current, head, require_current, upgrade
+from app.storage.migrations import fault, require_current, upgrade
 from app.storage.retention import SqlRetention
 from app.storage.sessions import SqlSessions
+from app.storage.translation import translated
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.telemetry.workers import share_metrics
 from app.unknown import Unknown
@@ -146,17 +147,15 @@ class ServiceHealth:
     async def _database(self) -> tuple[str | None, str | None]:
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
-                await ping(self._engine)
-                at, wanted = await current(self._engine), head()
-        except (SQLAlchemyError, OSError, TimeoutError):
+                async with translated():
+                    await ping(self._engine)
+                    return None, await fault(self._engine)
+        except (LogUnavailable, TimeoutError) as error:
+            unsafe = isinstance(error.__cause__, UnsafeDatabase)
             return (
-                "The database does not answer.",
+                str(error.__cause__) if unsafe else "The database does not answer.",
                 "Unknown while the database does not answer.",
             )
-        return (
-            None,
-            None if at == wanted else f"The schema is at {at}, not at {wanted}.",
-        )
 
 
 def saga_definitions(
@@ -183,7 +182,7 @@ def saga_definitions(
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Open everything behind the API, and on leaving close it so that others can go on at once.
 
-    Raise `SchemaBehind`, `DatabaseUrlError`, `UnsafeDatabase` or `LogUnavailable`, in a full sentence,
+    Raise `SchemaBehind`, `SchemaAhead`, `DatabaseUrlError`, `UnsafeDatabase` or `LogUnavailable`, in a full sentence,
     where it can't begin.
     """
     url = settings.database_url.get_secret_value()

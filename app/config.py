@@ -38,6 +38,14 @@ class Settings(BaseSettings):
         "auto",
         description="Bring the schema up to date at start; auto does so for SQLite alone.",
     )
+    migrate_lock_seconds: Seconds = Field(
+        1.0,
+        description="How long a migration waits for a lock on PostgreSQL, with all others behind it, before it lets "
+        "them by and tries again.",
+    )
+    migrate_patience_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(
+        600.0, description="How long a migration is tried again that others' locks keep waiting."
+    )
     database_pool_size: Count = Field(
         8, description="Connections for reading, besides the journal's and the lease's."
     )

@@ -9,10 +9,12 @@ import sqlite3
 from collections import Counter
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from hypothesis import settings
 
+from tests.pgbouncer import a_pooler, found
 from tests.postgres import Databases, NoPostgres, a_server
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NUMBER = itertools.count(1)
-_RAN: Counter[str] = Counter({"sqlite": 0, "postgresql": 0, "memory": 0})
+_RAN: Counter[str] = Counter({"sqlite": 0, "postgresql": 0, "pooled": 0, "memory": 0})
 _SERVER: set[str] = set()
 _OURS = ("CHECKOUT_", "SANDBOX_", "DATABASE_URL", "PAYMENT_URL", "INVENTORY_URL", "SHIPPING_URL")
 
@@ -71,6 +73,21 @@ def postgres_url(
     yield from _a_database(postgres_databases, request, template=postgres_template)
 
 
+@pytest.fixture(scope="session")
+def pooler_url(postgres_databases: Databases) -> Iterator[str]:
+    """Give the server's URL through a PgBouncer in transaction mode."""
+    with a_pooler(postgres_databases.server.url) as url:
+        yield url
+
+
+@pytest.fixture
+def pooled_url(postgres_url: str, pooler_url: str, request: pytest.FixtureRequest) -> str:
+    """Give the URL of a migrated database of the test's own, through a PgBouncer in transaction mode."""
+    request.node.user_properties.remove(("database", "postgresql"))
+    _note(request, "pooled")
+    return urlunsplit(urlsplit(pooler_url)._replace(path=urlsplit(postgres_url).path))
+
+
 @pytest.fixture
 def empty_postgres_url(postgres_databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URL of an empty PostgreSQL database of the test's own."""
@@ -117,8 +134,11 @@ def empty_sqlite_url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Give the URL of a migrated database of the test's own, on SQLite and then on PostgreSQL."""
-    name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    """Give the URL of a migrated database of the test's own, on SQLite and then on PostgreSQL.
+
+    The storage's own tests have more parameters: see `tests.pgbouncer.DATABASES`.
+    """
+    name = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "pooled": "pooled_url"}[request.param]
     return str(request.getfixturevalue(name))
 
 
@@ -130,6 +150,12 @@ def empty_database_url(request: pytest.FixtureRequest) -> str:
 
 
 # ── the run's promises ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pytest_report_header() -> str:
+    """Say whether the storage's contract runs through a PgBouncer as well."""
+    pooler = found()
+    return f"PgBouncer: {'' if pooler.path else 'the storage contract is NOT run through one, as '}{pooler.words}"
 
 
 def pytest_configure() -> None:
@@ -206,3 +232,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the tests ran on."""
     ran = ", ".join(f"{name}: {count}" for name, count in _RAN.items())
     terminalreporter.write_line(f"tests by database: {ran}" + (f" ({', '.join(_SERVER)})" if _SERVER else ""))
+    if not found().path:
+        terminalreporter.write_line(f"not run through a PgBouncer: {found().words}")

@@ -22,7 +22,8 @@ from app.saga.errors import LogUnavailable
 from app.services import reachable
 from app.storage import open_storage
 from app.storage.engine import Database, UnsafeDatabase
-from app.storage.migrations import current, head, upgrade
+from app.storage.migrations import LockHeld, SchemaAhead, current, head, upgrade
+from app.storage.postgres_session import advice
 
 CLOCKS_APART_SECONDS = 5.0
 
@@ -37,13 +38,15 @@ def serve(
 
 
 def migrate() -> None:
-    """Bring DATABASE_URL's schema up to date; safe from several machines at once."""
+    """Bring DATABASE_URL's schema up to date; safe from several machines at once, and while the service runs."""
     settings = _settings()
     try:
-        upgrade(settings.database_url.get_secret_value())
-    except (SQLAlchemyError, DatabaseUrlError, OSError) as error:
+        stands = upgrade(settings.database_url.get_secret_value())
+    except (SchemaAhead, LockHeld) as error:
+        raise failure(str(error)) from None
+    except (SQLAlchemyError, DatabaseUrlError, UnsafeDatabase, OSError) as error:
         raise failure(f"The schema could not be changed: {error}") from None
-    typer.echo(f"The schema is at {head()}.")
+    typer.echo(stands)
 
 
 def demo() -> None:
@@ -77,21 +80,38 @@ def _variable(place: tuple[int | str, ...]) -> str:
     return f"CHECKOUT_{name.upper()}" if name in Settings.model_fields else name
 
 
+async def _schema(database: Database) -> tuple[str, str, str]:
+    engine = database.migration_engine()
+    try:
+        at, wanted = await current(engine), head()
+    except SchemaAhead as ahead:
+        return "schema", "warn" if ahead.runs else "fail", str(ahead)
+    finally:
+        await engine.dispose()
+    if at != wanted:
+        return "schema", "fail", f"It is at {at or 'nothing'}, not at {wanted}: run `migrate`."
+    return "schema", "ok", f"at {at}"
+
+
+async def _session(database: Database) -> tuple[str, str, str]:
+    link = await database.connect_postgres()
+    try:
+        words = await advice(link)
+    finally:
+        await link.close()
+    return "PostgreSQL", "warn" if words else "ok", "; ".join(words)
+
+
 async def _examined(settings: Settings) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = [("settings", "ok", "")]
     url = settings.database_url.get_secret_value()
     try:
-        engine = Database(url).migration_engine()
-        try:
-            at, wanted = await current(engine), head()
-        finally:
-            await engine.dispose()
-        if at != wanted:
-            return [
-                *found,
-                ("schema", "fail", f"It is at {at or 'nothing'}, not at {wanted}: run `migrate`."),
-            ]
-        found.append(("schema", "ok", f"at {at}"))
+        database = Database(url)
+        found.append(await _schema(database))
+        if found[-1][1] == "fail":
+            return found
+        if database.is_postgres:
+            found.append(await _session(database))
         async with open_storage(url, pool_size=1) as storage:
             found.append(("durability", "ok", "commits last"))
             async with storage.log.reading() as connection:

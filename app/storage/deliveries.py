@@ -24,6 +24,7 @@ from app.endpoints import Endpoint, EventName, Lag
 from app.storage.outbox import FeedEvent, OutboxEvent, Place, behind, end_of_feed, feed
 from app.storage.sql_log import SqlLog
 from app.storage.tables import outbox, webhook_delivery, webhook_endpoint
+from app.storage.translation import repeats
 
 FAN_OUT_AT_ONCE = 500
 
@@ -83,6 +84,7 @@ class SqlDeliveries:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
+    @repeats
     async def register(self, names: Sequence[str], *, now: datetime) -> None:
         """Make endpoints known that aren't; they are sent what happens from now on."""
         if not names:
@@ -110,6 +112,7 @@ class SqlDeliveries:
                 return True
             return (await connection.execute(_due(endpoint.name, now).limit(1))).first() is not None
 
+    @repeats
     async def fan_out(self, endpoint: Endpoint) -> int:
         """Make deliveries of what the feed has for an endpoint; return how many events were looked at.
 
@@ -134,6 +137,7 @@ class SqlDeliveries:
             )
         return len(events)
 
+    @repeats
     async def claim(
         self, endpoint: Endpoint, *, owner: str, now: datetime, seconds: float, limit: int
     ) -> list[Delivery]:
@@ -159,6 +163,7 @@ class SqlDeliveries:
             rows = (await connection.execute(claimed.order_by(webhook_delivery.c.id))).mappings().all()
         return [_delivery(row) for row in rows]
 
+    @repeats
     async def settle(self, settled: Sequence[tuple[Delivery, Settled]], *, owner: str) -> None:
         """Note what became of claimed deliveries, where nobody else has claimed them since."""
         if not settled:
@@ -184,6 +189,7 @@ class SqlDeliveries:
                     )
                 )
 
+    @repeats
     async def release(self, owner: str) -> None:
         """Give back what was claimed and not settled, so that others send it at once."""
         async with self._log.writing() as connection:
@@ -193,6 +199,7 @@ class SqlDeliveries:
                 .values(claimed_by=None, claimed_until=None)
             )
 
+    @repeats
     async def disable(self, name: str, *, reason: str, now: datetime) -> None:
         """Send an endpoint nothing more, and keep what it isn't sent, until a person enables it."""
         async with self._log.writing() as connection:
@@ -202,6 +209,7 @@ class SqlDeliveries:
                 .values(state="disabled", reason=reason, changed_at=now)
             )
 
+    @repeats
     async def enable(self, name: str, *, now: datetime) -> None:
         """Send an endpoint everything again from where it was left; what waits is due at once."""
         async with self._log.writing() as connection:
@@ -218,6 +226,7 @@ class SqlDeliveries:
                 .values(next_attempt_at=now)
             )
 
+    @repeats
     async def redeliver(self, delivery_id: int, *, now: datetime) -> Delivery | None:
         """Have a delivery sent again, at once and with a new budget; None where there is none."""
         async with self._log.writing() as connection:

@@ -25,6 +25,13 @@ from app.database_url import (
     PostgresUrl,
     parse_database_url,
 )
+from app.storage.postgres_session import (
+    AT_START,
+    Link,
+    UnsafeDatabase,
+    made_fit,
+    settled_in_transaction,
+)
 from app.wal import BUSY_SECONDS, switch_to_wal
 
 CONNECT_SECONDS = 5.0
@@ -33,30 +40,6 @@ HEAD_START_SECONDS = 1.0
 
 COMMAND_SECONDS = 5.0
 """After this long without an answer a connection to PostgreSQL counts as broken."""
-
-_MODEST = {
-    # Who stands still within a transaction (SIGSTOP, a paused machine) soon loses it, with its locks.
-    "idle_in_transaction_session_timeout": "3s",
-    # Below COMMAND_SECONDS, so that nobody waits on in the server whose client has given up. A
-    # statement_timeout must not do that: it would end a COMMIT's wait for a synchronous standby, and
-    # the server would call the transaction committed all the same.
-    "lock_timeout": "4s",
-}
-
-
-class UnsafeDatabase(RuntimeError):
-    """The database may forget what it has committed."""
-
-
-class _HangsUp(asyncpg.Connection):  # type: ignore[misc]
-    """Where the driver would ask the server to cancel a statement, this hangs up instead.
-
-    A cancel request ends a COMMIT's wait for a synchronous standby: the server then calls committed,
-    and shows to everybody, what no standby has. Without it the commit waits on, seen by nobody.
-    """
-
-    def _cancel_current_command(self, *_waiters: asyncio.Future[None]) -> None:
-        self._loop.call_soon(self.terminate)
 
 
 class Database:
@@ -78,14 +61,17 @@ class Database:
         On PostgreSQL a command without an answer after `command_seconds` is given up.
         """
         if self.is_postgres:
-            return create_async_engine(
+            engine = create_async_engine(
                 "postgresql+asyncpg://",
                 async_creator=partial(self.connect_postgres, command_seconds=command_seconds),
+                isolation_level="READ COMMITTED",
                 pool_size=pool_size,
                 max_overflow=0,
                 pool_timeout=CONNECT_SECONDS,
                 pool_pre_ping=True,
             )
+            _set_up_postgres(engine.sync_engine)
+            return engine
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=self.path),
             pool_size=pool_size,
@@ -98,11 +84,14 @@ class Database:
     def migration_engine(self) -> AsyncEngine:
         """Return an engine that keeps no connection, and waits for a lock or a long statement as it must."""
         if self.is_postgres:
-            return create_async_engine(
+            engine = create_async_engine(
                 "postgresql+asyncpg://",
                 async_creator=partial(self.connect_postgres, patient=True),
+                isolation_level="READ COMMITTED",
                 poolclass=NullPool,
             )
+            _set_up_postgres(engine.sync_engine)
+            return engine
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=self.path),
             poolclass=NullPool,
@@ -111,48 +100,34 @@ class Database:
         _set_up_sqlite(engine.sync_engine)
         return engine
 
-    async def connect_postgres(
-        self, *, patient: bool = False, command_seconds: float | None = None
-    ) -> asyncpg.Connection:
-        """Connect to PostgreSQL. Raise `UnsafeDatabase` where its commits don't wait for the disk.
+    async def connect_postgres(self, *, patient: bool = False, command_seconds: float | None = None) -> Link:
+        """Connect to PostgreSQL. Raise `UnsafeDatabase` where it can't be relied on.
 
         Of several hosts in the URL it finds the one that takes writes: the primary. A `patient`
         connection may wait for a lock, and stand idle in a transaction, for ever.
         """
-        settings = {
-            "application_name": "checkout",
-            **self.url.server_settings,
-            "jit": "off",
-            "timezone": "UTC",
-            **({} if patient else _MODEST),
-        }
-        connection = await self._first_that_writes(
-            connection_class=_HangsUp,
+        link = await self._first_that_writes(
+            connection_class=Link,
             command_timeout=command_seconds,
-            server_settings=settings,
+            server_settings={**AT_START, **self.url.server_settings},
             **_driver_options(self.url),
         )
-        _set_socket_options(connection, self.url)
+        _set_socket_options(link, self.url)
         try:
-            commit = await connection.fetchval("SHOW synchronous_commit", timeout=CONNECT_SECONDS)
+            await made_fit(link, patient=patient, seconds=CONNECT_SECONDS)
         except BaseException:
-            connection.terminate()
+            link.terminate()
             raise
-        if commit == "off":
-            connection.terminate()
-            raise UnsafeDatabase(
-                "PostgreSQL has synchronous_commit off: set it to on, as money depends on it."
-            )
-        return connection
+        return link
 
-    async def _first_that_writes(self, **options: Any) -> asyncpg.Connection:
+    async def _first_that_writes(self, **options: Any) -> Link:
         """Connect to the hosts, the last good one first, each with a head start before the next.
 
         As Happy Eyeballs does (RFC 8305): a host that is gone without a word must not keep us from the
         one that was promoted in its place. Raise what the last host raised where none can be had.
         """
         waiting = deque(self._hosts)
-        trying: dict[asyncio.Task[asyncpg.Connection], Host] = {}
+        trying: dict[asyncio.Task[Link], Host] = {}
         try:
             while True:
                 if waiting:
@@ -229,6 +204,16 @@ def _pragmas(cursor: Any) -> None:
         )
 
 
+def _set_up_postgres(engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        link = connection.connection.driver_connection
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            return
+        if isinstance(link, Link) and (settings := settled_in_transaction(link)):
+            connection.exec_driver_sql(settings)
+
+
 def _set_up_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _connect(dbapi_connection: Any, _record: Any) -> None:
@@ -251,3 +236,6 @@ async def ping(engine: AsyncEngine) -> None:
     """Return when the database has answered; raise what the driver raises."""
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
+
+
+__all__ = ["Database", "Link", "UnsafeDatabase", "ping"]

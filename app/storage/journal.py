@@ -14,6 +14,15 @@ before the sagas of the one before it move on.
 A write is idempotent: written again, it finds itself by `(saga_id, seq, epoch)` and counts as done.
 So whatever interrupts a batch, also a connection that breaks in its COMMIT, is answered the same
 way: connect again and write the same batch again.
+
+One entry mustn't hold up the others, whatever is wrong with it. A batch that the database refuses for what is in
+it, that waits for a lock, or that fails `ALIKE` times in the same way, is written again one by one:
+
+    refused for what is in it           answered `LogRefused`
+    somebody holds a lock that it needs put aside, and tried again beside the others until it is free
+    fails `ALIKE` times for no known    answered `LogUnavailable`, as nobody can tell what became of it; its saga
+    reason, and others are stored       is given up and taken over anew
+    the database as a whole is away     all wait for it
 """
 
 from __future__ import annotations
@@ -30,8 +39,16 @@ from app.saga.errors import LogRefused, LogUnavailable, SagaFenced
 from app.saga.events import SagaEvent
 from app.saga.log import NewSaga, RowChange, Started, StartResult
 from app.saga.tasks import end_tasks
+from app.storage.faults import Blame
 
 _logger = logging.getLogger(__name__)
+
+ALIKE = 3
+"""How often a batch fails in the same way, for no known reason, before it is written one by one."""
+
+ASIDE_SECONDS = 1.0
+ASIDE_SHARE = 10.0
+"""What was put aside is tried again after this pause, and never takes more than a tenth of the journal's time."""
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -73,11 +90,27 @@ class _Waiting(NamedTuple):
 
 
 class Interrupted(Exception):
-    """The batch may or may not have been stored: write it again."""
+    """The batch may or may not have been stored: write it again. `blame` says whose fault it may be."""
+
+    def __init__(self, message: str, *, blame: Blame = Blame.MOMENT) -> None:
+        super().__init__(message)
+        self.blame = blame
 
 
 class BadBatch(Exception):
     """The database refused the batch for what is in it; nothing of it was stored."""
+
+
+class _OneByOne(Exception):
+    """One of the batch may be to blame: write each alone."""
+
+
+class _Locked(Exception):
+    """Somebody else holds a lock that this one entry needs."""
+
+
+class _Unstorable(Exception):
+    """The one entry fails each time, and others don't."""
 
 
 class BatchWriter(Protocol):
@@ -86,11 +119,14 @@ class BatchWriter(Protocol):
     async def open(self) -> None:
         """Connect. Raise `Interrupted` where that can't be done now."""
 
-    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:
         """Store a batch and return each entry's result; None: it ran into another's change, write it again.
 
-        Raise `Interrupted` or `BadBatch`.
+        `hurried` waits only a moment for a lock. Raise `Interrupted` or `BadBatch`.
         """
+
+    async def probe(self) -> None:
+        """Return once something else has been stored, which changes nothing. Raise `Interrupted` where nothing can be."""
 
     async def close(self) -> None:
         """Disconnect; never raise."""
@@ -115,6 +151,9 @@ class Journal:
         self._max_queue = max_queue
         self._monotonic = monotonic
         self._queue: deque[_Waiting] = deque()
+        self._aside: list[_Waiting] = []
+        self._again_at = 0.0
+        self._locked: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
@@ -124,7 +163,7 @@ class Journal:
     @property
     def queued(self) -> int:
         """How much waits for its turn."""
-        return len(self._queue)
+        return len(self._queue) + len(self._aside)
 
     @property
     def away(self) -> bool:
@@ -150,7 +189,7 @@ class Journal:
         if isinstance(entry, StartEntry):
             if self._interrupted:
                 raise LogUnavailable("The database is away.", stored=False)
-            if len(self._queue) >= self._max_queue:
+            if self.queued >= self._max_queue:
                 raise LogUnavailable("Too much waits to be stored.", stored=False)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(entry, future, self._monotonic()))
@@ -165,13 +204,16 @@ class Journal:
             if not self._interrupted:
                 await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
             await end_tasks([self._task])
-        for one in self._queue:
+        for one in (*self._queue, *self._aside):
             _fail(one.result, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()
+        self._aside.clear()
         await self._writer.close()
 
     async def _run(self) -> None:
         while True:
+            if self._aside and asyncio.get_running_loop().time() >= self._again_at:
+                await self._try_aside()
             if not self._queue:
                 if self._closing:
                     return
@@ -180,18 +222,49 @@ class Journal:
                 continue
             batch = [self._queue.popleft() for _ in range(self._next_size())]
             began = self._monotonic()
-            try:
-                await self._store(batch)
+            if await self._kept(batch):
                 waited, took = began - batch[0].since, self._monotonic() - began
                 asyncio.get_running_loop().call_soon(self.on_batch, len(batch), waited, took)
-            except BaseException as error:
-                for one in batch:
-                    _fail(
-                        one.result, LogUnavailable("The journal stopped in the middle of this.", stored=None)
-                    )
-                if not isinstance(error, Exception):
-                    raise
-                _logger.exception("a batch broke down; its sagas are given up and taken over anew")
+
+    async def _kept(self, batch: list[_Waiting], *, hurried: bool = False) -> bool:
+        """Store a batch; whatever goes wrong, each entry of it is answered or put aside. Return whether nothing did."""
+        try:
+            await self._store(batch, hurried=hurried)
+        except BaseException as error:
+            for one in batch:
+                _fail(one.result, LogUnavailable("The journal stopped in the middle of this.", stored=None))
+            if not isinstance(error, Exception):
+                raise
+            _logger.exception("a batch broke down; its sagas are given up and taken over anew")
+            return False
+        return True
+
+    async def _try_aside(self) -> None:
+        loop, waiting = asyncio.get_running_loop(), self._aside
+        self._aside, began = [], loop.time()
+        for at, one in enumerate(waiting):
+            try:
+                await self._kept([one], hurried=True)
+            except BaseException:
+                self._aside.extend(waiting[at + 1 :])
+                raise
+        self._locked = {_saga_of(one.entry) for one in self._aside}
+        if self._aside:
+            self._again_later(max(ASIDE_SECONDS, ASIDE_SHARE * (loop.time() - began)))
+
+    def _put_aside(self, one: _Waiting) -> None:
+        saga_id = _saga_of(one.entry)
+        if saga_id not in self._locked:
+            _logger.warning("what saga %s has to store waits for a lock that somebody holds", saga_id)
+            self._locked.add(saga_id)
+        self._aside.append(one)
+        if len(self._aside) == 1:
+            self._again_later(ASIDE_SECONDS)
+
+    def _again_later(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._again_at = loop.time() + seconds
+        loop.call_later(seconds, self._wake.set)
 
     def _next_size(self) -> int:
         waiting = len(self._queue)
@@ -199,44 +272,91 @@ class Journal:
             waiting = max(HALVED_ABOVE, waiting // 2)
         return min(waiting, self._max_batch)
 
-    async def _store(self, batch: list[_Waiting]) -> None:
-        """Write a batch until every entry of it has its result."""
+    async def _store(self, batch: list[_Waiting], *, hurried: bool = False) -> None:
+        """Write a batch until every entry of it has its result, or was put aside."""
         try:
-            results = await self._write([one.entry for one in batch])
+            results = await self._write([one.entry for one in batch], hurried=hurried)
+        except _OneByOne:  # one bad entry mustn't take its neighbours along
+            for one in batch:
+                await self._store([one], hurried=True)
+            return
+        except _Locked:
+            self._put_aside(batch[0])
+            return
+        except _Unstorable as error:
+            _logger.error("what saga %s has to store can't be: %s", _saga_of(batch[0].entry), error)  # noqa: TRY400 (no fault of ours)
+            _fail(batch[0].result, LogUnavailable(f"This can't be stored: {error}.", stored=None))
+            return
         except BadBatch as error:
-            if len(batch) > 1:  # one bad entry mustn't take its neighbours along
-                for one in batch:
-                    await self._store([one])
-                return
             _logger.warning("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
         # A turn later: by then the next batch is on its way, and needn't wait until these sagas have moved on.
         asyncio.get_running_loop().call_soon(_tell, batch, results)
         again = [one for one, result in zip(batch, results, strict=True) if result is None]
         if again:
-            await self._store(again)
+            await self._store(again, hurried=hurried)
 
-    async def _write(self, entries: list[Entry]) -> list[Result | None]:
-        pause = FIRST_PAUSE_SECONDS
+    async def _write(self, entries: list[Entry], *, hurried: bool) -> list[Result | None]:
+        pause, failed = FIRST_PAUSE_SECONDS, _Alike()
         while True:
             try:
-                results = await self._writer.write(entries)
-            except BadBatch:
+                results = await self._writer.write(entries, hurried=hurried)
+            except BadBatch as error:
+                if len(entries) > 1:
+                    raise _OneByOne from error
                 raise
-            except Exception as error:  # noqa: BLE001 (the one writer must never die; writing again is always safe)
-                if not self._interrupted:
-                    _logger.warning(
-                        "the database is away, writing again until it is back: %s",
-                        error,
-                    )
-                self._interrupted = True
+            except Exception as error:
+                blame = error.blame if isinstance(error, Interrupted) else Blame.UNKNOWN
+                alike = failed.once_more(error, blame)
+                suspect = blame is Blame.LOCK or (blame is Blame.UNKNOWN and alike >= ALIKE)
+                if suspect and len(entries) > 1:
+                    raise _OneByOne from error
+                if suspect and await self._takes_others():
+                    raise (_Locked if blame is Blame.LOCK else _Unstorable)(str(error)) from error
+                self._is_away(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
-                if self._interrupted:
-                    _logger.warning("the database is back")
-                self._interrupted = False
+                self._is_back()
                 return results
+
+    async def _takes_others(self) -> bool:
+        """Whether the database stores anything else, so that it is this entry's fault that it doesn't store that."""
+        try:
+            await self._writer.probe()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the database isn't well)
+            self._is_away(error)
+            return False
+        self._is_back()
+        return True
+
+    def _is_away(self, error: Exception) -> None:
+        if not self._interrupted:
+            _logger.warning("the database is away, writing again until it is back: %s", error)
+        self._interrupted = True
+
+    def _is_back(self) -> None:
+        if self._interrupted:
+            _logger.warning("the database is back")
+        self._interrupted = False
+
+
+class _Alike:
+    """Counts how often in a row something failed in the same way."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._count = 0
+
+    def once_more(self, error: Exception, blame: Blame) -> int:
+        way = f"{blame} {type(error).__name__} {error}"
+        self._count = self._count + 1 if way == self._last else 1
+        self._last = way
+        return self._count
+
+
+def _saga_of(entry: Entry) -> str:
+    return entry.saga.id if isinstance(entry, StartEntry) else entry.saga_id
 
 
 def _tell(batch: list[_Waiting], results: list[Result | None]) -> None:

@@ -12,6 +12,7 @@ from app.callers import Scope
 from app.keys import ApiKey
 from app.storage.sql_log import SqlLog
 from app.storage.tables import api_key
+from app.storage.translation import repeats
 
 
 class SqlKeys:
@@ -20,6 +21,7 @@ class SqlKeys:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
+    @repeats
     async def add(self, new: Callable[[Sequence[ApiKey]], ApiKey]) -> ApiKey:
         async with self._log.writing() as connection:
             if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
@@ -39,6 +41,7 @@ class SqlKeys:
     async def any(self) -> bool:
         return bool(await self._read(select(api_key).limit(1)))
 
+    @repeats
     async def revoke(self, key_id: str, *, at: datetime) -> ApiKey | None:
         async with self._log.writing() as connection:
             await connection.execute(
@@ -49,6 +52,7 @@ class SqlKeys:
         found = await self._read(select(api_key).where(api_key.c.id == key_id))
         return found[0] if found else None
 
+    @repeats
     async def used(self, key_id: str, *, at: datetime) -> None:
         async with self._log.writing() as connection:
             await connection.execute(update(api_key).where(api_key.c.id == key_id).values(last_used_at=at))

@@ -4,6 +4,11 @@ Fencing, at READ COMMITTED: an append that changes its saga's row does so `WHERE
 waits for a claim under way and then sees its new epoch. An append that doesn't is one event; it
 looks at the epoch without a lock, and if a claim is committed in between, that claim has written
 its own event under the very seq, on which the primary key lets nobody else in.
+
+Through a pooler that gives each transaction another connection it is a transaction of three round trips, with
+its settings in it. A statement that was given up can't land later then, as nobody sends its COMMIT; and a COMMIT
+that was given up holds the locks on what it stores, for which the same batch waits when it is written again. So
+nothing need be ended there by its pid, which under a pooler is somebody else's.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ import asyncpg
 from app.saga.errors import SagaFenced
 from app.saga.log import KeyTaken, OrderTaken, Started
 from app.saga.state import AT_REST, SagaStatus
-from app.storage.engine import COMMAND_SECONDS, CONNECT_SECONDS, UnsafeDatabase
+from app.storage.engine import COMMAND_SECONDS, CONNECT_SECONDS, Link, UnsafeDatabase
+from app.storage.faults import TO_BE_REPEATED, Blame, blame_of_state
 from app.storage.journal import (
     AppendEntry,
     BadBatch,
@@ -28,12 +34,13 @@ from app.storage.journal import (
     StartEntry,
 )
 from app.storage.outbox import told_of
+from app.storage.postgres_session import beginning
 
 T = TypeVar("T")
 _Key = tuple[str, int, int]
 """What tells an entry from all others: its saga, its first seq, its epoch."""
 
-Connect = Callable[[], Awaitable[asyncpg.Connection]]
+Connect = Callable[[], Awaitable[Link]]
 
 ANSWER_SECONDS = COMMAND_SECONDS
 """After this long without an answer the connection counts as broken."""
@@ -86,11 +93,15 @@ RETURNING saga_id::text, seq, epoch
 """
 """The last two are scalar, not EXISTS: of an EXISTS, a table that was never analyzed is read as a whole into a hash."""
 
-_PLANNED = (
-    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
-    "SET enable_hashjoin = off; SET enable_mergejoin = off"
-)
+_INDEXES_ALONE = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """The plan must stay with the indexes, also when made while the tables were small."""
+
+_PLANNED = "; ".join(
+    f"SET {name} = {value}"
+    for name, value in {"plan_cache_mode": "force_generic_plan", **_INDEXES_ALONE}.items()
+)
+_PLANNED_EACH_TIME = {"plan_cache_mode": "force_custom_plan", **_INDEXES_ALONE}
+"""Through a pooler a plan is another session's by the next time."""
 
 _STANDING = """
 SELECT l.saga_id::text, l.seq, l.epoch
@@ -100,20 +111,24 @@ FROM unnest($1::uuid[], $2::int[]) AS e(saga_id, seq) JOIN saga_log l USING (sag
 _CONFIRM = "UPDATE saga SET epoch = epoch WHERE id = $1"
 """Any write: its commit waits for the same synchronous standby as all before it."""
 
+_PROBE = "UPDATE schema_floor SET revision = revision"
+
+HURRIED_LOCK_SECONDS = 0.2
+REPEATS = 3
+"""How often a batch is written again at once that PostgreSQL says to repeat."""
+
 _WHO_AM_I = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END = """
 SELECT CASE WHEN wait_event = 'SyncRep' THEN false ELSE pg_terminate_backend(pid, 3000) END
 FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2
 """
 """A commit that waits for its standby is left alone: to end it shows everybody what no standby has."""
+_LEFT = "SELECT false FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2"
 
 _BY_KEY = "SELECT id::text, fingerprint FROM saga WHERE caller = $1 AND idempotency_key = $2"
 _BY_ORDER = (
     "SELECT id::text, status FROM saga WHERE caller = $1 AND order_id = $2 AND status <> 'compensated'"
 )
-
-_BAD_CLASSES = ("22", "23")
-"""SQLSTATE classes (data exception, integrity violation) that blame the batch; all others blame the moment."""
 
 
 class PostgresWriter:
@@ -121,20 +136,35 @@ class PostgresWriter:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._connection: asyncpg.Connection | None = None
+        self._connection: Link | None = None
         self._statement: Any = None
         self._batches = 0
         self._backend: tuple[int, datetime] | None = None
         self._left: list[tuple[int, datetime]] = []
+        self._sent = False
 
     async def open(self) -> None:
         await self._guarded(self._ready)
 
-    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:
+        for tries_left in reversed(range(REPEATS)):
+            try:
+                return await self._guarded(lambda: self._write(batch, hurried=hurried))
+            except UnsafeDatabase as error:
+                raise Interrupted(str(error)) from error
+            except Interrupted as error:
+                if not tries_left or getattr(error.__cause__, "sqlstate", None) not in TO_BE_REPEATED:
+                    raise
+        raise AssertionError  # the last try returns or raises
+
+    async def probe(self) -> None:
         try:
-            return await self._guarded(lambda: self._write(batch))
-        except UnsafeDatabase as error:
+            await self._guarded(self._probe)
+        except (UnsafeDatabase, BadBatch) as error:
             raise Interrupted(str(error)) from error
+
+    async def _probe(self) -> None:
+        await (await self._ready()).execute(_PROBE)
 
     async def close(self) -> None:
         connection, self._connection, self._statement = self._connection, None, None
@@ -152,6 +182,7 @@ class PostgresWriter:
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The one seam where what the driver raises, or doesn't answer, becomes `Interrupted` or `BadBatch`."""
         seconds = ANSWER_SECONDS if self._connection else CONNECT_SECONDS + ANSWER_SECONDS
+        self._sent = False
         task = asyncio.create_task(work())
         try:
             done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -159,23 +190,32 @@ class PostgresWriter:
             if not task.done():
                 await self._hang_up(task)
         if not done:
-            raise Interrupted(f"no answer for {seconds:g} s")
+            raise Interrupted(f"no answer for {seconds:g} s", blame=self._blame())
         try:
             return task.result()
         except (asyncpg.DataError, ValueError) as error:
             raise BadBatch(type(error).__name__) from error
         except asyncpg.PostgresError as error:
-            if (error.sqlstate or "")[:2] in _BAD_CLASSES:
+            blame = self._blame(error)
+            if blame is Blame.ENTRY:
                 raise BadBatch(type(error).__name__) from error
             self._break()
-            raise Interrupted(f"{type(error).__name__}: {error}") from error
+            raise Interrupted(f"{type(error).__name__}: {error}", blame=blame) from error
         except (UnsafeDatabase, Interrupted):
             self._break()
             raise
         except Exception as error:
             # Whatever else a cut connection makes the driver raise (its own InternalClientError among it).
             self._break()
-            raise Interrupted(f"{type(error).__name__}: {error}") from error
+            raise Interrupted(f"{type(error).__name__}: {error}", blame=self._blame()) from error
+
+    def _blame(self, error: asyncpg.PostgresError | None = None) -> Blame:
+        """Whom a failure blames. Of a connection that broke once the batch was on its way nobody knows why."""
+        if not self._sent:
+            return Blame.MOMENT
+        blame = Blame.MOMENT if error is None else blame_of_state(error.sqlstate)
+        broken = error is None or (error.sqlstate or "").startswith("08")
+        return Blame.UNKNOWN if broken else blame
 
     async def _hang_up(self, task: asyncio.Task[Any]) -> None:
         """Break the connection, and only then cancel who waits on it.
@@ -197,18 +237,20 @@ class PostgresWriter:
             self._left.append(self._backend)
             self._backend = None
 
-    async def _ready(self) -> asyncpg.Connection:
+    async def _ready(self) -> Link:
         if self._connection is None or self._connection.is_closed():
             connection = await self._connect()
             self._connection = connection
-            self._backend = tuple(await connection.fetchrow(_WHO_AM_I))
+            if not connection.pooled:
+                self._backend = tuple(await connection.fetchrow(_WHO_AM_I))
             await self._end_what_is_left(connection)
-            await connection.execute(_PLANNED)
+            if not connection.pooled:
+                await connection.execute(_PLANNED)
             self._statement = await connection.prepare(_WRITE)
             self._batches = 0
         return self._connection
 
-    async def _plan_anew(self, connection: asyncpg.Connection) -> None:
+    async def _plan_anew(self, connection: Link) -> None:
         """Forget the plan whenever there are twice as many batches as when it was made.
 
         Of tables that were analyzed while they were empty all indexes look alike, and the plan may read a
@@ -218,21 +260,37 @@ class PostgresWriter:
             await connection.execute("DISCARD PLANS")
         self._batches += 1
 
-    async def _end_what_is_left(self, connection: asyncpg.Connection) -> None:
+    async def _end_what_is_left(self, connection: Link) -> None:
         """End the backends of connections that broke: their last statement must not land later.
 
         A batch that is written again may be answered otherwise than the first time, and then the first
-        would store a saga of which its client was told that it was refused.
+        would store a saga of which its client was told that it was refused. Where a pooler has come in
+        between, their end is waited for.
         """
         while self._left:
-            ended = await connection.fetchval(_END, *self._left[0])
+            ended = await connection.fetchval(_LEFT if connection.pooled else _END, *self._left[0])
             if ended is False:
                 raise Interrupted("an earlier statement is still under way")
             self._left.pop(0)
 
-    async def _write(self, batch: Sequence[Entry]) -> list[Result | None]:
+    async def _write(self, batch: Sequence[Entry], *, hurried: bool) -> list[Result | None]:
         connection = await self._ready()
-        await self._plan_anew(connection)
+        self._sent = True
+        if not connection.pooled and not hurried:
+            await self._plan_anew(connection)
+            return await self._stored(connection, batch)
+        how = {"lock_timeout": f"{HURRIED_LOCK_SECONDS * 1000:.0f}ms"} if hurried else {}
+        how |= _PLANNED_EACH_TIME if connection.pooled else {}
+        await connection.execute(beginning(connection, how))
+        try:
+            results = await self._stored(connection, batch)
+        except asyncpg.PostgresError:
+            await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return results
+
+    async def _stored(self, connection: Link, batch: Sequence[Entry]) -> list[Result | None]:
         starts = [entry for entry in batch if isinstance(entry, StartEntry)]
         appends = [entry for entry in batch if isinstance(entry, AppendEntry)]
         arguments = (
@@ -247,9 +305,7 @@ class PostgresWriter:
         found = await self._look_up(connection, missing) if missing else {}
         return [Started() if _key(entry) in stored else found[_key(entry)] for entry in batch]
 
-    async def _look_up(
-        self, connection: asyncpg.Connection, entries: list[Entry]
-    ) -> dict[_Key, Result | None]:
+    async def _look_up(self, connection: Link, entries: list[Entry]) -> dict[_Key, Result | None]:
         """Tell of entries that were not stored now whether they stood already, or who was there first."""
         rows = await connection.fetch(
             _STANDING,
@@ -273,7 +329,7 @@ class PostgresWriter:
         return found
 
     @staticmethod
-    async def _first_there(connection: asyncpg.Connection, entry: StartEntry) -> Result | None:
+    async def _first_there(connection: Link, entry: StartEntry) -> Result | None:
         saga = entry.saga
         if saga.idempotency_key is not None:
             row = await connection.fetchrow(_BY_KEY, saga.caller, saga.idempotency_key)

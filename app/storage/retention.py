@@ -52,6 +52,7 @@ from app.storage.tables import (
     webhook_delivery,
     webhook_endpoint,
 )
+from app.storage.translation import repeats
 
 FIRST = "00000000-0000-0000-0000-000000000000"
 """Before every saga."""
@@ -82,6 +83,7 @@ class SqlRetention:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
+    @repeats
     async def redact(self, before: datetime, *, limit: int) -> Batch:
         """Look at no more than `limit` sagas, and redact those that were finished before a time."""
         async with self._log.writing() as connection:
@@ -102,6 +104,7 @@ class SqlRetention:
             done = await _redact(connection, [*late, *ready])
         return Batch(done=done, more=len(late) + len(page) == limit)
 
+    @repeats
     async def forget(self, customer_id: str, *, caller: str | None, limit: int) -> int:
         """Redact no more than `limit` finished sagas of a customer; return how many, 0 once none is left."""
         async with self._log.writing() as connection:
@@ -119,6 +122,7 @@ class SqlRetention:
             rows = (await connection.execute(query.order_by(saga.c.id))).all()
         return [Left(saga_id=row.id, status=SagaStatus(row.status)) for row in rows]
 
+    @repeats
     async def delete(self, before: datetime, *, after: str, limit: int, endpoints: Sequence[str]) -> Batch:
         """Look at no more than `limit` sagas behind `after`, and delete those that were finished before a time.
 

@@ -10,6 +10,7 @@ from app.keys import ApiKey
 from app.storage.keys import key_of
 from app.storage.sql_log import SqlLog
 from app.storage.tables import api_key, session
+from app.storage.translation import repeats
 
 
 class SqlSessions:
@@ -18,6 +19,7 @@ class SqlSessions:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
+    @repeats
     async def add(self, digest: str, key_id: str, *, at: datetime, until: datetime) -> None:
         async with self._log.writing() as connection:
             await connection.execute(delete(session).where(session.c.expires_at <= at))
@@ -35,6 +37,7 @@ class SqlSessions:
             row = (await connection.execute(query)).mappings().first()
         return None if row is None else key_of(row)
 
+    @repeats
     async def end(self, digest: str) -> None:
         async with self._log.writing() as connection:
             await connection.execute(delete(session).where(session.c.digest == digest))

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
 from sqlalchemy import (
     DateTime,
     Select,
@@ -24,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.saga.action import Action
@@ -55,6 +54,7 @@ from app.saga.step import encode
 from app.storage.journal import AppendEntry, Journal, StartEntry
 from app.storage.saga_rows import read_sagas, select_sagas
 from app.storage.tables import CANCEL_WANTED, replica, saga, saga_log
+from app.storage.translation import commit, repeats, translated
 
 _logger = logging.getLogger(__name__)
 
@@ -123,6 +123,7 @@ class SqlLog:
                 return await self._claim(owner, definitions, limit)
         return []
 
+    @repeats
     async def _claim(
         self, owner: str, definitions: Sequence[tuple[str, int]], limit: int
     ) -> list[StoredSaga]:
@@ -168,6 +169,7 @@ class SqlLog:
                     raise _Overtaken from error
         return claimed
 
+    @repeats
     async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
         encode(wish.data())
         async with self._writing(self._engine) as connection:
@@ -195,6 +197,7 @@ class SqlLog:
             rows = (await connection.execute(query)).all()
         return {row.id: Action.read(row.cancel) for row in rows}
 
+    @repeats
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
         check_operate(event, status)
         async with self._writing(self._engine) as connection:
@@ -222,6 +225,7 @@ class SqlLog:
                 raise SagaMoved
             await connection.execute(insert(saga_log), [_row(saga_id, epoch + 1, event)])
 
+    @repeats
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         async with self._writing(self._engine) as connection:
             await connection.execute(
@@ -234,6 +238,7 @@ class SqlLog:
                 .values(owner=LOST, next_action_at=until)
             )
 
+    @repeats
     async def renew(self, owner: str, *, seconds: float) -> datetime:
         async with self._writing(self._lease_engine) as connection:
             now = await self.now(connection)
@@ -256,6 +261,7 @@ class SqlLog:
                 raise LeaseLost
         return now
 
+    @repeats
     async def release(self, owner: str) -> None:
         async with self._writing(self._lease_engine) as connection:
             now = await self.now(connection)
@@ -316,38 +322,10 @@ class SqlLog:
                     await connection.execution_options(writes=True)
                     await connection.begin()
                     yield connection
-                await _commit(connection)
+                await commit(connection)
             except (LogUnavailable, asyncio.CancelledError):
                 await connection.invalidate()  # a ROLLBACK would wait on the same silence
                 raise
-
-
-async def _commit(connection: AsyncConnection) -> None:
-    """Commit; whatever goes wrong in it, the transaction may stand."""
-    try:
-        await connection.commit()
-    except Exception as error:
-        raise LogUnavailable(
-            f"The database did not answer a COMMIT: {type(error).__name__}.", stored=None
-        ) from error
-
-
-@asynccontextmanager
-async def translated(*, stored: bool | None = False) -> AsyncIterator[None]:
-    """The one seam where what a database driver raises becomes `LogUnavailable`."""
-    try:
-        yield
-    except (
-        SQLAlchemyError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        OSError,
-        TimeoutError,
-    ) as error:
-        raise LogUnavailable(
-            f"The database did not answer: {type(error).__name__}.", stored=stored
-        ) from error
 
 
 def _claimed(stored: StoredSaga, died: datetime | None, lease: datetime | None) -> StoredSaga:

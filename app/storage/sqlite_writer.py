@@ -14,6 +14,8 @@ from typing import TypeVar
 from app.saga.errors import SagaFenced
 from app.saga.log import KeyTaken, OrderTaken, Started
 from app.saga.state import AT_REST, SagaStatus
+from app.storage.engine import UnsafeDatabase
+from app.storage.faults import Blame, blame_of_sqlite
 from app.storage.journal import (
     AppendEntry,
     BadBatch,
@@ -65,8 +67,17 @@ class SqliteWriter:
     async def open(self) -> None:
         await self._in_thread(self._ready)
 
-    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
-        return await self._in_thread(lambda: self._write(batch))
+    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:  # noqa: ARG002 (its locks are the whole file's)
+        try:
+            return await self._in_thread(lambda: self._write(batch))
+        except UnsafeDatabase as error:
+            raise Interrupted(str(error)) from error
+
+    async def probe(self) -> None:
+        try:
+            await self._in_thread(self._probe)
+        except (UnsafeDatabase, BadBatch) as error:
+            raise Interrupted(str(error)) from error
 
     async def close(self) -> None:
         await self._in_thread(self._disconnect)
@@ -75,15 +86,13 @@ class SqliteWriter:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (
-            sqlite3.IntegrityError,
-            sqlite3.DataError,
-            UnicodeEncodeError,
-            OverflowError,
-        ) as error:
-            raise BadBatch(type(error).__name__) from error
-        except (sqlite3.Error, OSError) as error:
-            raise Interrupted(f"{type(error).__name__}: {error}") from error
+        except UnsafeDatabase:
+            raise
+        except Exception as error:
+            blame = blame_of_sqlite(error)
+            if blame is Blame.ENTRY:
+                raise BadBatch(type(error).__name__) from error
+            raise Interrupted(f"{type(error).__name__}: {error}", blame=blame) from error
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -94,6 +103,9 @@ class SqliteWriter:
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
+
+    def _probe(self) -> None:
+        self._ready().execute("UPDATE schema_floor SET revision = revision")
 
     def _write(self, batch: Sequence[Entry]) -> list[Result | None]:
         connection = self._ready()

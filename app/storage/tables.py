@@ -331,3 +331,12 @@ retention_later = Table(
     Column("saga_id", SagaId, nullable=False),
     PrimaryKeyConstraint("saga_id"),
 )
+
+schema_floor = Table(
+    "schema_floor",
+    SCHEMA,
+    # One row: the revision that a release has to know at least, to run on this schema. A migration that older
+    # releases can't live with raises it. It is also what the journal writes to see whether anything can be stored.
+    Column("revision", Text, nullable=False),
+    PrimaryKeyConstraint("revision"),
+)

@@ -19,7 +19,7 @@ from app.saga.errors import LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga, RowChange, Started
 from app.saga.state import SagaStatus
-from app.storage import engine, open_storage
+from app.storage import open_storage, postgres_session
 from app.storage.engine import Database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,7 +124,7 @@ async def test_who_stands_still_in_a_transaction_loses_its_locks(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replica that is stopped within a claim (SIGSTOP) must not hold up another's journal."""
-    monkeypatch.setitem(engine._MODEST, "idle_in_transaction_session_timeout", "300ms")
+    monkeypatch.setitem(postgres_session._MODEST, "idle_in_transaction_session_timeout", "300ms")
     monkeypatch.setattr("app.storage.postgres_writer.ANSWER_SECONDS", 2 * PATIENCE)
     async with open_storage(postgres_url) as storage:
         saga = _a_saga()

@@ -18,19 +18,21 @@ from app.saga.log import KeyTaken, NewSaga, OrderTaken, RowChange, SagaLog, Star
 from app.saga.memory_log import MemoryLog
 from app.saga.state import SagaStatus
 from app.storage import open_storage
+from tests.pgbouncer import DATABASES
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = timedelta(hours=1)
 ONE = [("one", 1)]
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", *DATABASES])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[SagaLog]:
     """Give each implementation in turn, empty."""
     if request.param == "memory":
         yield MemoryLog()
         return
-    url = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
+    urls = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "pooled": "pooled_url"}
+    url = request.getfixturevalue(urls[request.param])
     async with open_storage(url) as storage:
         yield storage.log
 

@@ -32,6 +32,7 @@ NOT_TYPED = {
     "export SAGA=": "the reader's own saga, which the world has made",
     "DELIVERY=17": "the reader's own delivery, which the world has made",
     "DATABASE_URL=": "the reader's own database",
+    "make pooled": "needs a PgBouncer; where there is one, the tests that it names are part of this run",
 }
 ACTIONS = (" retry ", " resolve ", "/resolve")
 QUICK = {

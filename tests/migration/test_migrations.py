@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
@@ -19,7 +23,7 @@ from app.database_url import DatabaseUrlError
 from app.storage import migrations, open_storage
 from app.storage.engine import Database
 from app.storage.keys import SqlKeys
-from app.storage.migrations import SchemaBehind, configuration, head, upgrade
+from app.storage.migrations import LockHeld, SchemaAhead, SchemaBehind, configuration, head, upgrade
 from app.storage.tables import SCHEMA, api_key
 
 
@@ -81,6 +85,7 @@ async def test_models_and_migrations_make_the_same_schema(
         "webhook_delivery",
         "retention",
         "retention_later",
+        "schema_floor",
         "indexes",
     }
 
@@ -146,6 +151,112 @@ async def test_the_service_refuses_a_schema_that_is_behind(
     with pytest.raises(SchemaBehind, match=rf"at nothing, this service needs {head()}: run `make migrate`"):
         async with open_service(settings):
             pytest.fail("it started")
+
+
+async def _say(url: str, *statements: str) -> None:
+    await _on(url, lambda connection: [connection.execute(text(one)) for one in statements])
+
+
+AHEAD = "UPDATE alembic_version SET version_num = '9999'"
+
+
+async def test_a_release_that_was_rolled_back_runs_on_a_newer_schema(database_url: str) -> None:
+    """It is ready, and `migrate` says in a sentence that there is nothing to do."""
+    await _say(database_url, AHEAD)
+    assert upgrade(database_url) == (
+        f"The schema is at 9999, newer than this release's {head()}, which may run on it: nothing is to be done."
+    )
+    settings = Settings(database_url=SecretStr(database_url), sandbox_database=":memory:")
+    async with open_service(settings) as service:
+        assert set((await service.health.checks()).values()) == {None}
+
+
+async def test_a_replica_stays_ready_while_a_newer_release_migrates(database_url: str) -> None:
+    """Else all old replicas of a rolling deploy would leave at once, while they would work."""
+    settings = Settings(database_url=SecretStr(database_url), sandbox_database=":memory:")
+    async with open_service(settings) as service:
+        await _say(database_url, AHEAD)
+        assert set((await service.health.checks()).values()) == {None}
+        await _say(database_url, "UPDATE schema_floor SET revision = '9998'")
+        assert "can't run on it" in str((await service.health.checks())["schema"])
+        await _say(database_url, "UPDATE alembic_version SET version_num = '0001'")
+        assert "run `make migrate`" in str((await service.health.checks())["schema"])
+
+
+async def test_a_release_is_refused_on_a_schema_that_was_declared_incompatible(database_url: str) -> None:
+    """A migration that older releases can't live with says so in `schema_floor`."""
+    await _say(database_url, AHEAD, "UPDATE schema_floor SET revision = '9998'")
+    with pytest.raises(SchemaAhead, match=rf"knows it only up to {head()} and can't run on it"):
+        upgrade(database_url)
+    settings = Settings(database_url=SecretStr(database_url), sandbox_database=":memory:")
+    with pytest.raises(SchemaAhead, match="start the newer release again"):
+        async with open_service(settings):
+            pytest.fail("it started")
+
+
+async def test_a_revision_that_nobody_knows_without_a_floor_is_refused(empty_database_url: str) -> None:
+    """Another application's, most likely."""
+    await _say(
+        empty_database_url,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+        "INSERT INTO alembic_version VALUES ('abc')",
+    )
+    with pytest.raises(SchemaAhead, match="is at abc"):
+        upgrade(empty_database_url)
+
+
+def test_the_floor_is_a_revision_that_this_release_knows(sqlite_template: Path) -> None:
+    """Whatever migration raises it."""
+    with closing(sqlite3.connect(sqlite_template)) as connection:
+        floors = [row[0] for row in connection.execute("SELECT revision FROM schema_floor")]
+    script = ScriptDirectory.from_config(configuration("sqlite:///unused.db"))
+    assert len(floors) == 1
+    assert floors[0] in {one.revision for one in script.walk_revisions()}
+
+
+async def test_a_migration_that_waits_for_a_lock_lets_the_others_by(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind somebody's open transaction it waits briefly and tries again, so that checkouts go on meanwhile."""
+    monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.2)
+    monkeypatch.setenv("CHECKOUT_MIGRATE_LOCK_SECONDS", "0.2")
+    migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0006"))
+    held = await asyncpg.connect(postgres_url)
+    other = await asyncpg.connect(postgres_url)
+    transaction = held.transaction()
+    await transaction.start()
+    await held.execute("LOCK TABLE saga_log IN ROW EXCLUSIVE MODE")
+    migrating = asyncio.create_task(asyncio.to_thread(upgrade, postgres_url))
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'saga_log'::regclass AND NOT granted"
+    try:
+        async with asyncio.timeout(20):
+            for _ in range(2):  # it waits, it gives way, and waits again
+                while not await other.fetchval(waiting):  # noqa: ASYNC110 (another process's)
+                    await asyncio.sleep(0.01)
+                await other.execute("DELETE FROM saga_log WHERE seq = -1")
+            assert not migrating.done()
+            await transaction.rollback()
+            assert await migrating == f"The schema is at {head()}."
+    finally:
+        await held.close()
+        await other.close()
+
+
+async def test_a_migration_that_never_gets_its_lock_ends_in_a_sentence(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With where to look for who holds it, and nothing of it is done."""
+    monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.01)
+    monkeypatch.setenv("CHECKOUT_MIGRATE_LOCK_SECONDS", "0.05")
+    monkeypatch.setenv("CHECKOUT_MIGRATE_PATIENCE_SECONDS", "0.2")
+    migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0006"))
+    held = await asyncpg.connect(postgres_url)
+    async with held.transaction():
+        await held.execute("LOCK TABLE saga_log IN ROW EXCLUSIVE MODE")
+        with pytest.raises(LockHeld, match="pg_stat_activity"):
+            await asyncio.to_thread(upgrade, postgres_url)
+    assert await held.fetchval("SELECT version_num FROM alembic_version") == "0006"
+    await held.close()
 
 
 async def test_an_embedded_database_is_migrated_by_the_service(

@@ -132,7 +132,9 @@ class Writer:
         if self._world.database_down:
             raise Interrupted("The database is down.")
 
-    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+    async def probe(self) -> None: ...
+
+    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:  # noqa: ARG002 (the writer's port)
         batch = list(batch)
         about = " ".join(_named(entry) for entry in batch)
         self._connection += self._broken

@@ -118,11 +118,13 @@ async def test_parameters_of_libpq_are_taken(query: str, postgres_url: str) -> N
 
 
 async def test_names_options_and_keepalives_reach_the_server(postgres_url: str) -> None:
-    query = "application_name=shop&options=-c%20statement_timeout%3D7s&keepalives_idle=33"
+    options = "-c%20work_mem%3D7MB%20-c%20statement_timeout%3D7s"
+    query = f"application_name=shop&options={options}&keepalives_idle=33"
     connection = await Database(f"{postgres_url}?{query}").connect_postgres()
-    shown = [await connection.fetchval(f"SHOW {name}") for name in ("application_name", "statement_timeout")]
+    asked = ("application_name", "work_mem", "statement_timeout")
+    shown = [await connection.fetchval(f"SHOW {name}") for name in asked]
     await connection.close()
-    assert shown == ["shop", "7s"]
+    assert shown == ["shop", "7MB", "0"]  # no statement has a time-out: ADR 10
 
 
 def test_a_neon_url_is_refused_for_its_channel_binding_and_taken_with_a_proven_certificate() -> None:

@@ -12,7 +12,10 @@ import pytest
 from app.saga.errors import LogRefused, LogUnavailable
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga, Started
+from app.storage import journal as journals
+from app.storage.faults import Blame
 from app.storage.journal import (
+    ALIKE,
     HALVED_ABOVE,
     AppendEntry,
     BadBatch,
@@ -41,6 +44,7 @@ class _Writer:
 
     def __init__(self, trouble: Callable[[list[str]], None] = lambda _: None) -> None:
         self.batches: list[list[str]] = []
+        self.hurried: list[bool] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self._trouble = trouble
@@ -49,9 +53,13 @@ class _Writer:
 
     async def close(self) -> None: ...
 
-    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+    async def probe(self) -> None:
+        self._trouble([])
+
+    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:
         ids = [entry.saga_id if isinstance(entry, AppendEntry) else entry.saga.id for entry in batch]
         self.batches.append(ids)
+        self.hurried.append(hurried)
         await self.gate.wait()
         self._trouble(ids)
         return [Started() for _ in batch]
@@ -117,9 +125,9 @@ class _SendsLater(_Writer):
         super().__init__()
         self._happened = happened
 
-    async def write(self, batch: Sequence[Entry]) -> list[Result | None]:
+    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:
         await asyncio.create_task(self._send())
-        return await super().write(batch)
+        return await super().write(batch, hurried=hurried)
 
     async def _send(self) -> None:
         self._happened.append("sent")
@@ -277,3 +285,114 @@ async def test_whatever_the_driver_raises_the_journal_lives_on() -> None:
     journal = await _opened(_Writer(trouble))
     assert isinstance(await journal.write(_append("a")), Started)
     await journal.close()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the journal's pauses take no time."""
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "ASIDE_SECONDS", "ASIDE_SHARE"):
+        monkeypatch.setattr(journals, name, 0.0)
+
+
+def _breaks_on_bad(ids: list[str]) -> None:
+    if "bad" in ids:
+        raise Interrupted("the connection broke", blame=Blame.UNKNOWN)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_entry_that_breaks_each_batch_is_found_and_given_up_alone() -> None:
+    """Nobody knows why it breaks, but others are stored: what became of it nobody can tell, so its saga is given up."""
+    writer = _Writer(_breaks_on_bad)
+    journal = await _opened(writer)
+    outcome = await asyncio.gather(
+        *(journal.write(_append(name)) for name in ("a", "bad", "c")), return_exceptions=True
+    )
+    assert [type(one) for one in outcome] == [Started, LogUnavailable, Started]
+    assert isinstance(outcome[1], LogUnavailable)
+    assert outcome[1].stored is None
+    assert writer.batches[:ALIKE] == [["a", "bad", "c"]] * ALIKE
+    assert not journal.away
+    assert isinstance(await journal.write(_start("d")), Started)
+    await journal.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_bad_entry_without_neighbours_does_not_close_the_shop() -> None:
+    """At night there is no other entry that shows that the database is well, so the journal tries it itself."""
+    journal = await _opened(_Writer(_breaks_on_bad))
+    with pytest.raises(LogUnavailable) as given_up:
+        await journal.write(_append("bad"))
+    assert given_up.value.stored is None
+    assert not journal.away
+    await journal.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_while_nothing_else_can_be_stored_no_entry_is_to_blame() -> None:
+    """It fails in the same way for as long as it takes, and is stored when the database is back."""
+    tries = itertools.count()
+
+    def trouble(_ids: list[str]) -> None:
+        if next(tries) < 10 * ALIKE:
+            raise Interrupted("the connection broke", blame=Blame.UNKNOWN)
+
+    journal = await _opened(_Writer(trouble))
+    assert isinstance(await journal.write(_append("a")), Started)
+    await journal.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_batch_that_waits_for_the_database_as_a_whole_stays_whole() -> None:
+    """A full disk is nobody's fault."""
+    tries = itertools.count()
+
+    def trouble(_ids: list[str]) -> None:
+        if next(tries) < 10 * ALIKE:
+            raise Interrupted("disk full")
+
+    writer = _Writer(trouble)
+    journal = await _opened(writer)
+    await asyncio.gather(*(journal.write(_append(name)) for name in "ab"))
+    assert [len(batch) for batch in writer.batches] == [2] * (10 * ALIKE + 1)
+    await journal.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_entry_that_waits_for_a_lock_holds_up_nobody_else() -> None:
+    """It is put aside, hurried from then on, and stored once the lock is gone."""
+    held = [True]
+
+    def trouble(ids: list[str]) -> None:
+        if held and "locked" in ids:
+            raise Interrupted("lock_not_available", blame=Blame.LOCK)
+
+    writer = _Writer(trouble)
+    journal = await _opened(writer)
+    waiting = [asyncio.create_task(journal.write(_append(name))) for name in ("a", "locked", "c")]
+    assert isinstance(await waiting[0], Started)
+    assert isinstance(await waiting[2], Started)
+    assert isinstance(await journal.write(_start("d")), Started)
+    assert not waiting[1].done()
+    assert journal.queued == 1
+    held.clear()
+    assert isinstance(await waiting[1], Started)
+    assert journal.queued == 0
+    assert [hurried for ids, hurried in zip(writer.batches, writer.hurried, strict=True) if ids == ["locked"]]
+    await journal.close()
+
+
+async def test_what_was_put_aside_is_told_when_the_journal_closes() -> None:
+    """Nobody waits on for ever."""
+
+    def trouble(ids: list[str]) -> None:
+        if "locked" in ids:
+            raise Interrupted("lock_not_available", blame=Blame.LOCK)
+
+    journal = await _opened(_Writer(trouble))
+    waiting = asyncio.create_task(journal.write(_append("locked")))
+    while not journal._aside:  # noqa: ASYNC110 (the journal tells nobody)
+        await asyncio.sleep(0)
+    await journal.close()
+    with pytest.raises(LogUnavailable) as closed:
+        await waiting
+    assert closed.value.stored is None
