@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import httpx2 as httpx
@@ -18,8 +19,11 @@ from app.cli.terminal import console, print_records, safe, words
 from app.money import money
 from app.saga.attention import sentence
 from app.saga.state import SagaStatus
+from app.services.http_answer import retry_after
 
 RECONNECT_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+"""As long as the service may ask a watcher to stay away, by Retry-After."""
 
 
 def _saga_id(text: str) -> str:
@@ -210,6 +214,8 @@ def _events(saga_id: str, after: int) -> Iterator[dict[str, Any] | None]:
     headers = {"Last-Event-ID": str(after)} if after else {}
     with client() as asking, asking.stream("GET", f"/sagas/{saga_id}/events", headers=headers) as answer:
         if answer.status_code == 503:
+            asked = retry_after(answer.headers.get("retry-after"), now=datetime.now(UTC)) or 0.0
+            time.sleep(min(asked, LONGEST_PAUSE_SECONDS))
             return
         if not answer.is_success:
             answer.read()

@@ -11,7 +11,7 @@ from functools import cache
 
 from app.saga.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.step import Closed
-from app.services.answer import Answer, done, found
+from app.services.answer import Answer, done, found, undone
 from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.desk import Desk
 from app.services.sandbox.records import Notes, read_records
@@ -194,7 +194,7 @@ class ServiceGateway:
         return done(await self._ask(Verb.PUT, call, body))
 
     async def delete(self, call: Call) -> JsonObject:
-        return done(await self._ask(Verb.DELETE, call))
+        return undone(await self._ask(Verb.DELETE, call))
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         return found(await self._ask(Verb.GET, call))

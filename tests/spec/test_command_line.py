@@ -9,8 +9,10 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2 as httpx
@@ -312,3 +314,40 @@ def test_the_version_says_the_release_the_api_and_the_schema() -> None:
     assert named.exit_code == 0
     assert named.stdout.startswith(f"checkout 1.2.3 (API 1, schema {head()}, Python 3.")
     assert CliRunner().invoke(app, ["--version"], env={"CHECKOUT_VERSION": ""}).stdout.startswith("checkout ")
+
+
+def test_a_watcher_stays_away_as_long_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry-After, to a limit; then it asks again."""
+    answers = iter([("7", b""), ("soon", b""), ("9999", b""), (None, b"event: end\ndata: {}\n\n")])
+    slept: list[float] = []
+    monkeypatch.setattr("app.cli.sagas.time.sleep", slept.append)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.endswith("/events"):
+                saga = b'{"trail": [{"seq": 1}]}'
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(saga)
+                return
+            asked, body = next(answers)
+            self.send_response(503 if asked else 200)
+            self.send_header("Content-Type", "text/event-stream")
+            if asked:
+                self.send_header("Retry-After", asked)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        watched = CliRunner().invoke(
+            app, ["sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55"], env={"CHECKOUT_URL": url}
+        )
+        server.shutdown()
+    assert watched.exit_code == 0
+    assert [one for one in slept if one != 1.0] == [7.0, 0.0, 60.0]
