@@ -28,6 +28,7 @@ from app.history import History
 from app.keys import Keys
 from app.operator import Operator
 from app.pulse import Pulse
+from app.read_tokens import ReadTokens
 from app.recovery import Recovery
 from app.retention import Retention
 from app.saga.clock import SystemClock
@@ -99,6 +100,7 @@ def api_settings(settings: Settings) -> ApiSettings:
         rate_limit_per_second=settings.rate_limit_per_second,
         allow_open=settings.allow_open,
         public_metrics=settings.public_metrics,
+        cors_origins=settings.origins,
         heartbeat_seconds=settings.heartbeat_seconds,
         health_cache_seconds=settings.health_cache_seconds,
         simulate_allowed=settings.sandbox_remote or not remote,
@@ -274,6 +276,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             webhooks=Webhooks(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
             health=ServiceHealth(storage, lease, draining),
             keys=keys,
+            read_tokens=ReadTokens(keys, now=clock.now, seconds=settings.read_token_seconds),
             sessions=Sessions(keys, SqlSessions(storage.log), now=clock.now, hours=settings.session_hours),
             history=History(history, now=clock.now),
             pulse=pulse,

@@ -14,6 +14,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
 SHORTEST_KEEP_DAYS = 2
 """A key must be known for longer than anybody sends the same request again."""
 
@@ -160,6 +162,13 @@ class Settings(BaseSettings):
     health_cache_seconds: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = Field(
         1.0, description="How long the answer of /readyz is believed, however many ask."
     )
+    read_token_seconds: Seconds = Field(
+        900.0, description="How long a token for one saga, with which a browser follows it, can be used."
+    )
+    cors_origins: str = Field(
+        "",
+        description="Sites whose pages may ask the API from a browser, such as https://shop.example,https://pay.example.",
+    )
     public_metrics: bool = Field(False, description="Give /metrics to everybody, without a key.")
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
         0.0, description="Checkouts a second that each caller may begin in one process; 0 is no limit."
@@ -268,6 +277,22 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?(,[0-9]{1,6}(\.[0-9]+)?){0,49}", value):
             raise ValueError("Write CHECKOUT_WEBHOOK_PAUSES as seconds, such as 5,300,1800.")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in filter(None, map(str.strip, value.split(","))):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    "Write CHECKOUT_CORS_ORIGINS as a browser sends them: https://shop.example,http://localhost:3000, "
+                    "each in lower case, without a path, and none for all."
+                )
+        return value
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sites that `cors_origins` names."""
+        return tuple(filter(None, map(str.strip, self.cors_origins.split(","))))
 
     @property
     def webhook_endpoints(self) -> tuple[Endpoint, ...]:

@@ -183,6 +183,11 @@ class Keys:
             return None
         return key
 
+    async def active(self, prefix: str, *, address: str | None = None) -> ApiKey | None:
+        """Return the key of that prefix while it opens anything, as the cache has it; raise `TooManyUnknown`."""
+        key = await self._find(prefix, address)
+        return key if key is not None and key.active(self._now()) else None
+
     async def _find(self, prefix: str, address: str | None) -> ApiKey | None:
         now = self._now()
         until, key = self._known.get(prefix, (now, None))

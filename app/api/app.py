@@ -11,13 +11,26 @@ from fastapi.routing import APIRoute
 from app.api.admission import Admission
 from app.api.authentication import Authentication
 from app.api.base_path import BasePath
+from app.api.cors import allow_origins
 from app.api.dashboard import routes as dashboard
 from app.api.description import DESCRIPTION, VERSION, describe, operation_id
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
 from app.api.rate import RateLimit
 from app.api.readiness import Readiness
-from app.api.routes import checkout, events, feed, health, keys, metrics, operate, pages, sagas, webhooks
+from app.api.routes import (
+    checkout,
+    events,
+    feed,
+    health,
+    keys,
+    metrics,
+    operate,
+    pages,
+    read_tokens,
+    sagas,
+    webhooks,
+)
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
 from app.api.turnstile import Turnstile
@@ -62,8 +75,23 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
     app.add_middleware(Envelope)
     app.add_middleware(BasePath)
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
     answer_errors(app)
-    for routes in (checkout, sagas, events, feed, webhooks, operate, keys, health, metrics, pages, dashboard):
+    for routes in (
+        checkout,
+        sagas,
+        read_tokens,
+        events,
+        feed,
+        webhooks,
+        operate,
+        keys,
+        health,
+        metrics,
+        pages,
+        dashboard,
+    ):
         app.include_router(routes.router)
     describe(app, settings)
     return app

@@ -32,8 +32,9 @@ from app.callers import ANYONE, Caller
 from app.callers import Scope as Right
 from app.card_numbers import holds_card_number
 from app.keys import Keys
+from app.read_tokens import PREFIX as RT
+from app.read_tokens import ReadTokens
 from app.saga.errors import LogUnavailable
-from app.sessions import Sessions
 from app.unknown import TooManyUnknown
 
 COOKIE = "checkout_session"
@@ -41,6 +42,10 @@ SIGN_IN = "/dashboard/sign-in"
 _PAGES = re.compile("/|/dashboard(/.*)?")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")  # As `Sessions.sign_in` makes them.
 _BEARER = re.compile(r"[Bb]earer +(\S+)")
+READABLE = re.compile(r"/sagas/([^/]+)(?:/events)?")
+PARAMETER = "read_token"
+"""The query's parameter for a read token: a browser's EventSource sends no header."""
+
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="checkout"'}
 
 
@@ -71,6 +76,7 @@ RIGHTS = (
     _row(_READING, "/events", Right.READ),
     _row(_READING, "/webhooks(/deliveries)?", Right.OPERATE, everyone=True),
     _row("POST", "/webhooks/([^/]*/enable|deliveries/[^/]*/redeliver)", Right.OPERATE, everyone=True),
+    _row("POST", "/sagas/[^/]*/read-token", Right.READ),
     _row("POST", "/sagas/[^/]*/(cancel|retry|resolve)", Right.OPERATE),
     _row("GET HEAD OPTIONS POST", "/dashboard/sign-(in|out)", None),
     _row(_READING, "/dashboard/static/[^/]*", None),
@@ -90,11 +96,15 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service: Service | None = getattr(scope["app"].state, "service", None) if "app" in scope else None
-        if scope["type"] != "http" or service is None or service.keys is None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        read_token = _taken_out(scope) if scope["query_string"] else None
+        if service is None or service.keys is None:
             await self._app(scope, receive, send)
             return
         try:
-            scope["state"]["caller"] = await self._admit(scope, service.keys, service.sessions)
+            scope["state"]["caller"] = await self._admit(scope, service, service.keys, read_token)
         except _NotSignedIn:
             await _to_sign_in(scope)(scope, receive, send)
             return
@@ -105,7 +115,7 @@ class Authentication:
             return
         await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, keys: Keys, sessions: Sessions | None) -> Caller:
+    async def _admit(self, scope: Scope, service: Service, keys: Keys, read_token: str | None) -> Caller:
         """Return who asks; raise a problem where they may not, `_NotSignedIn` where they may sign in."""
         row = right_of(scope["method"], scope["path"])
         if (row is not None and row.right is None) or (scope["path"] == "/metrics" and self._public_metrics):
@@ -115,13 +125,19 @@ class Authentication:
                 raise Problem("keys_required")
             return ANYONE
         page = _PAGES.fullmatch(scope["path"]) is not None
-        given = Headers(scope=scope).getlist("authorization")
+        given, sessions = Headers(scope=scope).getlist("authorization"), service.sessions
+        bearer = bearer_of(scope)
+        if bearer is not None and bearer.startswith(RT) and read_token is None:
+            read_token = bearer
+        if read_token is not None and (not given or read_token is bearer):
+            return await _reader(scope, service.read_tokens, read_token)
         if not given and sessions is not None and (page or scope["method"] == "GET"):
             session = session_of(scope)
             caller = await sessions.caller(session, address=address_of(scope)) if session else None
         else:
-            bearer = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
-            caller = await keys.authenticate(bearer.group(1), address=address_of(scope)) if bearer else None
+            caller = (
+                await keys.authenticate(bearer, address=address_of(scope)) if bearer is not None else None
+            )
         if caller is None and page and not given:
             raise _NotSignedIn
         if caller is None:
@@ -136,6 +152,45 @@ class Authentication:
                 "Nothing was changed.",
             )
         return caller
+
+
+async def _reader(scope: Scope, tokens: ReadTokens | None, text: str) -> Caller:
+    """Return who reads one saga with a token; raise a problem where the token isn't for just this."""
+    match = READABLE.fullmatch(scope["path"]) if scope["method"] == "GET" else None
+    caller = (
+        await tokens.caller(text, match[1], address=address_of(scope))
+        if match and tokens is not None
+        else None
+    )
+    if caller is None:
+        raise Problem(
+            "unauthenticated",
+            "The read token is not for this request, or has ended. "
+            "Get another with POST /sagas/{id}/read-token, from where the API key is.",
+            headers=_CHALLENGE,
+        )
+    return caller
+
+
+def _taken_out(scope: Scope) -> str | None:
+    """Take the read token out of a request's query and return it, so that nothing behind can write it down.
+
+    Empty where there are several, which none of them is.
+    """
+    mark = f"{PARAMETER}=".encode()
+    parts = scope["query_string"].split(b"&")
+    found = [part[len(mark) :] for part in parts if part.startswith(mark)]
+    if not found:
+        return None
+    scope["query_string"] = b"&".join(part for part in parts if not part.startswith(mark))
+    return unquote_plus(found[0].decode("latin-1")) if len(found) == 1 else ""
+
+
+def bearer_of(scope: Scope) -> str | None:
+    """Return what a request's one Authorization header bears, or None."""
+    given = Headers(scope=scope).getlist("authorization")
+    match = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+    return match[1] if match else None
 
 
 @lru_cache(maxsize=1024)

@@ -87,7 +87,10 @@ def operations(settings: ApiSettings) -> Mapping[tuple[str, str], Described]:
             },
         },
         ("/sagas/{saga_id}", "get"): {
-            "parameters": [_SAGA_ID, *_headers("Prefer", "If-None-Match", "X-Request-ID")],
+            "parameters": [
+                _SAGA_ID,
+                *_headers("Prefer", "If-None-Match", "X-Request-ID"),
+            ],
             "responses": {
                 "200": _answer(
                     "The saga.", saga, sagas, ("ETag", "Saga-Status", "Link", "Preference-Applied")
@@ -133,6 +136,17 @@ def operations(settings: ApiSettings) -> Mapping[tuple[str, str], Described]:
                     *_GUARDED,
                     *_STORAGE,
                 ),
+            },
+        },
+        ("/sagas/{saga_id}/read-token", "post"): {
+            "parameters": [_SAGA_ID, *_headers("X-Request-ID")],
+            "responses": {
+                "201": _answer(
+                    "The token.",
+                    {"$ref": "#/components/schemas/ReadToken"},
+                    {"token": _A_READ_TOKEN},
+                ),
+                **_problems("not_found", "invalid_query", *_GUARDED, *_STORAGE),
             },
         },
         **{
@@ -442,6 +456,13 @@ _SAGA_ID = {
     "required": True,
     "description": "The saga's id.",
     "schema": {"type": "string", "format": "uuid"},
+}
+_READS = "rt_k3y9abcd_1769766300_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+_A_READ_TOKEN = {
+    "token": _READS,
+    "expires_at": "2026-01-30T09:45:00.000000Z",
+    "saga_url": f"/sagas/{examples.SAGA_ID}?read_token={_READS}",
+    "events_url": f"/sagas/{examples.SAGA_ID}/events?read_token={_READS}",
 }
 _EVENTS = {"$ref": "#/components/schemas/EventPage"}
 _ENDPOINTS = {"$ref": "#/components/schemas/Endpoints"}

@@ -23,13 +23,26 @@ from app.api.problems import PROBLEMS
 from app.api.readiness import ReadyBody
 from app.api.routes.health import AliveBody
 from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
+from app.api.routes.read_tokens import ReadTokenBody
 from app.api.saga_body import SagaBody
 from app.api.settings import ApiSettings
 
 Schema = dict[str, Any]
 
 _SHOWN = (
-    *(NewKey, KeyBody, MadeKeyBody, Operation, Resolution, Order, SagaBody, PlanBody, ReadyBody, AliveBody),
+    *(
+        NewKey,
+        KeyBody,
+        MadeKeyBody,
+        ReadTokenBody,
+        Operation,
+        Resolution,
+        Order,
+        SagaBody,
+        PlanBody,
+        ReadyBody,
+        AliveBody,
+    ),
     *(EventBody, EventPageBody, EndpointBody, EndpointsBody, DeliveryBody, DeliveryPageBody),
 )
 _SPARSE = ("Trail", "Check", "Action")

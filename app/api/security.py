@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from app.api.authentication import COOKIE, Row, right_of
+from app.api.authentication import COOKIE, PARAMETER, READABLE, Row, right_of
 
 SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
     "key": {
@@ -23,6 +23,15 @@ SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
         "name": COOKIE,
         "description": "Somebody who has signed in to the page; for reading alone.",
     },
+    "read_token": {
+        "type": "apiKey",
+        "in": "query",
+        "name": PARAMETER,
+        "description": (
+            "A token of POST /sagas/{saga_id}/read-token, for that saga alone and for a short time; "
+            "it may be sent as Authorization: Bearer, too."
+        ),
+    },
 }
 _PARAMETER = re.compile(r"\{\w+\}")
 
@@ -32,7 +41,10 @@ def security_of(method: str, path: str) -> list[dict[str, list[str]]]:
     row = _row_of(method, path)
     if row is None or row.right is None:
         return []
-    return [{"key": []}, {"session": []}] if method == "GET" else [{"key": []}]
+    if method != "GET":
+        return [{"key": []}]
+    token: list[dict[str, list[str]]] = [{"read_token": []}] if READABLE.fullmatch(_filled(path)) else []
+    return [{"key": []}, {"session": []}, *token]
 
 
 def needed(method: str, path: str) -> str:
@@ -45,4 +57,8 @@ def needed(method: str, path: str) -> str:
 
 
 def _row_of(method: str, path: str) -> Row | None:
-    return right_of(method, _PARAMETER.sub("x", path))
+    return right_of(method, _filled(path))
+
+
+def _filled(path: str) -> str:
+    return _PARAMETER.sub("x", path)

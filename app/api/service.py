@@ -19,6 +19,7 @@ from app.history import History
 from app.keys import Keys
 from app.operator import Operator
 from app.pulse import Pulse
+from app.read_tokens import ReadTokens
 from app.sessions import Sessions
 from app.telemetry import Metrics
 from app.watch import Watch
@@ -53,6 +54,7 @@ class Service:
     keys: Keys | None = None
     webhooks: Webhooks | None = None
     sessions: Sessions | None = None
+    read_tokens: ReadTokens | None = None
     history: History | None = None
     pulse: Pulse | None = None
     watch: Watch | None = None

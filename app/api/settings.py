@@ -15,7 +15,7 @@ class ApiSettings:
     long a caller may take to send a body. `heartbeat_seconds` is
     how long a stream of events is silent at most. `rate_limit_per_second` is
     for each caller, 0 for none. `allow_open` serves without keys also where others can reach it,
-    `public_metrics` gives /metrics to everybody, `health_cache_seconds` is how long the answer of /readyz is believed. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    `public_metrics` gives /metrics to everybody, `cors_origins` are the sites whose pages may ask (`https://shop.example`), `health_cache_seconds` is how long the answer of /readyz is believed. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
     max_body_bytes: int = 65_536
@@ -33,5 +33,6 @@ class ApiSettings:
     rate_limit_per_second: float = 0.0
     allow_open: bool = False
     public_metrics: bool = False
+    cors_origins: tuple[str, ...] = ()
     simulate_allowed: bool = False
     health_cache_seconds: float = 1.0

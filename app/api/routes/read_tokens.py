@@ -1,0 +1,63 @@
+"""POST /sagas/{id}/read-token: what a shop's own server gives a browser, so that it can follow its checkout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import query
+from app.api.authentication import PARAMETER, bearer_of
+from app.api.base_path import link
+from app.api.encode import Body, encode
+from app.api.outcome import patiently, saga_url
+from app.api.problem import Problem
+from app.api.saga_id import known_form
+from app.api.service import caller_of, service_of, settings_of
+
+router = APIRouter(tags=["sagas"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadTokenBody(Body):
+    """A token that reads one saga, and the addresses to use it at."""
+
+    token: Annotated[str | None, Field(description="null where the service has no keys, and none is needed.")]
+    expires_at: datetime | None
+    saga_url: Annotated[str, Field(description="Where the saga is read, with the token.")]
+    events_url: Annotated[str, Field(description="Where its events are followed, with the token.")]
+
+
+@router.post("/sagas/{saga_id}/read-token")
+async def issue_read_token(request: Request, saga_id: str) -> Response:
+    """Get a short-lived token that reads this saga and nothing else, to give to a browser.
+
+    It ends after CHECKOUT_READ_TOKEN_SECONDS, and with the key that asked for it. An EventSource sends no
+    header, so it stands in the address; or send it as `Authorization: Bearer`.
+    """
+    service = service_of(request)
+    query.parameters(request)
+    reading = service.checkout.get(known_form(saga_id), caller=caller_of(request))
+    if await patiently(reading, settings_of(request).storage_patience_seconds) is None:
+        raise Problem("not_found")
+    key = bearer_of(request.scope)
+    token = None
+    if key is not None and caller_of(request).key_id is not None and service.read_tokens is not None:
+        token = await service.read_tokens.issue(key, saga_id)
+        if token is None:  # the key has ended a moment ago
+            raise Problem("unauthenticated")
+    url = saga_url(saga_id)
+    behind = f"?{urlencode({PARAMETER: token.text})}" if token else ""
+    body = ReadTokenBody(
+        token=token.text if token else None,
+        expires_at=token.expires_at if token else None,
+        saga_url=url + behind,
+        events_url=link(f"/sagas/{saga_id}/events{behind}"),
+    )
+    return Response(encode(body), 201, {"Cache-Control": "no-store"}, "application/json")

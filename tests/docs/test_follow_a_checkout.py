@@ -1,0 +1,37 @@
+"""The page on following a checkout: its addresses, answer and settings are the service's."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from app.config import Settings
+from tests.processes import ROOT
+from tests.spec.test_read_tokens import a_shop
+
+PAGE = (ROOT / "docs" / "how-to" / "follow-a-checkout.md").read_text()
+
+
+async def test_the_answer_is_the_services(sqlite_url: str) -> None:
+    """Member by member, and each address leads to what the page says of it."""
+    [shown] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    async with a_shop(sqlite_url) as shop:
+        saga_id = await shop.a_saga("ord-1")
+        given = await shop.a_token(saga_id)
+        for name, value in json.loads(shown).items():
+            pattern = re.escape(value).replace("…", ".+")
+            if name != "expires_at":
+                assert re.fullmatch(pattern, given[name]), name
+        assert set(json.loads(shown)) == set(given)
+        stream = await shop.client.get(given["events_url"])
+        script = re.findall(r"```js\n(.*?)```", PAGE, re.DOTALL)[0]
+        for event in re.findall(r'addEventListener\("(\w+)"', script):
+            assert event == "error" or f"event: {event}\n" in stream.text
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`CHECKOUT_([A-Z_]+)[=`]", PAGE))))
+def test_its_settings_exist(name: str) -> None:
+    """By their names in the environment."""
+    assert name.lower() in Settings.model_fields
