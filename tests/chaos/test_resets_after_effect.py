@@ -24,6 +24,7 @@ from tests.chaos.caller import Caller, saga_id_in
 from tests.processes import a_checkout, an_order
 
 ORDERS = 80
+REQUESTS = 620  # 20 orders of each manner: 6, 4, 12 and 9 requests
 AT_ONCE = 8
 SETTLED_SECONDS = 60.0
 UNDO_ATTEMPTS = 5
@@ -188,5 +189,6 @@ def test_a_reset_after_the_effect_leaves_nothing_charged_and_no_request_out_of_t
         }
     )
     assert trail == services.came
+    assert services.came.total() == REQUESTS
     completed = {saga["id"] for saga in sagas if saga["status"] == "completed"}
     assert services.standing == {(resource, one) for one in completed for resource in RESOURCES.values()}
