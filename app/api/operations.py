@@ -430,7 +430,7 @@ data: {}
 _NAME: Described = {"type": "string", "maxLength": 128, "pattern": NAME_PATTERN}
 _TIME: Described = {"type": "string", "format": "date-time"}
 _CURSOR: Described = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}
-_DELIVERY_ID: Described = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+_DELIVERY_ID: Described = {"type": "string", "pattern": "^[1-9][0-9]{0,13}$"}
 _SEQ: Described = {"type": "string", "pattern": "^[0-9]{1,9}$"}
 _KEY = {"$ref": "#/components/schemas/Key"}
 _TEXT = "ck_k3y9abcd_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from app.card_numbers import holds_card_number
+
 _TRACEPARENT = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
@@ -20,4 +22,8 @@ def traceparent(headers: Sequence[str]) -> str | None:
         return None
     if not match["trace"].strip("0") or not match["parent"].strip("0"):
         return None
+    if holds_card_number(headers[0]):
+        return (
+            None  # sixteen digits of a span's id may be a card's, too; a trace is worth less than a mistake
+        )
     return headers[0]

@@ -255,6 +255,9 @@ async def fill_everything_in(world: World, card: str) -> None:
         "/webhooks/deliveries/{}/redeliver",
     ):
         assert (await world.ask("POST", path.format(card), json={"reason": "x"})).status_code in {404, 422}
+    for action in ("redeliver", "enable"):
+        path = f"/webhooks/{'deliveries/' if action == 'redeliver' else ''}{card}/{action}"
+        assert (await world.ask("POST", path, json={})).status_code in {404, 405}
     for content, media_type in (
         (f'{{"order_id": "{card}"', "application/json"),
         (card, "text/plain"),
@@ -263,21 +266,29 @@ async def fill_everything_in(world: World, card: str) -> None:
         headers = {"Content-Type": media_type.encode()}
         await world.ask("POST", "/checkout", content=content.encode(), headers=headers)
     if card.isascii():
-        for name in ("Idempotency-Key", "X-Request-ID", "X-Simulate"):
-            await world.refused("POST", "/checkout", json=order, headers={name: card})
-            await world.refused("POST", "/checkout", json=order, headers={name: f'"a-{card}"'})
-        await world.refused("GET", "/livez", headers={"X-Request-ID": card})
-        for name in (
-            "Prefer",
-            "If-Match",
-            "If-None-Match",
-            "Last-Event-ID",
-            "traceparent",
-            "User-Agent",
-            "Cookie",
-        ):
-            await world.ask("GET", f"/sagas/{saga_id}", headers={name: card})
-        await world.ask(card.replace(" ", "-"), "/sagas")
+        await fill_headers_in(world, card, saga_id)
+
+
+async def fill_headers_in(world: World, card: str, saga_id: str) -> None:
+    """Write a card number into every header that is read."""
+    order = an_order("ord-card")
+    for name in ("Idempotency-Key", "X-Request-ID", "X-Simulate"):
+        await world.refused("POST", "/checkout", json=order, headers={name: card})
+        await world.refused("POST", "/checkout", json=order, headers={name: f'"a-{card}"'})
+    traced = {"traceparent": f"00-{'ab' * 16}-{CARD}-01", "Prefer": "respond-async"}
+    await world.ask("POST", "/checkout", json=an_order("ord-witness"), headers=traced)
+    await world.refused("GET", "/livez", headers={"X-Request-ID": card})
+    for name in (
+        "Prefer",
+        "If-Match",
+        "If-None-Match",
+        "Last-Event-ID",
+        "traceparent",
+        "User-Agent",
+        "Cookie",
+    ):
+        await world.ask("GET", f"/sagas/{saga_id}", headers={name: card})
+    await world.ask(card.replace(" ", "-"), "/sagas")
 
 
 @pytest.mark.parametrize("sandbox", [False, True], ids=["services", "sandbox"])

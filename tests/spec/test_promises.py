@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
+from app.canonical_json import as_written
 from app.config import Settings
 from tests.processes import ADDRESS, an_order
 
@@ -279,6 +280,27 @@ async def test_given_a_key_its_body_may_come_again_with_its_numbers_spelt_otherw
         ]
         assert [answer.status_code for answer in answers] == [201, 201, 201]
         assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true", "true"]
+
+
+async def test_given_a_key_of_the_release_before_its_body_is_known_by_the_stored_spelling(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which either database gives back as it was written, a negative zero too."""
+    body = json.dumps(an_order("ord-1", metadata={"weight": 17, "depth": 18}))
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    async with serve() as client:
+        with monkeypatch.context() as before:
+            before.setattr("app.api.idempotency.canonical", as_written)
+            first = body.replace("17", "1.0").replace("18", "-0.0")
+            assert (await client.post("/checkout", content=first, headers=headers)).status_code == 201
+        for weight, depth, status in (
+            ("1.0", "-0.0", 201),
+            ("1", "0", 201),
+            ("1e0", "-0", 201),
+            ("1", "1", 422),
+        ):
+            again = body.replace("17", weight).replace("18", depth)
+            assert (await client.post("/checkout", content=again, headers=headers)).status_code == status
 
 
 @pytest.mark.parametrize("name", ["order_id", "customer_id"])

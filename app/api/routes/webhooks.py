@@ -27,7 +27,7 @@ from app.webhooks import Unknown
 
 router = APIRouter(tags=["webhooks"])
 
-_ID = re.compile(r"[1-9][0-9]{0,17}")
+_ID = re.compile(r"[1-9][0-9]{0,13}")
 _HEADERS = {"Cache-Control": "private, no-cache"}
 
 
