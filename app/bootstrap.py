@@ -89,6 +89,8 @@ def api_settings(settings: Settings) -> ApiSettings:
     remote = any((settings.payment_url, settings.inventory_url, settings.shipping_url))
     return ApiSettings(
         max_body_bytes=settings.max_body_bytes,
+        body_seconds=settings.body_timeout_seconds,
+        max_uploads=settings.max_uploads,
         max_items=settings.max_items,
         max_in_flight=settings.max_in_flight,
         wait_seconds=settings.wait_seconds,

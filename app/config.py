@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     )
     require_idempotency_key: bool = Field(False, description="Refuse a checkout without an Idempotency-Key.")
     max_body_bytes: Count = Field(65_536, description="The largest request body.")
+    body_timeout_seconds: Seconds = Field(10.0, description="How long a request's body may take, or 408.")
+    max_uploads: Count = Field(
+        1_024,
+        description="Bodies on their way at once, counted apart from checkouts; at one more the oldest is ended.",
+    )
     max_header_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = Field(
         32_768, description="The largest head of a request: its URL and header fields together, or 431."
     )

@@ -5,10 +5,16 @@ body would have to be read and the saga log asked: just what admission is there 
 lost, as a refused request leaves no trace: the caller sends it again after Retry-After, under the
 same key, and the saga's own URL answers all the while.
 
-    POST ──▶ admitted? ──no──▶ 503 over_capacity
-                │ counted here, until its saga is counted as in flight
-                ▼
-            read the body ──▶ make the saga durable ──▶ wait (a waiting request weighs nothing)
+    POST ──▶ room? ──no──▶ 503 over_capacity
+               │
+               ▼
+        read the body (an upload, which takes no place: see uploads)
+               │
+               ▼
+           admitted? ──no──▶ 503 over_capacity
+               │ counted here, until its saga is counted as in flight
+               ▼
+        make the saga durable ──▶ wait (a waiting request weighs nothing)
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from app.api.service import Service
 
 
 class Admission:
-    """Counts the checkouts that are being received, and holds them together with those in flight below the limit."""
+    """Counts the checkouts that are being made durable, and holds them together with those in flight below the limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -37,12 +43,16 @@ class Admission:
         """Whether there is no place."""
         return service.in_flight() + self._received >= self._limit
 
-    @contextmanager
-    def admitted(self, service: Service) -> Iterator[None]:
-        """Hold a place while a checkout is received; raise a problem where there is none."""
+    def check(self, service: Service) -> None:
+        """Raise a problem where a checkout would not be admitted."""
         self.check_open(service)
         if self.full(service):
             raise Problem("over_capacity")
+
+    @contextmanager
+    def admitted(self, service: Service) -> Iterator[None]:
+        """Hold a place while a checkout is made durable; raise a problem where there is none."""
+        self.check(service)
         self._received += 1
         try:
             yield

@@ -34,6 +34,7 @@ from app.api.routes import (
 from app.api.service import OpenService
 from app.api.settings import ApiSettings
 from app.api.turnstile import Turnstile
+from app.api.uploads import Uploads
 
 
 def create_api(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:
@@ -65,6 +66,7 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
     )
     app.state.settings = settings
     app.state.service = None
+    app.state.uploads = Uploads(limit=settings.max_uploads, seconds=settings.body_seconds)
     app.state.admission = Admission(settings.max_in_flight)
     app.state.readiness = Readiness(
         seconds=settings.health_cache_seconds, patience=settings.storage_patience_seconds

@@ -6,7 +6,6 @@ of any size. Here each of those is a problem, named before anything is stored.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from app.api.card_numbers import refuse_card_numbers
 from app.api.problem import Problem
+from app.api.uploads import read_body, too_large
 
 _MOST_DIGITS = 40
 
@@ -41,21 +41,12 @@ def check_headers(request: Request, *, max_bytes: int) -> None:
         raise Problem("unsupported_media_type", "Send the body uncompressed, without Content-Encoding.")
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > max_bytes):
-        raise _too_large(request, max_bytes)
+        raise too_large(request, max_bytes)
 
 
-async def read_json(request: Request, *, max_bytes: int, seconds: float) -> Any:
+async def read_json(request: Request, *, max_bytes: int) -> Any:
     """Return the body's JSON; raise a problem where it is too large, too slow, not JSON, or has a card number in it."""
-    chunks = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                chunks += chunk
-                if len(chunks) > max_bytes:
-                    raise _too_large(request, max_bytes)
-    except TimeoutError:
-        raise Problem("request_timeout", headers=_hang_up(request)) from None
-    body = parse(bytes(chunks))
+    body = parse(await read_body(request, max_bytes=max_bytes))
     refuse_card_numbers(body)
     return body
 
@@ -84,15 +75,6 @@ def parse(content: bytes) -> Any:
 
 def _malformed(reason: str) -> Problem:
     return Problem("malformed_json", f"The body can't be read as JSON: {reason}.")
-
-
-def _too_large(request: Request, max_bytes: int) -> Problem:
-    return Problem("body_too_large", f"Send at most {max_bytes} bytes.", headers=_hang_up(request))
-
-
-def _hang_up(request: Request) -> dict[str, str]:
-    """What is still on its way would be taken for the next request."""
-    return {"Connection": "close"} if str(request.scope.get("http_version", "")).startswith("1") else {}
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ class ApiSettings:
     `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers
     otherwise, `operate_wait_seconds` the same of an operator's action, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
     storage may take to answer before the caller hears that it is not available, `body_seconds` how
-    long a caller may take to send a body. `heartbeat_seconds` is
+    long a caller may take to send a body, `max_uploads` how many do at once. `heartbeat_seconds` is
     how long a stream of events is silent at most. `rate_limit_per_second` is
     for each caller, 0 for none. `allow_open` serves without keys also where others can reach it,
     `public_metrics` gives /metrics to everybody, `cors_origins` are the sites whose pages may ask (`https://shop.example`), `health_cache_seconds` is how long the answer of /readyz is believed. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
@@ -20,6 +20,7 @@ class ApiSettings:
 
     max_body_bytes: int = 65_536
     body_seconds: float = 10.0
+    max_uploads: int = 1024
     max_items: int = 100
     max_in_flight: int = 512
     wait_seconds: float = 25.0

@@ -16,6 +16,7 @@ from app.api.problem import Problem
 from app.api.rate import RateLimit
 from app.api.routes.checkout import place_checkout
 from app.api.routes.sagas import read_saga
+from app.api.uploads import Uploads
 from tests.proof.evidence import ApiAnswer
 from tests.simulation.replica import SETTINGS, Replica
 from tests.simulation.world import World
@@ -27,6 +28,7 @@ class _State:
     def __init__(self, replica: Replica) -> None:
         self.service = replica.service
         self.admission = replica.admission
+        self.uploads = Uploads(limit=SETTINGS.max_uploads, seconds=SETTINGS.body_seconds)
         self.rate = RateLimit(0)
         self.settings = SETTINGS
 

@@ -6,7 +6,6 @@ nothing, Origin), and where it carries the token of the session.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +17,7 @@ from app.api.authentication import session_of
 from app.api.card_numbers import refuse_card_numbers_in_fields
 from app.api.problem import Problem
 from app.api.service import settings_of
+from app.api.uploads import read_body
 from app.sessions import form_token
 
 _FORM = "application/x-www-form-urlencoded"
@@ -39,15 +39,7 @@ async def form_of(request: Request) -> dict[str, str]:
         )
     if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
         raise Problem("unsupported_media_type")
-    settings, content = settings_of(request), b""
-    try:
-        async with asyncio.timeout(settings.body_seconds):
-            async for part in request.stream():
-                content += part
-                if len(content) > settings.max_body_bytes:
-                    raise Problem("body_too_large")
-    except TimeoutError:
-        raise Problem("request_timeout") from None
+    content = await read_body(request, max_bytes=settings_of(request).max_body_bytes)
     try:
         found = parse_qs(
             content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=MOST_FIELDS

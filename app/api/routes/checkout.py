@@ -59,9 +59,9 @@ async def place_checkout(request: Request) -> Response:
     rate: RateLimit = request.app.state.rate
     rate.take(caller_of(request).name)
     admission: Admission = request.app.state.admission
+    admission.check(service)  # before the body is read; a place is taken behind it, as it may trickle in
+    order, body = await _order(request, settings)
     with admission.admitted(service):
-        order, body = await _order(request, settings)
-        admission.check_open(service)  # a body may trickle in for longer than the drain takes
         given = order.saga_input()
         if simulate is not None:
             given["simulate"] = simulate
@@ -89,7 +89,7 @@ async def place_checkout(request: Request) -> Response:
 
 async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object]:
     """Return the order, and the body as it was sent."""
-    body = await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    body = await read_json(request, max_bytes=settings.max_body_bytes)
     return Order.of(body, max_items=settings.max_items), body
 
 

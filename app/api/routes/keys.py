@@ -109,7 +109,7 @@ async def create_key(request: Request) -> Response:
     keys, settings = _keys(request), settings_of(request)
     query.parameters(request)
     check_headers(request, max_bytes=settings.max_body_bytes)
-    body = await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    body = await read_json(request, max_bytes=settings.max_body_bytes)
     try:
         new = NewKey.model_validate(body)
     except ValidationError as error:

@@ -109,7 +109,7 @@ async def _body(request: Request, saga_id: str) -> Any:
         raise Problem("forbidden")
     known_form(saga_id)
     check_headers(request, max_bytes=settings.max_body_bytes)
-    return await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    return await read_json(request, max_bytes=settings.max_body_bytes)
 
 
 async def cancelled(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:

@@ -110,6 +110,6 @@ async def _nothing_more(request: Request) -> None:
     _operators_only(request)
     query.parameters(request)
     check_headers(request, max_bytes=settings.max_body_bytes)
-    content = await read_json(request, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    content = await read_json(request, max_bytes=settings.max_body_bytes)
     if content != {} or not isinstance(content, dict):
         raise invalid([complaint("", "unknown_member", "Send an empty object: {}.")])

@@ -19,7 +19,7 @@ from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, S
 from app.saga.queries import Census
 from app.telemetry import Metrics
 from tests.builders import HANG, Answer, settle, times
-from tests.unit.api.served import an_order, problem, served
+from tests.unit.api.served import ListedLog, an_order, problem, served
 
 
 def gate() -> tuple[asyncio.Event, Answer]:
@@ -246,22 +246,22 @@ async def test_a_full_house_still_plans_and_shows() -> None:
         assert (await api.client.get(f"/sagas/{saga['id']}")).status_code == 200
 
 
-async def test_checkouts_being_received_count_as_well() -> None:
-    more = asyncio.Event()
+async def test_checkouts_being_made_durable_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those whose body is on its way: see test_uploads."""
+    stored = asyncio.Event()
+    start = ListedLog.start
 
-    async def slow() -> Any:
-        yield b"{"
-        await more.wait()
-        yield b"}"
+    async def slow(log: ListedLog, *given: Any, **more: Any) -> Any:
+        await stored.wait()
+        return await start(log, *given, **more)
 
-    headers = {"Content-Type": "application/json"}
+    monkeypatch.setattr(ListedLog, "start", slow)
     async with served(ApiSettings(max_in_flight=1)) as api:
-        receiving = asyncio.create_task(api.client.post("/checkout", content=slow(), headers=headers))
+        first = asyncio.create_task(api.post())
         await settle()
-        problem(await api.post(), 503, "over_capacity")
-        more.set()
-        problem(await receiving, 422, "invalid_request")
-        assert (await api.post()).status_code == 201
+        problem(await api.post(an_order(order_id="other")), 503, "over_capacity")
+        stored.set()
+        assert (await first).status_code == 201
 
 
 async def test_a_draining_process_takes_no_new_checkout() -> None:
