@@ -246,7 +246,7 @@ def test_the_pattern_of_a_name_is_the_rule_that_names_are_held_to(text: str) -> 
         taken = bool(TypeAdapter(Reference).validate_python(text))
     except ValidationError:
         taken = False
-    assert taken == (re.search(NAME_PATTERN, text) is not None)
+    assert taken == (re.fullmatch(NAME_PATTERN, text) is not None)  # `$` alone lets a line end by in Python
 
 
 @pytest.mark.parametrize(
