@@ -193,7 +193,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     await _prepare_schema(url, settings)
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(url, pool_size=settings.database_pool_size))
-        clock = SystemClock()
+        clock = await log_time(storage)
         lease = Lease(clock, new_owner(), settings.lease_seconds)
         traces = _traces(settings, clock)
         if traces is not None:
@@ -315,6 +315,13 @@ def _count_dropped_log_lines(metrics: Metrics) -> None:
     if writer is not None:
         metrics.log_lines_dropped(writer.dropped)
         writer.on_drop = metrics.log_lines_dropped
+
+
+async def log_time(storage: Storage) -> SystemClock:
+    """Return a clock that shows the log's time, whatever this machine's is set to. Raise `LogUnavailable`."""
+    clock = SystemClock()
+    clock.set_right(await storage.log.time())
+    return clock
 
 
 async def _keys(settings: Settings, storage: Storage, clock: SystemClock) -> Keys:

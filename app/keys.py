@@ -154,44 +154,54 @@ class Keys:
             self._looking.pop(key.prefix, None)  # what is being looked up may be older than this
         return key
 
-    async def required(self) -> bool:
-        """Whether a key is needed: from the first one on, for ever."""
+    @property
+    def cache_seconds(self) -> float:
+        """Within how many seconds a revocation takes."""
+        return self._cache_for.total_seconds()
+
+    async def required(self, *, anew: bool = False) -> bool:
+        """Whether a key is needed: from the first one on, for ever. `anew` believes nothing that was looked up."""
         now = self._now()
-        if not self._closed and (self._open_until is None or now >= self._open_until):
+        if not self._closed and (anew or self._open_until is None or now >= self._open_until):
             await self._together("", self._look_whether_any)
         return self._closed
 
-    async def authenticate(self, text: str, *, address: str | None = None) -> Caller | None:
+    async def authenticate(
+        self, text: str, *, address: str | None = None, anew: bool = False
+    ) -> Caller | None:
         """Return who asks with this key, or None for one that opens nothing, whatever is wrong with it.
 
         `address` is where the request came from. Raise `TooManyUnknown` where that asks for too many which
-        nobody has.
+        nobody has. `anew` believes nothing that was looked up.
         """
-        key = await self.known(text, address=address)
+        key = await self.known(text, address=address, anew=anew)
         return None if key is None else key.stands_for()
 
-    async def known(self, text: str, *, address: str | None = None) -> ApiKey | None:
+    async def known(self, text: str, *, address: str | None = None, anew: bool = False) -> ApiKey | None:
         """Return the key of this text, or None for one that opens nothing; raise `TooManyUnknown`."""
         match = _KEY.fullmatch(text)
         if match is None:
             return None
         prefix, secret = match.groups()
-        key, now = await self._find(prefix, address), self._now()
+        key, now = await self._find(prefix, address, anew=anew), self._now()
         known = bytes.fromhex(key.digest) if key else _NO_HASH
         proved = hmac.compare_digest(known, bytes.fromhex(_digest(secret)))
         if key is None or not proved or not key.active(now):
             return None
         return key
 
-    async def active(self, prefix: str, *, address: str | None = None) -> ApiKey | None:
-        """Return the key of that prefix while it opens anything, as the cache has it; raise `TooManyUnknown`."""
-        key = await self._find(prefix, address)
+    async def active(self, prefix: str, *, address: str | None = None, anew: bool = False) -> ApiKey | None:
+        """Return the key of that prefix while it opens anything, as the cache has it; raise `TooManyUnknown`.
+
+        `anew` believes nothing that was looked up.
+        """
+        key = await self._find(prefix, address, anew=anew)
         return key if key is not None and key.active(self._now()) else None
 
-    async def _find(self, prefix: str, address: str | None) -> ApiKey | None:
+    async def _find(self, prefix: str, address: str | None, *, anew: bool) -> ApiKey | None:
         now = self._now()
         until, key = self._known.get(prefix, (now, None))
-        if key is not None and now < until:
+        if key is not None and now < until and not anew:
             return key
         if key is None:
             if self.unknown.has(prefix):

@@ -52,16 +52,18 @@ class ReadTokens:
         text = f"{PREFIX}{key.prefix}_{seconds:010d}_{_signature(key, saga_id, seconds)}"
         return ReadToken(text=text, expires_at=datetime.fromtimestamp(seconds, UTC))
 
-    async def caller(self, text: str, saga_id: str, *, address: str | None = None) -> Caller | None:
+    async def caller(
+        self, text: str, saga_id: str, *, address: str | None = None, anew: bool = False
+    ) -> Caller | None:
         """Return who reads this saga with a token, or None where it isn't this saga's, or it or its key has ended.
 
         Raise `LogUnavailable` where the key can't be looked up, `TooManyUnknown` where too many from that
-        address were nobody's.
+        address were nobody's. `anew` believes nothing that was looked up earlier.
         """
         match = _TOKEN.fullmatch(text)
         if match is None or self._now().timestamp() >= int(match[2]):
             return None
-        key = await self._keys.active(match[1], address=address)
+        key = await self._keys.active(match[1], address=address, anew=anew)
         if key is None or not hmac.compare_digest(_signature(key, saga_id, int(match[2])), match[3]):
             return None
         return replace(key.stands_for(), scopes=frozenset({Scope.READ}))

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.base_path import link
 from app.api.cookies import cookie_of
 from app.api.forwarded import through_proxy
+from app.api.lasting import LastingAnswers
 from app.api.problem import Problem
 from app.api.service import Service, count_problem
 from app.callers import ANYONE, Caller
@@ -93,6 +94,7 @@ class Authentication:
         self._app = app
         self._allow_open = allow_open
         self._public_metrics = public_metrics
+        self._lasting = LastingAnswers((Problem, TooManyUnknown, _NotSignedIn))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service: Service | None = getattr(scope["app"].state, "service", None) if "app" in scope else None
@@ -113,14 +115,41 @@ class Authentication:
             count_problem(Request(scope), refusal.name)
             await refusal.response(scope["state"]["request_id"])(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        row = right_of(scope["method"], scope["path"])
+        if scope["method"] == "POST" or (row is not None and row.right is None):  # nothing that lasts
+            await self._app(scope, receive, send)
+            return
+        keys = service.keys
 
-    async def _admit(self, scope: Scope, service: Service, keys: Keys, read_token: str | None) -> Caller:
-        """Return who asks; raise a problem where they may not, `_NotSignedIn` where they may sign in."""
+        async def look_again() -> None:
+            await self._admit(scope, service, keys, read_token, anew=True)
+
+        who = (
+            *Headers(scope=scope).getlist("authorization"),
+            session_of(scope) or "",
+            read_token,
+            scope["path"],
+        )
+        refused = await self._lasting.answer(
+            self._app, scope, receive, send, who=who, look=look_again, seconds=keys.cache_seconds
+        )
+        if refused is not None:
+            problem = (
+                refused if isinstance(refused, Problem) else Problem("unauthenticated", headers=_CHALLENGE)
+            )
+            await problem.response(scope["state"]["request_id"])(scope, receive, send)
+
+    async def _admit(
+        self, scope: Scope, service: Service, keys: Keys, read_token: str | None, *, anew: bool = False
+    ) -> Caller:
+        """Return who asks; raise a problem where they may not, `_NotSignedIn` where they may sign in.
+
+        `anew` believes nothing that was looked up earlier.
+        """
         row = right_of(scope["method"], scope["path"])
         if (row is not None and row.right is None) or (scope["path"] == "/metrics" and self._public_metrics):
             return ANYONE
-        if not await keys.required():
+        if not await keys.required(anew=anew):
             if not self._allow_open and _from_outside(scope):
                 raise Problem("keys_required")
             return ANYONE
@@ -130,13 +159,14 @@ class Authentication:
         if bearer is not None and bearer.startswith(RT) and read_token is None:
             read_token = bearer
         if read_token is not None and (not given or read_token is bearer):
-            return await _reader(scope, service.read_tokens, read_token)
+            return await _reader(scope, service.read_tokens, read_token, anew=anew)
         if not given and sessions is not None and (page or scope["method"] == "GET"):
             session = session_of(scope)
             caller = await sessions.caller(session, address=address_of(scope)) if session else None
         else:
+            address = address_of(scope)
             caller = (
-                await keys.authenticate(bearer, address=address_of(scope)) if bearer is not None else None
+                await keys.authenticate(bearer, address=address, anew=anew) if bearer is not None else None
             )
         if caller is None and page and not given:
             raise _NotSignedIn
@@ -154,11 +184,11 @@ class Authentication:
         return caller
 
 
-async def _reader(scope: Scope, tokens: ReadTokens | None, text: str) -> Caller:
+async def _reader(scope: Scope, tokens: ReadTokens | None, text: str, *, anew: bool) -> Caller:
     """Return who reads one saga with a token; raise a problem where the token isn't for just this."""
     match = READABLE.fullmatch(scope["path"]) if scope["method"] == "GET" else None
     caller = (
-        await tokens.caller(text, match[1], address=address_of(scope))
+        await tokens.caller(text, match[1], address=address_of(scope), anew=anew)
         if match and tokens is not None
         else None
     )

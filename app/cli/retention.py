@@ -11,12 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.bootstrap import open_retention
+from app.bootstrap import log_time, open_retention
 from app.cli.failing import NOT_REACHED, failure
 from app.config import Settings
 from app.database_url import DatabaseUrlError
 from app.retention import Forgotten, Leaving, Retention
-from app.saga.clock import SystemClock
 from app.saga.errors import LogUnavailable
 from app.saga.state import SagaStatus
 from app.storage import open_storage
@@ -90,7 +89,7 @@ def _with_retention(work: Callable[[Retention], Awaitable[T]]) -> T:
     async def worked() -> T:
         settings = Settings()
         async with open_storage(settings.database_url.get_secret_value(), pool_size=1) as storage:
-            return await work(open_retention(settings, storage, SystemClock()))
+            return await work(open_retention(settings, storage, await log_time(storage)))
 
     try:
         return asyncio.run(worked())

@@ -21,6 +21,20 @@ class Clock(Protocol):
         """Return after that many seconds."""
 
 
+SLEW = 0.01
+"""By how much of the time that has passed a clock is set right at most: an hour takes four days."""
+
+
+def steadily(last: datetime, passed: float, shown: datetime) -> datetime:
+    """Return the time `passed` seconds after `last`, drawn towards what a clock shows that somebody may have set.
+
+    Spans between such times are right to a hundredth, however far and whenever that clock was set.
+    """
+    by_count = last + timedelta(seconds=passed)
+    off = (shown - by_count).total_seconds()
+    return by_count + timedelta(seconds=max(-SLEW * passed, min(SLEW * passed, off)))
+
+
 class SystemClock:
     """The machine's clock, set right by whoever knows better.
 

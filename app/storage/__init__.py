@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.storage.deliveries import SqlDeliveries
 from app.storage.engine import Database
 from app.storage.journal import Journal
+from app.storage.log_clock import MachineClock
 from app.storage.outbox import SqlOutbox
 from app.storage.postgres_writer import PostgresWriter
 from app.storage.queries import SqlQueries
@@ -34,8 +35,10 @@ class Storage:
 
 
 @asynccontextmanager
-async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage]:
-    """Open a migrated database.
+async def open_storage(
+    url: str, *, pool_size: int = 8, machine: MachineClock | None = None
+) -> AsyncIterator[Storage]:
+    """Open a migrated database. `machine` is this machine's clock, unless a test has one of its own.
 
     Raise `LogUnavailable` where it can't be reached, `DatabaseUrlError` for a URL of neither kind,
     `UnsafeDatabase` where its commits don't last.
@@ -53,7 +56,7 @@ async def open_storage(url: str, *, pool_size: int = 8) -> AsyncIterator[Storage
     journal = Journal(writer)
     try:
         await journal.open()
-        log = SqlLog(engine, lease_engine, journal)
+        log = SqlLog(engine, lease_engine, journal, machine)
         yield Storage(
             log=log,
             journal=journal,

@@ -99,7 +99,7 @@ class SqlQueries:
         attended = select(func.count()).where(text("saga.status = 'needs_attention'")).select_from(saga)
         async with self._log.reading() as connection:
             now = await self._log.now(connection)
-            alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
+            alive = select(replica.c.id).where(replica.c.lease_expires_at > await self._log.shown(connection))
             nobodys = or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive))
             oldest = select(func.min(saga.c.next_action_at)).where(
                 unfinished, saga.c.next_action_at <= now, nobodys

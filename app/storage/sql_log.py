@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    DateTime,
     Select,
     delete,
     func,
@@ -52,6 +51,7 @@ from app.saga.log import (
 from app.saga.state import SagaStatus
 from app.saga.step import encode
 from app.storage.journal import AppendEntry, Journal, StartEntry
+from app.storage.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
 from app.storage.saga_rows import read_sagas, select_sagas
 from app.storage.tables import CANCEL_WANTED, replica, saga, saga_log
 from app.storage.translation import commit, repeats, translated
@@ -76,11 +76,22 @@ class _Overtaken(Exception):
 class SqlLog:
     """`SagaLog` over PostgreSQL or SQLite. `lease_engine` is apart, so that no load starves the lease."""
 
-    def __init__(self, engine: AsyncEngine, lease_engine: AsyncEngine, journal: Journal) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        lease_engine: AsyncEngine,
+        journal: Journal,
+        machine: MachineClock | None = None,
+    ) -> None:
         self._engine = engine
         self._lease_engine = lease_engine
         self._journal = journal
         self._postgres = engine.dialect.name == "postgresql"
+        machine = machine or MachineClock()
+        self._clock: LogClock = PostgresClock(machine) if self._postgres else SqliteClock(machine)
+        self._counted = machine.counted
+        self._lease_seconds: float | None = None
+        self._leases: dict[str, tuple[datetime, float]] = {}
 
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event)
@@ -130,7 +141,8 @@ class SqlLog:
         """Claim in one transaction; raise `_Overtaken` where an old owner stored something in the middle of it."""
         async with self._writing(self._engine) as connection:
             now = await self.now(connection)
-            due = (await connection.execute(self._due(now, definitions, limit))).all()
+            alive = await self._alive(connection)
+            due = (await connection.execute(self._due(now, alive, definitions, limit))).all()
             if not due:
                 return []
             query = select_sagas().where(saga.c.id.in_([row.id for row in due]))
@@ -241,9 +253,9 @@ class SqlLog:
     @repeats
     async def renew(self, owner: str, *, seconds: float) -> datetime:
         async with self._writing(self._lease_engine) as connection:
-            now = await self.now(connection)
+            now, shown = await self._clock.keep(connection)
             values = {
-                "lease_expires_at": now + timedelta(seconds=seconds),
+                "lease_expires_at": shown + timedelta(seconds=seconds),
                 "renewed_at": now,
             }
             dialect = postgresql if self._postgres else sqlite
@@ -253,18 +265,19 @@ class SqlLog:
                 .on_conflict_do_update(
                     index_elements=[replica.c.id],
                     set_=values,
-                    where=replica.c.lease_expires_at >= now,
+                    where=replica.c.lease_expires_at >= shown,
                 )
                 .returning(replica.c.id)
             )
             if granted.first() is None:
                 raise LeaseLost
+        self._lease_seconds = seconds
         return now
 
     @repeats
     async def release(self, owner: str) -> None:
         async with self._writing(self._lease_engine) as connection:
-            now = await self.now(connection)
+            now = await self._clock.shown(connection)
             await connection.execute(
                 delete(replica).where(
                     or_(
@@ -274,8 +287,37 @@ class SqlLog:
                 )
             )
 
-    def _due(self, now: datetime, definitions: Sequence[tuple[str, int]], limit: int) -> Select[Any]:
-        alive = select(replica.c.id).where(replica.c.lease_expires_at > now)
+    async def _alive(self, connection: AsyncConnection) -> Select[Any]:
+        """Return the query of the owners whose leases last, by what all replicas see alike.
+
+        A lease that ends later than it can, as the database's clock was set back, doesn't count once this replica has
+        looked on for as long as a lease lasts, and it hasn't been renewed.
+        """
+        shown, counted = await self._clock.shown(connection), self._counted()
+        query = select(replica.c.id, replica.c.lease_expires_at).where(replica.c.lease_expires_at > shown)
+        seen = self._leases
+        self._leases = {}
+        for owner, until in await connection.execute(query):
+            known = seen.get(owner)
+            self._leases[owner] = known if known is not None and known[0] == until else (until, counted)
+        alive = select(replica.c.id).where(replica.c.lease_expires_at > shown)
+        longest = self._lease_seconds
+        stale = [
+            (owner, until)
+            for owner, (until, since) in self._leases.items()
+            if longest is not None and counted - since > longest
+        ]
+        if stale:
+            alive = alive.where(tuple_(replica.c.id, replica.c.lease_expires_at).not_in(stale))
+        return alive
+
+    def _due(
+        self,
+        now: datetime,
+        alive: Select[Any],
+        definitions: Sequence[tuple[str, int]],
+        limit: int,
+    ) -> Select[Any]:
         return (
             select(saga.c.id, saga.c.owner)
             .where(
@@ -290,12 +332,17 @@ class SqlLog:
         )
 
     async def now(self, connection: AsyncConnection) -> datetime:
-        """Return the database's own time: the one clock that every replica shares."""
-        if self._postgres:
-            asked = select(func.clock_timestamp(type_=DateTime(timezone=True)))
-            return (await connection.execute(asked)).scalar_one()
-        sql = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'")
-        return datetime.fromisoformat((await connection.execute(sql)).scalar_one())
+        """Return the log's time, which nobody sets."""
+        return await self._clock.now(connection)
+
+    async def time(self) -> datetime:
+        """Return the log's time, which nobody sets. Raise `LogUnavailable`."""
+        async with self.reading() as connection:
+            return await self.now(connection)
+
+    async def shown(self, connection: AsyncConnection) -> datetime:
+        """Return the time that leases are judged by."""
+        return await self._clock.shown(connection)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Dialect,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -314,6 +315,17 @@ Index(
     sqlite_where=text(_PENDING),
 )
 Index("ix_webhook_delivery_status", webhook_delivery.c.status, webhook_delivery.c.id)
+
+log_clock = Table(
+    "log_clock",
+    SCHEMA,
+    # One row, of SQLite's alone: at which time the machine had counted so many seconds since which boot. See storage/log_clock.py.
+    Column("task", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("counted", Float, nullable=False),
+    Column("at", Instant),
+    PrimaryKeyConstraint("task"),
+)
 
 retention = Table(
     "retention",

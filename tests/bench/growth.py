@@ -296,7 +296,8 @@ async def claims(url: str, count: int) -> list[Timed]:
         async def find() -> int:
             async with storage.log.writing() as connection:
                 now = await storage.log.now(connection)
-                return len((await connection.execute(storage.log._due(now, DEFINITIONS, CLAIM))).all())
+                alive = await storage.log._alive(connection)
+                return len((await connection.execute(storage.log._due(now, alive, DEFINITIONS, CLAIM))).all())
 
         async def claim() -> int:
             return len(await storage.log.claim(owner="claimer", definitions=DEFINITIONS, limit=CLAIM))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx2 as httpx
@@ -15,7 +17,7 @@ from pydantic import SecretStr
 from starlette.routing import Route
 
 from app.api import create_api
-from app.api.authentication import RIGHTS, right_of
+from app.api.authentication import COOKIE, RIGHTS, right_of
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
 from app.config import Settings
@@ -377,3 +379,78 @@ async def test_a_caller_that_begins_too_many_is_told_when_to_come_back(database_
 def _filled(path: str, saga_id: str) -> str:
     path = path.replace("{saga_id}", saga_id).replace("{key_id}", saga_id).replace("{name}", "not_found")
     return path.replace("{action}", "cancel").replace("{delivery_id}", "1")
+
+
+STREAM_CACHE_SECONDS = 0.6
+HELD_SECONDS = 5.0
+"""So long nobody waits for the end of what should have ended long before."""
+
+
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [
+        ("/sagas/{id}/events", "revoked"),
+        ("/sagas/{id}/events", "expired"),
+        ("/sagas/{id}/events", "signed out"),
+        ("/dashboard/live", "signed out"),
+        ("/dashboard/live", "key of the session revoked"),
+        ("/events", "revoked"),
+        ("/sagas/{id}", "revoked"),
+    ],
+)
+async def test_what_is_open_ends_once_the_caller_may_no_longer_ask(
+    sqlite_url: str, how: str, path: str
+) -> None:
+    """A stream or a long poll, in the time that a revocation takes; a caller who still may ask is left alone."""
+    settings = settings_of(
+        sqlite_url, key_cache_seconds=STREAM_CACHE_SECONDS, heartbeat_seconds=60, step_max_attempts=50
+    )
+    app = create_api(lambda: open_service(settings), api_settings(settings))
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
+    ):
+        keys, service = app.state.service.keys, app.state.service
+        opens = frozenset({Scope.OPERATE, Scope.KEYS, Scope.CHECKOUT})
+        expires_at = service.now() + timedelta(seconds=2) if how == "expired" else None
+        _, root = await keys.create(caller="ops", who="root", scopes=opens, everyone=True)
+        key, text = await keys.create(
+            caller="ops", who="eve", scopes=opens, everyone=True, expires_at=expires_at
+        )
+        by_session = how in {"signed out", "key of the session revoked"}
+        session = await service.sessions.sign_in(text) if by_session else ""
+        mine = {"Cookie": f"{COOKIE}={session}"} if by_session else {"Authorization": f"Bearer {text}"}
+        others = {"Authorization": f"Bearer {root}"}
+        stuck = {"X-Simulate": "shipping.execute=rejected, payment.compensate=not_reversible:99"}
+        saga = (await client.post("/checkout", json=an_order("ord-1"), headers=others | stuck)).json()
+        end = (await client.get("/events", headers=others)).json()["next"]
+        url = path.format(id=saga["id"]) + (f"?after={end}" if path == "/events" else "")
+        wait = {"Prefer": "wait=60"}
+        if path == "/sagas/{id}":  # one that goes on: a saga at rest is answered at once
+            slow = {"X-Simulate": "payment.execute=unavailable:99", "Prefer": "respond-async"}
+            saga = (await client.post("/checkout", json=an_order("ord-2"), headers=others | slow)).json()
+            url = f"/sagas/{saga['id']}"
+        open_one = asyncio.create_task(client.get(url, headers=mine | wait, timeout=90))
+        anothers = asyncio.create_task(client.get(url, headers=others | wait, timeout=90))
+        try:
+            await asyncio.sleep(STREAM_CACHE_SECONDS * 2)
+            assert not open_one.done(), "whoever may ask is answered on"
+            if how == "signed out":
+                await service.sessions.sign_out(session)
+            elif how != "expired":
+                await keys._store.revoke(
+                    key.id, at=service.now()
+                )  # at another replica, which tells nobody here
+            began = asyncio.get_running_loop().time()
+            async with asyncio.timeout(HELD_SECONDS):
+                answer = await open_one
+            if how != "expired":
+                assert asyncio.get_running_loop().time() - began < STREAM_CACHE_SECONDS + 0.4
+            streamed = path in {"/sagas/{id}/events", "/dashboard/live"}
+            assert answer.status_code == (200 if streamed else 401)
+            assert not anothers.done()
+        finally:
+            for task in (open_one, anothers):
+                task.cancel()
+            await asyncio.gather(open_one, anothers, return_exceptions=True)
