@@ -80,6 +80,7 @@ async def test_models_and_migrations_make_the_same_schema(
         "session",
         "saga_log",
         "replica",
+        "log_clock",
         "outbox",
         "webhook_endpoint",
         "webhook_delivery",
