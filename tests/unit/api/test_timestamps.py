@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from app.api.complaints import complaints
+from app.api.routes.keys import NewKey
 from app.api.timestamps import instant_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -63,3 +66,18 @@ def test_a_time_is_read_as_it_is_meant(text: str, at: datetime) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="That is"):
         instant_of(text)
+
+
+@pytest.mark.parametrize("value", [1900000000, 1900000000.5, "1900000000", "2030-01-01", True, [], ""])
+def test_a_key_ends_at_a_time_and_not_at_what_may_be_one(value: object) -> None:
+    """Seconds or milliseconds? A day, but where?"""
+    with pytest.raises(ValidationError) as refused:
+        NewKey.model_validate({"caller": "a", "who": "b", "scopes": ["read"], "expires_at": value})
+    (complaint,) = complaints(refused.value)
+    assert (complaint["pointer"], complaint["code"]) == ("/expires_at", "not_a_time")
+
+
+@pytest.mark.parametrize("value", [None, "2030-01-01T00:00:00Z", "2030-01-01T01:00:00+01:00"])
+def test_a_key_ends_at_any_time_or_never(value: str | None) -> None:
+    key = NewKey.model_validate({"caller": "a", "who": "b", "scopes": ["read"], "expires_at": value})
+    assert key.expires_at == (datetime(2030, 1, 1, tzinfo=UTC) if value else None)
