@@ -10,6 +10,7 @@ another does: at least once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.endpoints import Endpoint, EventName, Lag
-from app.storage.outbox import FeedEvent, OutboxEvent, Place, behind, end_of_feed, feed
+from app.saga.errors import LogUnavailable
+from app.storage.faults import Blame, blame_of
+from app.storage.outbox import KNOWN, FeedEvent, OutboxEvent, Place, behind, end_of_feed, feed
 from app.storage.sql_log import SqlLog
 from app.storage.tables import outbox, webhook_delivery, webhook_endpoint
 from app.storage.translation import repeats
@@ -163,11 +166,21 @@ class SqlDeliveries:
             rows = (await connection.execute(claimed.order_by(webhook_delivery.c.id))).mappings().all()
         return [_delivery(row) for row in rows]
 
-    @repeats
     async def settle(self, settled: Sequence[tuple[Delivery, Settled]], *, owner: str) -> None:
         """Note what became of claimed deliveries, where nobody else has claimed them since."""
         if not settled:
             return
+        try:
+            await self._settle(settled, owner=owner)
+        except LogUnavailable as error:
+            if blame_of(error) is not Blame.ENTRY:
+                raise
+            for delivery, how in settled:  # what was said of one mustn't have the others delivered again
+                with contextlib.suppress(LogUnavailable):
+                    await self._settle([(delivery, how)], owner=owner)
+
+    @repeats
+    async def _settle(self, settled: Sequence[tuple[Delivery, Settled]], *, owner: str) -> None:
         async with self._log.writing() as connection:
             for delivery, how in settled:
                 await connection.execute(
@@ -183,7 +196,7 @@ class SqlDeliveries:
                         next_attempt_at=how.next_attempt_at,
                         delivered_at=how.delivered_at,
                         last_status=how.last_status,
-                        last_error=how.last_error,
+                        last_error=how.last_error and storable_text(how.last_error),
                         claimed_by=None,
                         claimed_until=None,
                     )
@@ -250,7 +263,8 @@ class SqlDeliveries:
         self, *, status: DeliveryStatus | None, endpoint: str | None, before: int | None, limit: int
     ) -> list[Delivery]:
         """Return deliveries, the newest first, with an id below `before`."""
-        query = select(webhook_delivery).order_by(webhook_delivery.c.id.desc()).limit(limit)
+        query = select(webhook_delivery).where(webhook_delivery.c.type.in_(KNOWN))
+        query = query.order_by(webhook_delivery.c.id.desc()).limit(limit)
         if status is not None:
             query = query.where(webhook_delivery.c.status == status.value)
         if endpoint is not None:
@@ -324,6 +338,11 @@ async def _standing(connection: AsyncConnection, endpoint: Endpoint) -> Standing
     )
 
 
+def storable_text(text: str) -> str:
+    """Return a text as a database takes it: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 def _due(name: str, now: datetime) -> Select[Any]:
     earlier = webhook_delivery.alias("earlier")
     held_back = exists().where(
@@ -337,6 +356,7 @@ def _due(name: str, now: datetime) -> Select[Any]:
         .where(
             _PENDING,
             webhook_delivery.c.endpoint == name,
+            webhook_delivery.c.type.in_(KNOWN),
             webhook_delivery.c.next_attempt_at <= now,
             or_(webhook_delivery.c.claimed_until.is_(None), webhook_delivery.c.claimed_until <= now),
             ~held_back,

@@ -35,6 +35,10 @@ _TOLD = {
 }
 
 
+KNOWN = tuple(name.value for name in EventName)
+"""What this release can tell of: a newer one's word, which it left behind after a roll-back, stops nobody."""
+
+
 def told_of(change: RowChange | None) -> EventName | None:
     """Return what others are told of a change of a saga; None where it goes on."""
     return None if change is None else _TOLD.get(change.status)
@@ -98,7 +102,7 @@ async def feed(
     """Return events behind a place, on a connection that somebody else has in hand."""
     query: Select[Any] = (
         select(outbox)
-        .where(behind(after))
+        .where(behind(after), outbox.c.type.in_(KNOWN))
         .where(*_settled(connection))
         .order_by(outbox.c.xid, outbox.c.position)
         .limit(limit)

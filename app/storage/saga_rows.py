@@ -17,7 +17,7 @@ from app.saga.state import SagaStatus
 from app.saga.step import JSON
 from app.storage.tables import replica, saga, saga_log
 
-_DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
+DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
 """What a value raises that isn't what the schema's owner writes."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,13 +34,13 @@ async def read_sagas(connection: AsyncConnection, query: Select[Any]) -> list[Re
     """Return what a query made of `select_sagas` finds, in its order, each with its log."""
     try:
         return await _read(connection, query)
-    except _DAMAGED:  # a column of one of them isn't what it should be: read each by itself
+    except DAMAGED:  # a column of one of them isn't what it should be: read each by itself
         ids = query.with_only_columns(saga.c.id, maintain_column_froms=True)
         found: list[ReadSaga] = []
         for saga_id in (await connection.execute(ids)).scalars().all():
             try:
                 found += await _read(connection, select_sagas().where(saga.c.id == saga_id))
-            except _DAMAGED:
+            except DAMAGED:
                 found += await _read_damaged(connection, saga_id)
         return found
 
@@ -98,7 +98,7 @@ def _one(row: RowMapping, lines: Sequence[RowMapping]) -> ReadSaga:
             lease_expires_at=row["lease_expires_at"],
             cancel=None if row["cancel"] is None else Action.read(row["cancel"]),
         )
-    except _DAMAGED:
+    except DAMAGED:
         return _unreadable(row, lines, "The wish to cancel it can't be made out.")
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.saga.action import Action
@@ -50,9 +50,10 @@ from app.saga.log import (
 )
 from app.saga.state import SagaStatus
 from app.saga.step import encode
+from app.storage.faults import Blame, blame_of
 from app.storage.journal import AppendEntry, Journal, StartEntry
 from app.storage.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
-from app.storage.saga_rows import read_sagas, select_sagas
+from app.storage.saga_rows import DAMAGED, read_sagas, select_sagas
 from app.storage.tables import CANCEL_WANTED, replica, saga, saga_log
 from app.storage.translation import commit, repeats, translated
 
@@ -71,6 +72,14 @@ PUT_OFF = timedelta(seconds=30)
 
 class _Overtaken(Exception):
     """An owner whose lease has ended stored an event between our reading of its log and our mark in it."""
+
+
+def _may_be_of_one(error: LogUnavailable) -> bool:
+    """Whether one of many may be to blame for a failure in which certainly nothing was stored."""
+    cause = error.__cause__
+    if error.stored is not False or not isinstance(cause, DBAPIError) or cause.connection_invalidated:
+        return False
+    return blame_of(cause) in (Blame.ENTRY, Blame.UNKNOWN)
 
 
 class SqlLog:
@@ -129,20 +138,73 @@ class SqlLog:
     ) -> list[StoredSaga]:
         if not definitions or limit < 1:
             return []
+        try:
+            return await self._claim_in_time(owner, definitions, limit)
+        except LogUnavailable as error:
+            if not _may_be_of_one(error):
+                raise
+        return await self._claim_beside_bad_ones(owner, definitions, limit)
+
+    async def _claim_in_time(
+        self,
+        owner: str,
+        definitions: Sequence[tuple[str, int]],
+        limit: int,
+        *,
+        only: str | None = None,
+    ) -> list[StoredSaga]:
         for _ in range(CLAIM_TRIES):
             with suppress(_Overtaken):
-                return await self._claim(owner, definitions, limit)
+                return await self._claim(owner, definitions, limit, only=only)
+        return []
+
+    async def _claim_beside_bad_ones(
+        self, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+    ) -> list[StoredSaga]:
+        """Take over the first that can be, and put off those before it that can't: one row mustn't stop all."""
+        async with self.reading() as connection:
+            now, alive = await self.now(connection), await self._alive(connection)
+            due = (await connection.execute(self._due(now, alive, definitions, limit))).all()
+        for row in due:
+            try:
+                if taken := await self._claim_in_time(owner, definitions, 1, only=row.id):
+                    return taken
+            except LogUnavailable as error:
+                if not _may_be_of_one(error):
+                    raise
+                _logger.error(  # noqa: TRY400 (the database's, not ours)
+                    "put off, as it can't be taken over: saga %s: %s", row.id, error
+                )
+                with suppress(LogUnavailable):
+                    await self._put_off(row.id)
         return []
 
     @repeats
+    async def _put_off(self, saga_id: str) -> None:
+        async with self._writing(self._engine) as connection:
+            until = await self.now(connection) + PUT_OFF
+            await connection.execute(
+                update(saga)
+                .where(saga.c.id == saga_id, saga.c.status.in_(UNFINISHED))
+                .values(owner=LOST, next_action_at=until)
+            )
+
+    @repeats
     async def _claim(
-        self, owner: str, definitions: Sequence[tuple[str, int]], limit: int
+        self,
+        owner: str,
+        definitions: Sequence[tuple[str, int]],
+        limit: int,
+        *,
+        only: str | None = None,
     ) -> list[StoredSaga]:
         """Claim in one transaction; raise `_Overtaken` where an old owner stored something in the middle of it."""
         async with self._writing(self._engine) as connection:
             now = await self.now(connection)
-            alive = await self._alive(connection)
-            due = (await connection.execute(self._due(now, alive, definitions, limit))).all()
+            wanted = self._due(now, await self._alive(connection), definitions, limit)
+            if only is not None:
+                wanted = wanted.where(saga.c.id == only)
+            due = (await connection.execute(wanted)).all()
             if not due:
                 return []
             query = select_sagas().where(saga.c.id.in_([row.id for row in due]))
@@ -207,7 +269,13 @@ class SqlLog:
         query = select(saga.c.id, saga.c.cancel).where(saga.c.owner == owner, text(CANCEL_WANTED))
         async with self.reading() as connection:
             rows = (await connection.execute(query)).all()
-        return {row.id: Action.read(row.cancel) for row in rows}
+        wishes: dict[str, Action] = {}
+        for row in rows:
+            try:
+                wishes[row.id] = Action.read(row.cancel)
+            except DAMAGED:  # another release's, or damaged: the others are heard
+                _logger.warning("the wish to cancel saga %s can't be made out", row.id)
+        return wishes
 
     @repeats
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:

@@ -127,8 +127,12 @@ class Sender:
             stored = sagas.get(one.event.saga_id)
             if stored is None:
                 continue
-            with contextlib.suppress(SagaError):
+            try:
                 bodies[one.id] = self._render(one.event, self._checkout.as_of(stored, one.event.seq))
+            except SagaError:
+                continue  # a saga that this release can't read: it is tried again, and told so
+            except Exception:  # the others' must be sent
+                _logger.exception("the event %s can't be rendered", one.event.id)
         return bodies
 
     async def _send(self, line: Line, delivery: Delivery, body: bytes | None) -> Settled:
