@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from alembic import context
 from sqlalchemy import Connection, text
 
 from app.config import Settings
+from app.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.storage.engine import Database
-from app.storage.migrations import found_in, try_again_while_locked
+from app.storage.migrations import SchemaAhead, found_in, try_again_while_locked
+from app.storage.start_faults import database_fault
 from app.storage.tables import SCHEMA
 
 ONE_AT_A_TIME = 7_305_104_219_033_620_993
@@ -32,9 +35,8 @@ def _migrate(connection: Connection, lock_seconds: float) -> None:
         context.run_migrations()
 
 
-async def _run(settings: Settings) -> None:
-    url = context.config.attributes.get("url") or settings.database_url.get_secret_value()
-    engine = Database(url).migration_engine()
+async def _run(url: str, settings: Settings) -> None:
+    engine = Database(url).migration_engine(create=True)
 
     async def whole() -> None:
         async with engine.connect() as connection:
@@ -48,4 +50,21 @@ async def _run(settings: Settings) -> None:
         await engine.dispose()
 
 
-asyncio.run(_run(Settings()))
+def _from_the_command_line() -> None:
+    """Migrate what DATABASE_URL names; end with a sentence where that can't be done."""
+    settings = settings_or_exit()
+    url = settings.database_url.get_secret_value()
+    try:
+        asyncio.run(_run(url, settings))
+    except Exception as error:
+        fault = database_fault(error, url)
+        if fault is None:
+            raise
+        sys.stderr.write(f"{fault}\n")
+        sys.exit(0 if isinstance(error, SchemaAhead) and error.runs else EXIT_NOT_STARTED)
+
+
+if given := context.config.attributes.get("url"):
+    asyncio.run(_run(given, Settings()))
+else:
+    _from_the_command_line()

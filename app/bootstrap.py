@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from app.api.event_body import event_bytes
 from app.api.problem import MEDIA_TYPE, Problem
 from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
+from app.api.startup import StartFailed
 from app.checkout import Checkout, checkout_saga
 from app.config import Settings
 from app.history import History
@@ -66,6 +68,7 @@ from app.storage.keys import SqlKeys
 from app.storage.migrations import fault, require_current, upgrade
 from app.storage.retention import SqlRetention
 from app.storage.sessions import SqlSessions
+from app.storage.start_faults import database_fault
 from app.storage.translation import translated
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.telemetry.workers import share_metrics
@@ -76,6 +79,8 @@ from app.webhooks.sender import POSTS_AT_ONCE, Line
 
 if TYPE_CHECKING:
     from app.telemetry.traces import Traces
+
+_logger = logging.getLogger(__name__)
 
 GUARD_SECONDS = 0.5
 """How much longer than a call its step may take, so that the call's own answer comes first."""
@@ -356,11 +361,11 @@ def _refuse_to_be_open_elsewhere() -> None:
 
 
 class TracesMissing(RuntimeError):
-    """Traces are wanted, and what sends them isn't installed."""
+    """Traces are wanted, and can't be sent."""
 
 
-def _traces(settings: Settings, clock: SystemClock) -> Traces | None:
-    """Return what traces, or None where nobody wants that. Raise `TracesMissing`."""
+def open_traces(settings: Settings, clock: SystemClock) -> Traces | None:
+    """Return what traces, or None where nobody wants that. Raise `TracesMissing` where they can't be sent."""
     if not settings.traced:
         return None
     try:
@@ -372,6 +377,25 @@ def _traces(settings: Settings, clock: SystemClock) -> Traces | None:
             f"Traces need the extra `traces` ({error.name} is not installed): pip install "
             "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http, or set CHECKOUT_TRACES=false."
         ) from None
+    except ValueError:
+        raise TracesMissing(
+            "Traces can't be sent, as a variable OTEL_… has a value that OpenTelemetry can't use: correct it, or set "
+            "CHECKOUT_TRACES=false."
+        ) from None
+
+
+def _traces(settings: Settings, clock: SystemClock) -> Traces | None:
+    """Return what traces. Raise `TracesMissing` where CHECKOUT_TRACES wants them and they can't be sent.
+
+    A collector's address alone may come from the platform: there the service warns, and starts all the same.
+    """
+    try:
+        return open_traces(settings, clock)
+    except TracesMissing as missing:
+        if settings.traces:
+            raise
+        _logger.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, and no traces are sent. %s", missing)
+        return None
 
 
 @contextmanager
@@ -482,6 +506,20 @@ def open_retention(settings: Settings, storage: Storage, clock: SystemClock) -> 
         pause_seconds=settings.retention_pause_seconds,
         endpoints=[endpoint.name for endpoint in settings.webhook_endpoints],
     )
+
+
+@contextmanager
+def start_failures(settings: Settings) -> Iterator[None]:
+    """Raise `StartFailed` with one sentence for what keeps the service from starting, where its cause is known."""
+    try:
+        yield
+    except (OpenToOthers, TracesMissing) as error:
+        raise StartFailed(str(error)) from error
+    except Exception as error:
+        sentence = database_fault(error, settings.database_url.get_secret_value())
+        if sentence is None:
+            raise
+        raise StartFailed(sentence) from error
 
 
 async def _prepare_schema(url: str, settings: Settings) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from app.database_url import parse_database_url
 from app.endpoints import Endpoint, endpoints_of
+from app.service_url import checked_base_url, checked_bearer_token
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -24,12 +32,36 @@ def _named(name: str) -> AliasChoices:
     return AliasChoices(name)
 
 
+class _Environment(EnvSettingsSource):
+    """The environment's variables, without the blanks and line ends around a value.
+
+    One that is empty is one that isn't set: compose files and charts pass it on as such.
+    """
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        return {name: value.strip() for name, value in found.items() if value and value.strip()}
+
+
 class Settings(BaseSettings):
     """Every member is an environment variable: `CHECKOUT_` and its name, unless an alias says otherwise."""
 
     model_config = SettingsConfigDict(
         env_prefix="CHECKOUT_", frozen=True, extra="ignore", validate_by_name=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what the caller gives, then the environment; no file."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _Environment(settings_cls)
 
     database_url: SecretStr = Field(
         SecretStr("sqlite:///./checkout.db"),
@@ -199,6 +231,11 @@ class Settings(BaseSettings):
         4_194_304,
         description="Log lines that wait while nobody takes them; more are dropped, and counted.",
     )
+    otel_sdk_disabled: str = Field(
+        "",
+        validation_alias=_named("OTEL_SDK_DISABLED"),
+        description="true: no traces, whatever the other variables say.",
+    )
     access_log: bool = Field(True, description="Log a line for each request, by its route.")
 
     webhooks: SecretStr = Field(
@@ -255,26 +292,23 @@ class Settings(BaseSettings):
         description="The three URLs are sandbox servers: pass X-Simulate on to them.",
     )
 
-    @field_validator(
-        "sandbox_seed",
-        "traces",
-        "payment_token",
-        "inventory_token",
-        "shipping_token",
-        mode="before",
-    )
+    @field_validator("database_url")
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
+    def _is_a_database(cls, value: SecretStr) -> SecretStr:
+        parse_database_url(value.get_secret_value())
+        return value
 
     @field_validator("payment_url", "inventory_url", "shipping_url")
     @classmethod
-    def _is_http(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError(
-                "Write a URL that begins with http:// or https://, or leave it empty for the sandbox."
-            )
-        return value.rstrip("/")
+    def _is_a_base_url(cls, value: str) -> str:
+        return checked_base_url(value) if value else value
+
+    @field_validator("payment_token", "inventory_token", "shipping_token")
+    @classmethod
+    def _fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            checked_bearer_token(value.get_secret_value())
+        return value
 
     @field_validator("webhook_pauses")
     @classmethod
@@ -306,25 +340,43 @@ class Settings(BaseSettings):
 
     @property
     def traced(self) -> bool:
-        """Whether traces are sent."""
+        """Whether traces are wanted."""
+        if self.otel_sdk_disabled.lower() == "true":
+            return False
         return bool(self.otlp_endpoint) if self.traces is None else self.traces
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
-        if self.retry_cap_seconds < self.retry_base_seconds:
-            raise ValueError("CHECKOUT_RETRY_CAP_SECONDS must be at least CHECKOUT_RETRY_BASE_SECONDS.")
-        if self.max_wait_seconds < self.wait_seconds:
-            raise ValueError("CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS.")
-        if self.max_page_size < self.page_size:
-            raise ValueError("CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE.")
-        if self.keep_sagas_days and self.keep_sagas_days < SHORTEST_KEEP_DAYS:
-            raise ValueError(
-                f"CHECKOUT_KEEP_SAGAS_DAYS must be at least {SHORTEST_KEEP_DAYS}, or 0 for ever: with a saga its "
-                "Idempotency-Key is forgotten."
-            )
-        if self.keep_sagas_days and not 0 < self.keep_data_days <= self.keep_sagas_days:
-            raise ValueError(
-                "CHECKOUT_KEEP_SAGAS_DAYS must be at least CHECKOUT_KEEP_DATA_DAYS: data can't outlive its saga."
-            )
-        _ = self.webhook_endpoints  # raises in a sentence where one can't be used
+        faults = [sentence for fits, sentence in self._pairs() if not fits]
+        try:
+            _ = self.webhook_endpoints  # raises in a sentence where one can't be used
+        except ValueError as error:
+            faults.append(str(error))
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
+
+    def _pairs(self) -> list[tuple[bool, str]]:
+        """Return what must hold between settings, and the sentence where it doesn't."""
+        data, sagas = self.keep_data_days, self.keep_sagas_days
+        too_short = (
+            f"CHECKOUT_KEEP_SAGAS_DAYS must be at least {SHORTEST_KEEP_DAYS}, or 0 for ever: with a saga its "
+            "Idempotency-Key is forgotten."
+        )
+        outlived = f"CHECKOUT_KEEP_SAGAS_DAYS must be at least CHECKOUT_KEEP_DATA_DAYS ({data}): data can't outlive its saga."
+        return [
+            (
+                self.retry_cap_seconds >= self.retry_base_seconds,
+                f"CHECKOUT_RETRY_CAP_SECONDS must be at least CHECKOUT_RETRY_BASE_SECONDS ({self.retry_base_seconds:g}).",
+            ),
+            (
+                self.max_wait_seconds >= self.wait_seconds,
+                f"CHECKOUT_MAX_WAIT_SECONDS must be at least CHECKOUT_WAIT_SECONDS ({self.wait_seconds:g}).",
+            ),
+            (
+                self.max_page_size >= self.page_size,
+                f"CHECKOUT_MAX_PAGE_SIZE must be at least CHECKOUT_PAGE_SIZE ({self.page_size}).",
+            ),
+            (sagas == 0 or sagas >= SHORTEST_KEEP_DAYS, too_short),
+            (sagas < SHORTEST_KEEP_DAYS or 0 < data <= sagas, outlived),
+        ]

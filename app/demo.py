@@ -7,14 +7,16 @@ import io
 import os
 import sys
 from collections import Counter
+from contextlib import AsyncExitStack
 
 from rich.console import Console
 from rich.text import Text
 from uuid_utils import uuid7
 
-from app.bootstrap import open_service
+from app.api.startup import StartFailed
+from app.bootstrap import open_service, start_failures
 from app.checkout import Checkout, SagaView
-from app.config import Settings
+from app.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.saga.errors import LogError
 from app.saga.events import EventType
 from app.saga.state import SagaStatus
@@ -91,7 +93,7 @@ async def main() -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # the marks are not in every encoding
     console = Console()
     os.environ.setdefault("SANDBOX_FAILURE_RATE", str(FAILURE_RATE))
-    settings = Settings(log_level="error")
+    settings = settings_or_exit().model_copy(update={"log_level": "error"})
     rate = settings.sandbox_failure_rate
     console.print(
         f"{CHECKOUTS} checkouts; each call to payment, inventory and shipping fails at {rate:.0%}.\n"
@@ -99,7 +101,9 @@ async def main() -> int:
     ended: Counter[str] = Counter()
     run = uuid7().hex[-6:]
     to_see = ""
-    async with open_service(settings) as service:
+    async with AsyncExitStack() as stack:
+        with start_failures(settings):
+            service = await stack.enter_async_context(open_service(settings))
         checkouts = [checkout(service.checkout, an_order(n, run)) for n in range(1, CHECKOUTS + 1)]
         for one in asyncio.as_completed(checkouts):
             view = await one
@@ -116,5 +120,14 @@ async def main() -> int:
     return 0
 
 
+def run() -> int:
+    """Run it; return the exit code, with a sentence on standard error where it can't begin."""
+    try:
+        return asyncio.run(main())
+    except StartFailed as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NOT_STARTED
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(run())

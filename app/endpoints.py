@@ -66,7 +66,10 @@ def endpoints_of(text: str, *, allow_private: bool = False) -> tuple[Endpoint, .
     except ValueError:
         listed = None
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise ValueError("CHECKOUT_WEBHOOKS must be a JSON list of objects with name, url and secret.")
+        raise ValueError(
+            "CHECKOUT_WEBHOOKS must be a JSON list of objects with name, url and secret, such as "
+            '[{"name": "shop", "url": "https://shop.example/hooks", "secret": "whsec_…"}].'
+        )
     found = tuple(_endpoint(one, allow_private=allow_private) for one in listed)
     names = [endpoint.name for endpoint in found]
     for name in names:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.api import create_api
 from app.api.service import Service
-from app.bootstrap import api_settings, connection_limits, open_service
+from app.bootstrap import api_settings, connection_limits, open_service, start_failures
 from app.collector import spare_what_stays
-from app.config import Settings
+from app.environment import settings_or_exit, unknown_variables
 from app.server import allow_many_files, use_connections
 from app.telemetry import set_up_logging, the_log_writer
 
-settings = Settings()
+_logger = logging.getLogger(__name__)
+
+settings = settings_or_exit()
 set_up_logging(settings.log_level, access=settings.access_log, buffer_bytes=settings.log_buffer_bytes)
 
 
@@ -23,8 +26,12 @@ async def _opened() -> AsyncIterator[Service]:
     """Open the service, then spare the collector what stays until it ends."""
     allow_many_files()
     use_connections(connection_limits(settings))
+    for sentence in unknown_variables():
+        _logger.warning(sentence)
     try:
-        async with open_service(settings) as service:
+        async with AsyncExitStack() as stack:
+            with start_failures(settings):
+                service = await stack.enter_async_context(open_service(settings))
             spare_what_stays()
             yield service
     finally:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.card_numbers import refuse_card_number_in_header
 from app.api.problem import Problem
+from app.api.startup import run_lifespan
 from app.callers import ANYONE, Caller
 from app.telemetry import AccessLog
 
@@ -45,6 +46,9 @@ class Envelope:
         self._access = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespan(self._app, scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

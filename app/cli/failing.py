@@ -5,12 +5,31 @@ from __future__ import annotations
 import typer
 
 from app.cli.terminal import safe
+from app.config import Settings
+from app.environment import SettingsError, read_settings
+from app.storage.start_faults import database_fault
 
 REFUSED = 1
 MISUSED = 2
 NOT_REACHED = 3
 STILL_STUCK = 4
 """What was asked for was done, and the saga needs attention all the same."""
+
+
+def settings_or_failure() -> Settings:
+    """Return the settings; where they can't be used, say so and raise the end with `MISUSED`."""
+    try:
+        return read_settings()
+    except SettingsError as error:
+        raise failure(str(error), MISUSED) from None
+
+
+def database_failure(error: Exception, settings: Settings) -> typer.Exit:
+    """Say why the database can't be used, and return what to raise; raise the error itself where that isn't known."""
+    words = database_fault(error, settings.database_url.get_secret_value())
+    if words is None:
+        raise error
+    return failure(words, NOT_REACHED)
 
 
 def failure(words: str, code: int = REFUSED) -> typer.Exit:

@@ -14,10 +14,8 @@ from uuid_utils import uuid7
 from app.api.encode import encode
 from app.api.routes.keys import key_body
 from app.callers import Scope
-from app.cli.failing import NOT_REACHED, failure
+from app.cli.failing import database_failure, failure, settings_or_failure
 from app.cli.terminal import print_records, words
-from app.config import Settings
-from app.database_url import DatabaseUrlError
 from app.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
 from app.keys import ApiKey, KeyRefused, Keys
 from app.saga.errors import LogUnavailable
@@ -110,8 +108,10 @@ def revoke(
 
 
 def _with_keys(work: Callable[[Keys], Awaitable[T]]) -> T:
+    settings = settings_or_failure()
+
     async def worked() -> T:
-        async with open_storage(Settings().database_url.get_secret_value(), pool_size=1) as storage:
+        async with open_storage(settings.database_url.get_secret_value(), pool_size=1) as storage:
             keys = Keys(SqlKeys(storage.log), now=lambda: datetime.now(UTC), new_id=lambda: str(uuid7()))
             return await work(keys)
 
@@ -119,10 +119,8 @@ def _with_keys(work: Callable[[Keys], Awaitable[T]]) -> T:
         return asyncio.run(worked())
     except KeyRefused as error:
         raise failure(str(error)) from None
-    except (LogUnavailable, UnsafeDatabase, DatabaseUrlError) as error:
-        raise failure(
-            f"{error} Is DATABASE_URL right, and the schema made (`migrate`)?", NOT_REACHED
-        ) from None
+    except (LogUnavailable, UnsafeDatabase) as error:
+        raise database_failure(error, settings) from None
 
 
 def _day(at: datetime | None) -> str:

@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.bootstrap import log_time, open_retention
-from app.cli.failing import NOT_REACHED, failure
-from app.config import Settings
-from app.database_url import DatabaseUrlError
+from app.cli.failing import database_failure, failure, settings_or_failure
 from app.retention import Forgotten, Leaving, Retention
 from app.saga.errors import LogUnavailable
 from app.saga.state import SagaStatus
@@ -86,14 +84,13 @@ async def _shown(retention: Retention) -> Leaving:
 
 
 def _with_retention(work: Callable[[Retention], Awaitable[T]]) -> T:
+    settings = settings_or_failure()
+
     async def worked() -> T:
-        settings = Settings()
         async with open_storage(settings.database_url.get_secret_value(), pool_size=1) as storage:
             return await work(open_retention(settings, storage, await log_time(storage)))
 
     try:
         return asyncio.run(worked())
-    except (LogUnavailable, UnsafeDatabase, DatabaseUrlError) as error:
-        raise failure(
-            f"{error} Is DATABASE_URL right, and the schema made (`migrate`)?", NOT_REACHED
-        ) from None
+    except (LogUnavailable, UnsafeDatabase) as error:
+        raise database_failure(error, settings) from None

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 import uvicorn
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import demo as demonstration
-from app.cli.failing import failure
+from app.bootstrap import TracesMissing, open_traces
+from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
 from app.config import Settings
-from app.database_url import DatabaseUrlError
-from app.saga.errors import LogUnavailable
+from app.environment import unknown_variables
+from app.saga.clock import SystemClock
 from app.services import reachable
+from app.sqlite_file import why_not
 from app.storage import open_storage
 from app.storage.engine import Database, UnsafeDatabase
-from app.storage.migrations import LockHeld, SchemaAhead, current, head, upgrade
+from app.storage.migrations import SchemaAhead, current, head, upgrade
 from app.storage.postgres_session import advice
+from app.storage.start_faults import database_fault
 
 CLOCKS_APART_SECONDS = 5.0
 
@@ -39,24 +41,22 @@ def serve(
 
 def migrate() -> None:
     """Bring DATABASE_URL's schema up to date; safe from several machines at once, and while the service runs."""
-    settings = _settings()
+    settings = settings_or_failure()
     try:
         stands = upgrade(settings.database_url.get_secret_value())
-    except (SchemaAhead, LockHeld) as error:
-        raise failure(str(error)) from None
-    except (SQLAlchemyError, DatabaseUrlError, UnsafeDatabase, OSError) as error:
-        raise failure(f"The schema could not be changed: {error}") from None
+    except Exception as error:  # noqa: BLE001 (raised again where its cause isn't known)
+        raise database_failure(error, settings) from None
     typer.echo(stands)
 
 
 def demo() -> None:
     """Run twenty checkouts of which three in ten steps fail."""
-    raise typer.Exit(asyncio.run(demonstration.main()))
+    raise typer.Exit(demonstration.run())
 
 
 def doctor() -> None:
     """Check the settings, the database, the schema, the services and what is stuck; say what to do. Exit 1 on a fault."""
-    findings = asyncio.run(_examined(_settings()))
+    findings = asyncio.run(_examined(settings_or_failure()))
     table = Table("check", "", "what to do")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[bold red]FAULT[/]"}
     for name, grade, text in findings:
@@ -66,18 +66,8 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = [f"{_variable(one['loc'])}: {one['msg']}" for one in error.errors(include_input=False)]
-        raise failure("The settings can't be used.\n" + "\n".join(lines)) from None
-
-
-def _variable(place: tuple[int | str, ...]) -> str:
-    """Return the environment variable of a setting, which may stand here by either of its names."""
-    name = str(place[0]) if place else "the settings together"
-    return f"CHECKOUT_{name.upper()}" if name in Settings.model_fields else name
+Findings = list[tuple[str, str, str]]
+"""What was looked at, its grade (ok, warn or fail), and what to do."""
 
 
 async def _schema(database: Database) -> tuple[str, str, str]:
@@ -96,17 +86,46 @@ async def _schema(database: Database) -> tuple[str, str, str]:
 async def _session(database: Database) -> tuple[str, str, str]:
     link = await database.connect_postgres()
     try:
-        words = await advice(link)
+        found = await advice(link)
     finally:
         await link.close()
-    return "PostgreSQL", "warn" if words else "ok", "; ".join(words)
+    return "PostgreSQL", "warn" if found else "ok", "; ".join(found)
 
 
-async def _examined(settings: Settings) -> list[tuple[str, str, str]]:
-    found: list[tuple[str, str, str]] = [("settings", "ok", "")]
+async def _examined(settings: Settings) -> Findings:
+    unknown = unknown_variables()
+    found: Findings = [("settings", "warn" if unknown else "ok", "\n".join(unknown))]
+    found += await _database_examined(settings)
+    for name, service in (
+        ("payment", settings.payment_url),
+        ("inventory", settings.inventory_url),
+        ("shipping", settings.shipping_url),
+    ):
+        if not service:
+            found.append((name, "warn", "the sandbox: nothing is charged or shipped for real"))
+        elif unreached := await reachable(service):
+            found.append((name, "fail", f"{unreached}: is {name.upper()}_URL right?"))
+        else:
+            found.append((name, "ok", ""))
+    if not all((settings.payment_url, settings.inventory_url, settings.shipping_url)):
+        books = settings.sandbox_database
+        refused = None if books == ":memory:" else why_not(books)
+        found.append(("SANDBOX_DATABASE", "fail" if refused else "ok", refused or ""))
+    return [*found, await _traces_examined(settings)]
+
+
+async def _database_examined(settings: Settings) -> Findings:
+    """Look at the database; nothing is made there, and nothing after the first fault can be told."""
     url = settings.database_url.get_secret_value()
+    database = Database(url)
+    if not database.is_postgres and not os.path.exists(database.path):  # noqa: ASYNC240, PTH110 (nobody waits)
+        wrong = why_not(database.path)
+        made = settings.auto_migrate != "false"
+        what = "the service makes it when it starts" if made else "run `migrate`"
+        advice = wrong or f"There is no file {database.path} yet: {what}."
+        return [("database", "warn" if made and not wrong else "fail", advice)]
+    found: Findings = []
     try:
-        database = Database(url)
         found.append(await _schema(database))
         if found[-1][1] == "fail":
             return found
@@ -117,44 +136,30 @@ async def _examined(settings: Settings) -> list[tuple[str, str, str]]:
             async with storage.log.reading() as connection:
                 apart = (await storage.log.now(connection) - datetime.now(UTC)).total_seconds()
             census = await storage.queries.census()
-    except DatabaseUrlError as error:
-        return [*found, ("DATABASE_URL", "fail", str(error))]
     except UnsafeDatabase as error:
         return [*found, ("durability", "fail", str(error))]
-    except (LogUnavailable, SQLAlchemyError, OSError) as error:
-        return [
-            *found,
-            ("database", "fail", f"It can't be reached ({type(error).__name__}): is DATABASE_URL right?"),
-        ]
+    except Exception as error:
+        if (fault := database_fault(error, url)) is None:
+            raise
+        return [*found, ("database", "fail", fault)]
     steady = abs(apart) < CLOCKS_APART_SECONDS
     found.append(("clock", "ok" if steady else "warn", f"{apart:+.1f} s from the database's"))
     attended = census.unfinished.get("needs_attention", 0)
-    found.append(
-        (
-            "needs attention",
-            "warn" if attended else "ok",
-            f"{attended}: see `sagas list --status needs_attention`" if attended else "",
-        )
-    )
+    advice = f"{attended}: see `sagas list --status needs_attention`" if attended else ""
+    found.append(("needs attention", "warn" if attended else "ok", advice))
     late = census.overdue_seconds > 2 * settings.lease_seconds
-    found.append(
-        (
-            "overdue",
-            "warn" if late else "ok",
-            f"a saga has waited {census.overdue_seconds:.0f} s for a replica: is one running?"
-            if late
-            else "",
-        )
+    advice = (
+        f"a saga has waited {census.overdue_seconds:.0f} s for a replica: is one running?" if late else ""
     )
-    for name, service in (
-        ("payment", settings.payment_url),
-        ("inventory", settings.inventory_url),
-        ("shipping", settings.shipping_url),
-    ):
-        if not service:
-            found.append((name, "warn", "the sandbox: nothing is charged or shipped for real"))
-        elif wrong := await reachable(service):
-            found.append((name, "fail", f"{wrong}: is {name.upper()}_URL right?"))
-        else:
-            found.append((name, "ok", ""))
-    return found
+    return [*found, ("overdue", "warn" if late else "ok", advice)]
+
+
+async def _traces_examined(settings: Settings) -> tuple[str, str, str]:
+    try:
+        traces = open_traces(settings, SystemClock())
+    except TracesMissing as missing:
+        return ("traces", "fail" if settings.traces else "warn", str(missing))
+    if traces is None:
+        return ("traces", "ok", "not wanted")
+    await traces.close()
+    return ("traces", "ok", f"sent to {settings.otlp_endpoint or 'the default endpoint of OpenTelemetry'}")

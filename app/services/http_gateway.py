@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
 from app.saga.step import Closed
+from app.service_url import checked_base_url, checked_bearer_token
 from app.services.answer import Answer, done, found, undone, unusable
 from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read
@@ -69,7 +69,7 @@ class HttpGateway:
         traced: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Raise `ValueError` in a full sentence for a URL or a token that can't be used."""
-        self._base_url = f"{_checked_url(base_url)}/{service.resource}"
+        self._base_url = f"{checked_base_url(base_url)}/{service.resource}"
         self._timeout = timeout
         self._max_body_bytes = max_body_bytes
         self._forward_simulate = forward_simulate
@@ -83,7 +83,7 @@ class HttpGateway:
             "user-agent": "checkout",
         }
         if bearer_token:
-            self._headers["authorization"] = f"Bearer {_checked_token(bearer_token)}"
+            self._headers["authorization"] = f"Bearer {checked_bearer_token(bearer_token)}"
         self._verify = verify
         self._max_connections = max_connections
         self._opened: aiohttp.ClientSession | None = None
@@ -195,30 +195,3 @@ def _translated(error: Exception, attempt: Attempt) -> StepError:
 def _encoded(body: JsonObject) -> bytes:
     """Return the same bytes for the same body, however the log had ordered its members."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _checked_url(url: str) -> str:
-    # urlsplit drops control characters and leaves `port` to be checked when it is asked for.
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.username is not None
-        or parts.query
-        or parts.fragment
-        or not re.fullmatch(r"[!-~]+", url)
-    ):
-        raise ValueError(
-            "A service's base URL must be http(s)://host[:port][/path], without user, query or fragment."
-        )
-    try:
-        parts.port  # noqa: B018 (asking for it is the check)
-    except ValueError:
-        raise ValueError("A service's base URL must have a port between 0 and 65535, or none.") from None
-    return url.rstrip("/")
-
-
-def _checked_token(token: str) -> str:
-    if not re.fullmatch(r"[!-~]+", token):
-        raise ValueError("A bearer token must be visible ASCII characters alone.")
-    return token

@@ -51,7 +51,7 @@ async def open_storage(
     writer = (
         PostgresWriter(database.connect_postgres)
         if database.is_postgres
-        else SqliteWriter(database.connect_sqlite)
+        else SqliteWriter(database.connect_sqlite, database.verify)
     )
     journal = Journal(writer)
     try:

@@ -11,11 +11,13 @@ import contextlib
 import sqlite3
 import ssl
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -25,6 +27,7 @@ from app.database_url import (
     PostgresUrl,
     parse_database_url,
 )
+from app.sqlite_file import SqliteFileError, SqliteFiles, connect_file, explained, file_uri
 from app.storage.postgres_session import (
     AT_START,
     Link,
@@ -54,6 +57,7 @@ class Database:
             self._hosts = list(parsed.hosts)
         else:
             self.path = parsed.path
+            self._files: SqliteFiles | None = None
 
     def engine(self, *, pool_size: int = 8, command_seconds: float = COMMAND_SECONDS) -> AsyncEngine:
         """Return a pool for reading and claiming; the journal has its own connection.
@@ -72,17 +76,13 @@ class Database:
             )
             _set_up_postgres(engine.sync_engine)
             return engine
-        engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=self.path),
-            pool_size=pool_size,
-            max_overflow=0,
-            connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
-        )
-        _set_up_sqlite(engine.sync_engine)
-        return engine
+        return self._sqlite_engine(create=False, pool_size=pool_size, max_overflow=0)
 
-    def migration_engine(self) -> AsyncEngine:
-        """Return an engine that keeps no connection, and waits for a lock or a long statement as it must."""
+    def migration_engine(self, *, create: bool = False) -> AsyncEngine:
+        """Return an engine that keeps no connection, and waits for a lock or a long statement as it must.
+
+        With `create` a SQLite file that isn't there is made.
+        """
         if self.is_postgres:
             engine = create_async_engine(
                 "postgresql+asyncpg://",
@@ -92,12 +92,15 @@ class Database:
             )
             _set_up_postgres(engine.sync_engine)
             return engine
+        return self._sqlite_engine(create=create, poolclass=NullPool)
+
+    def _sqlite_engine(self, *, create: bool, **options: Any) -> AsyncEngine:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=self.path),
-            poolclass=NullPool,
             connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+            **options,
         )
-        _set_up_sqlite(engine.sync_engine)
+        _set_up_sqlite(engine.sync_engine, self.path, create=create, verify=self._verify_for_engine)
         return engine
 
     async def connect_postgres(self, *, patient: bool = False, command_seconds: float | None = None) -> Link:
@@ -154,14 +157,35 @@ class Database:
 
     def connect_sqlite(self) -> sqlite3.Connection:
         """Connect to SQLite. Raise `UnsafeDatabase` where its commits don't wait for the disk."""
-        connection = sqlite3.connect(
+        connection = connect_file(
             self.path,
+            create=False,
             isolation_level=None,
             timeout=BUSY_SECONDS,
             check_same_thread=False,
         )
-        _pragmas(connection.cursor())
+        try:
+            with explained(self.path):
+                _pragmas(connection.cursor())
+                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            if self._files is None:
+                self._files = SqliteFiles(self.path)
+            self.verify()
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def verify(self) -> None:
+        """Raise `SqliteFileError` where SQLite's file isn't the one that `connect_sqlite` has opened first."""
+        if self._files is not None:
+            self._files.check()
+
+    def _verify_for_engine(self) -> None:
+        try:
+            self.verify()
+        except SqliteFileError as error:
+            raise OperationalError("BEGIN", None, error) from error
 
 
 def _driver_options(url: PostgresUrl) -> dict[str, Any]:
@@ -214,7 +238,15 @@ def _set_up_postgres(engine: Engine) -> None:
             connection.exec_driver_sql(settings)
 
 
-def _set_up_sqlite(engine: Engine) -> None:
+def _set_up_sqlite(engine: Engine, path: str, *, create: bool, verify: Callable[[], None]) -> None:
+    @event.listens_for(engine, "do_connect")
+    def _open(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+        verify()  # else SQLite would begin a new log beside a file whose own was removed
+        # Asked of the driver, a file that can't be opened would end a thread of its with a traceback.
+        connect_file(path, create=create).close()
+        arguments[:] = [file_uri(path, create=create)]
+        options["uri"] = True
+
     @event.listens_for(engine, "connect")
     def _connect(dbapi_connection: Any, _record: Any) -> None:
         _pragmas(dbapi_connection.cursor())
@@ -228,6 +260,7 @@ def _set_up_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        verify()
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

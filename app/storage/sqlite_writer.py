@@ -59,8 +59,12 @@ _BY_ORDER = "SELECT id, status FROM saga WHERE caller = ? AND order_id = ? AND s
 class SqliteWriter:
     """One connection in one thread; every method of the connection runs there."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], verify: Callable[[], None] = lambda: None
+    ) -> None:
+        """`verify` raises where what `connect` has opened is found by nobody any more."""
         self._connect = connect
+        self._verify = verify
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
 
@@ -105,10 +109,13 @@ class SqliteWriter:
         return self._connection
 
     def _probe(self) -> None:
-        self._ready().execute("UPDATE schema_floor SET revision = revision")
+        connection = self._ready()
+        self._verify()
+        connection.execute("UPDATE schema_floor SET revision = revision")
 
     def _write(self, batch: Sequence[Entry]) -> list[Result | None]:
         connection = self._ready()
+        self._verify()
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [
@@ -120,6 +127,7 @@ class SqliteWriter:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._verify()  # before anybody is told that it is stored
         return results
 
 

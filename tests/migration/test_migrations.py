@@ -28,7 +28,7 @@ from app.storage.tables import SCHEMA, api_key
 
 
 async def _on(url: str, work: Callable[[Connection], Any]) -> Any:
-    engine = Database(url).migration_engine()
+    engine = Database(url).migration_engine(create=True)
     try:
         async with engine.connect() as connection:
             await connection.execution_options(writes=True)

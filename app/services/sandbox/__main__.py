@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
+import sys
 
 import uvicorn
 
@@ -59,8 +61,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Serve until told to stop."""
     given = arguments()
+    try:
+        ledger = Ledger(given.database)
+    except sqlite3.Error as error:
+        sys.exit(str(error))
     sandbox = Sandbox(
-        Ledger(given.database),
+        ledger,
         failure_rate=given.failure_rate,
         seed=given.seed,
         latency_seconds=given.latency_seconds,

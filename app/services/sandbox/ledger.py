@@ -26,6 +26,7 @@ from app.services.sandbox.faults import Fault, Rule
 from app.services.sandbox.records import Notes, Record, Standing, read_records
 from app.services.sandbox.request import Request, problem
 from app.services.sandbox.schema import SCHEMA
+from app.sqlite_file import SqliteFiles, connect_file, explained
 from app.wal import switch_to_wal
 
 T = TypeVar("T")
@@ -53,10 +54,11 @@ class Ledger:
         initial_stock: int = 1_000_000,
         stock: Mapping[str, int] | None = None,
     ) -> None:
-        """Raise `sqlite3.Error` where the file can't be opened."""
+        """Raise `SqliteFileError` where the file can't be opened."""
         self._desk = Desk(initial_stock=initial_stock, stock=stock or {})
         self._db = _opened(database)
         in_memory = database == ":memory:"
+        self._files = None if in_memory else SqliteFiles(database)
         # Nobody else can read these books, so what happened becomes rows once it is asked for.
         self._in_memory = Notes() if in_memory else None
         self._worker = (
@@ -102,6 +104,8 @@ class Ledger:
     def _transaction(self) -> Iterator[Notes]:
         """What is done inside stands with its notes, or not at all."""
         notes = Notes()
+        if self._files is not None:
+            self._files.check()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield notes
@@ -112,6 +116,8 @@ class Ledger:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        if self._files is not None:
+            self._files.check()  # before anybody is answered
         if self._in_memory is not None:
             self._in_memory.add_all(notes)
 
@@ -161,7 +167,21 @@ def _fired(db: sqlite3.Connection, request: Request, ordered: Rule | None) -> Fa
 
 def _opened(database: str) -> sqlite3.Connection:
     # The worker alone uses it; the thread that opens it, or finalises it, is another.
-    db = sqlite3.connect(database, isolation_level=None, check_same_thread=False, timeout=30)
+    if database == ":memory:":
+        db = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+        db.executescript(SCHEMA)
+        return db
+    db = connect_file(database, create=True, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        with explained(database):
+            _set_up(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _set_up(db: sqlite3.Connection) -> None:
     switch_to_wal(db.execute)
     # A killed process loses nothing so; the power may, and the sandbox is no bank.
     db.execute("PRAGMA synchronous = NORMAL")
@@ -171,7 +191,6 @@ def _opened(database: str) -> sqlite3.Connection:
     if "at" not in columns:  # books of before, which are kept
         db.execute("ALTER TABLE record ADD COLUMN at INTEGER NOT NULL DEFAULT 0")
     db.execute("COMMIT")
-    return db
 
 
 def _shut(worker: ThreadPoolExecutor | None, db: sqlite3.Connection) -> None:
