@@ -11,10 +11,10 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test pooled crash chaos simulate page clients monitoring check bench bench-growth bench-knee demo migrate lock audit clean runtime dev
+.PHONY: help setup run test pooled crash chaos simulate page clients monitoring check bench bench-growth bench-knee bench-unauthenticated demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 
 setup: dev ## Prepare .venv for everything below (each does so itself)
 
@@ -70,6 +70,9 @@ bench-growth: dev ## Measure what grown tables cost: 5,000,000 sagas, 100,000 un
 
 bench-knee: dev ## Offer this machine more than it can do, up to five times, and judge what becomes of it (2 minutes)
 	@exec $(PY) -m tests.bench.knee $(ARGS)
+
+bench-unauthenticated: dev ## Measure what those without a key cost the others' checkouts (6 minutes)
+	@exec $(PY) -m tests.bench.unauthenticated $(ARGS)
 
 audit: dev ## Look the locked packages up for known vulnerabilities (needs the network)
 	@$(PY) -m pip_audit --require-hashes --disable-pip -r requirements.lock
