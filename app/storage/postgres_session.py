@@ -47,7 +47,11 @@ SELECT pg_backend_pid() AS pid,
        current_setting('default_transaction_isolation') AS isolation
 """
 
-_WITHOUT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+_WITHOUT_PREPARED = ("26000", "42P05")
+FORGETFUL_POOLER = (
+    "The pooler before PostgreSQL doesn't keep prepared statements: PgBouncer does from 1.21 on, with "
+    "max_prepared_statements above 0. Or name PostgreSQL itself in DATABASE_URL."
+)
 
 
 class UnsafeDatabase(RuntimeError):
@@ -81,11 +85,15 @@ async def made_fit(link: Link, *, patient: bool, seconds: float) -> None:
         if not link.pooled:
             wanted = {**_of(link), **_OF_ITS_OWN}
             await link.execute("; ".join(f"SET {name} = '{value}'" for name, value in wanted.items()))
-    except _WITHOUT_PREPARED as error:
-        raise UnsafeDatabase(
-            "The pooler before PostgreSQL doesn't keep prepared statements: PgBouncer does from 1.21 on, with "
-            "max_prepared_statements above 0. Or name PostgreSQL itself in DATABASE_URL."
-        ) from error
+    except asyncpg.PostgresError as error:
+        if of_forgetful_pooler(error.sqlstate):
+            raise UnsafeDatabase(FORGETFUL_POOLER) from error
+        raise
+
+
+def of_forgetful_pooler(sqlstate: str | None) -> bool:
+    """Whether a statement that was prepared isn't there, or one is that wasn't: a pooler gave it another connection."""
+    return sqlstate in _WITHOUT_PREPARED
 
 
 def beginning(link: Link, wanted: Mapping[str, str] | None = None) -> str:

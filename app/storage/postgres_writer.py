@@ -34,7 +34,7 @@ from app.storage.journal import (
     StartEntry,
 )
 from app.storage.outbox import told_of
-from app.storage.postgres_session import beginning
+from app.storage.postgres_session import FORGETFUL_POOLER, beginning, of_forgetful_pooler
 
 T = TypeVar("T")
 _Key = tuple[str, int, int]
@@ -200,6 +200,8 @@ class PostgresWriter:
             if blame is Blame.ENTRY:
                 raise BadBatch(type(error).__name__) from error
             self._break()
+            if of_forgetful_pooler(error.sqlstate):
+                raise Interrupted(FORGETFUL_POOLER) from error
             raise Interrupted(f"{type(error).__name__}: {error}", blame=blame) from error
         except (UnsafeDatabase, Interrupted):
             self._break()

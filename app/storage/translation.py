@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.saga.errors import LogUnavailable
 from app.storage.engine import UnsafeDatabase
 from app.storage.faults import to_be_repeated
+from app.storage.postgres_session import FORGETFUL_POOLER, of_forgetful_pooler
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,9 +47,10 @@ async def translated(*, stored: bool | None = False) -> AsyncIterator[None]:
         OSError,
         TimeoutError,
     ) as error:
-        raise LogUnavailable(
-            f"The database did not answer: {type(error).__name__}.", stored=stored
-        ) from error
+        words = f"The database did not answer: {type(error).__name__}."
+        if of_forgetful_pooler(getattr(getattr(error, "orig", error), "sqlstate", None)):
+            words = FORGETFUL_POOLER
+        raise LogUnavailable(words, stored=stored) from error
     except UnsafeDatabase as error:
         raise LogUnavailable(str(error), stored=stored) from error
 

@@ -185,6 +185,18 @@ async def test_a_pooler_without_prepared_statements_is_told_by_name() -> None:
         await made_fit(link, patient=False, seconds=1)
 
 
+async def test_a_statement_that_a_pooler_forgot_is_told_by_name(postgres_url: str) -> None:
+    """By whoever meets it first; here as if another connection had come in the place of the journal's."""
+    writer = PostgresWriter(Database(postgres_url).connect_postgres)
+    await writer.open()
+    assert writer._connection is not None
+    await writer._connection.execute("DEALLOCATE ALL")
+    with pytest.raises(Interrupted, match=r"PgBouncer does from 1\.21 on"):
+        await writer.write([a_start()])
+    assert await writer.write([a_start()]) == [Started()]
+    await writer.close()
+
+
 async def test_a_direct_connection_is_known_for_one(postgres_url: str) -> None:
     link = await Database(postgres_url).connect_postgres()
     assert link.pooled is False
