@@ -1,8 +1,8 @@
 # The checkout service, and the sandbox's three services: one image, several commands.
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.lock /
-RUN python -m venv /venv && /venv/bin/pip install --require-hashes -r /requirements.lock
+COPY requirements-image.lock /
+RUN python -m venv /venv && /venv/bin/pip install --require-hashes -r /requirements-image.lock
 
 FROM python:3.13-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -75,11 +75,12 @@ bench-unauthenticated: dev ## Measure what those without a key cost the others' 
 	@exec $(PY) -m tests.bench.unauthenticated $(ARGS)
 
 audit: dev ## Look the locked packages up for known vulnerabilities (needs the network)
-	@$(PY) -m pip_audit --require-hashes --disable-pip -r requirements.lock
+	@$(PY) -m pip_audit --require-hashes --disable-pip -r requirements-image.lock
 
 lock: ## Renew the lock files from pyproject.toml, with ARGS=--upgrade to the newest (needs uv and the network)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv'; exit 1; }
 	@$(call compile,-o requirements.lock)
+	@$(call compile,--extra traces -c requirements.lock -o requirements-image.lock)
 	@$(call compile,--group dev -c requirements.lock -o requirements-dev.lock)
 	@$(call compile,--group clients -c requirements-dev.lock -o requirements-clients.lock)
 
