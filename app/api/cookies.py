@@ -8,7 +8,9 @@ it, and nobody else's value is looked at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 
 def cookie_of(headers: Sequence[str], name: str) -> str | None:
@@ -17,10 +19,15 @@ def cookie_of(headers: Sequence[str], name: str) -> str | None:
     Browsers send the cookie of the longest path first. Double quotes around a value are no part of it;
     backslashes mean themselves.
     """
+    named = _named(name)
     for line in headers:
-        for pair in line.split(";"):
-            found, equals, value = pair.partition("=")
-            if equals and found.strip(" \t") == name:
-                value = value.strip(" \t")
-                return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+        if found := named.search(line):
+            value = found[1].strip(" \t")
+            return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
     return None
+
+
+@lru_cache(maxsize=8)
+def _named(name: str) -> re.Pattern[str]:
+    # A cookie begins at the line's begin or behind a semicolon, and nowhere else: none is gone over twice.
+    return re.compile(rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=([^;]*)")
