@@ -198,7 +198,8 @@ class Recovery:
                 trouble.met(error, foreseen=isinstance(error, LogUnavailable))
                 claimed = 0
             else:
-                trouble.over()
+                if self._lease.held:  # else nothing was asked
+                    trouble.over()
             if claimed < CLAIM_AT_ONCE:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_seconds):
@@ -214,4 +215,5 @@ class Recovery:
             except Exception as error:  # noqa: BLE001 (as above)
                 trouble.met(error, foreseen=isinstance(error, LogUnavailable))
             else:
-                trouble.over()
+                if self._lease.held:  # else nothing was asked
+                    trouble.over()
