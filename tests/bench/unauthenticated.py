@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ async def _checkouts(port: int, key: str, pace: float, turns: Turns) -> list[lis
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         now = time.monotonic()
         due = max(due + 1 / pace, now)
-        body = json.dumps(an_order(f"ord-{secrets.token_hex(8)}")).encode()
+        body = json.dumps(an_order(f"ord-{uuid.uuid4()}")).encode()
         began = time.perf_counter()
         writer.write(
             f"POST /checkout HTTP/1.1\r\nHost: localhost\r\n{bearer}Content-Type: application/json\r\n"
