@@ -21,6 +21,8 @@ RUNBOOK = sorted((ROOT / "docs" / "runbook").glob("*.md"))
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 NOT_TYPED = {
     "make test ARGS=": "runs the tests that it names, which are part of this run",
+    "make pooled": "runs the storage's tests through a PgBouncer, where the machine has one",
+    "--root-path": "runs until it is stopped; tests/spec/test_behind_a_proxy.py serves so",
     "tests/test_insurance.py": "runs in tests/docs/test_add_your_own_step.py, in a copy of the project",
     "--step receipt": "belongs to a saga of one's own: the checkout has no step behind its pivot",
     "checkout serve": "runs until it is stopped; every test here talks to one that was started",
@@ -160,7 +162,8 @@ def test_a_runbook_page_works_as_it_is_written(page: Path, keyed: World) -> None
 def test_a_how_to_works_as_it_is_written(page: Path, opened: World) -> None:
     """On a service as `make run` starts it."""
     replace = {"http://127.0.0.1:8000": opened.server.url, "9001": str(free_port())}
-    with walking({**opened.env, "ID": opened.placed(None)}, replace, page.read_text()) as walk:
+    env = {**opened.env, "ID": opened.placed(None), "CHECKOUT_API_KEY": "none-is-needed"}
+    with walking(env, replace, page.read_text()) as walk:
         if any("$DELIVERY" in command for command in _typed(page)):
             walk.env["DELIVERY"] = opened.delivery()
         for command in _typed(page):

@@ -214,17 +214,17 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 def test_a_list_goes_through_all_pages(desk: Desk) -> None:
     """`stuck` by itself, `list` where it is asked to; JSON is one text all the same."""
-    for number in range(101):
+    for number in range(102):
         desk.stuck(f"ord-many-{number}")
     found = json.loads(desk.run("sagas", "stuck", "--json").stdout)
-    assert sum(one["order_id"].startswith("ord-many-") for one in found["data"]) == 101
+    assert sum(one["order_id"].startswith("ord-many-") for one in found["data"]) == 102
     assert found["next_cursor"] is None
     some = desk.run("sagas", "list", "--limit", "101", "--json")
     assert len(json.loads(some.stdout)["data"]) == 101
     assert json.loads(some.stdout)["next_cursor"]
     assert "There are more" in desk.run("sagas", "list", "--limit", "3").stderr
     every = desk.run("sagas", "list", "--all")
-    assert every.stdout.count("ord-many-") == 101
+    assert every.stdout.count("ord-many-") == 102
     assert every.stderr == ""
 
 
