@@ -21,7 +21,6 @@ RUNBOOK = sorted((ROOT / "docs" / "runbook").glob("*.md"))
 HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 NOT_TYPED = {
     "make test ARGS=": "runs the tests that it names, which are part of this run",
-    "make pooled": "runs the storage's tests through a PgBouncer, where the machine has one",
     "--root-path": "runs until it is stopped; tests/spec/test_behind_a_proxy.py serves so",
     "tests/test_insurance.py": "runs in tests/docs/test_add_your_own_step.py, in a copy of the project",
     "--step receipt": "belongs to a saga of one's own: the checkout has no step behind its pivot",
