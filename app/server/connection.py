@@ -1,10 +1,12 @@
-"""One client's connection: uvicorn's, parsed by llhttp, and mended in four places.
+"""One client's connection: uvicorn's, parsed by llhttp, and mended in five places.
 
 - An upgrade is ignored, as a server may that speaks nothing else (RFC 9110, 7.8). uvicorn loses the body of a
   request that offers one, and reads it as a request of its own where it comes in a second packet; Java's
   HttpClient offers `h2c` with its first request.
 - A client that has closed its sending half is answered still: it said that it sends no more, not that it left.
 - A request's head is bounded, in bytes and in time.
+- What comes behind a chunked body, its trailer, is no part of the head (RFC 9110, 6.5.1), and bounded too: a proxy
+  that sets or takes out a header field does so in the head alone.
 - An idle connection is kept for longer than proxies keep theirs: who closes first races with the next request.
 
 Whatever isn't one of these costs a request nothing but a comparison or two.
@@ -70,6 +72,7 @@ class HttpConnection(HttpToolsProtocol):
         self._in_body = False
         self._behind = False
         self._pending = 0
+        self._unmoved = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._too_large = False
         self._offered = False
@@ -90,8 +93,8 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         self._pending += len(data)  # at least as much as belongs to a head that ends or goes on here
+        self._unmoved += len(data)  # at least as much as came since a body began or went on
         self._behind = self._in_body
         try:
             self._feed(data)
@@ -105,6 +108,8 @@ class HttpConnection(HttpToolsProtocol):
             self._pending = 0
             if self._head_timer is not None:
                 self._stop_timing_head()
+            if self._in_body and self._unmoved > self.limits.head_bytes:
+                self._refuse_head()  # a trailer, or what chunks are called
             return
         if self._behind:
             self._pending = 0  # it began somewhere in the midst of what came
@@ -129,11 +134,22 @@ class HttpConnection(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._unset_keepalive_if_required()  # by nothing less: blank lines, or the rest of a body, are no request
+        self._in_head, self._in_body = True, False
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return  # a trailer's
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
+        self._unset_keepalive_if_required()  # which the answer before may have set while this head came
         self._in_head, self._in_body, self._behind = False, True, True
+        self._unmoved = 0
         if len(self.headers) > self.limits.head_fields or (
             self._pending > self.limits.head_bytes and self._head_bytes() > self.limits.head_bytes
         ):
@@ -145,6 +161,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._unmoved = 0
         if not self.cycle.response_complete:
             self.cycle.body += body
             if len(self.cycle.body) > HIGH_WATER_LIMIT:
@@ -210,10 +227,13 @@ class HttpConnection(HttpToolsProtocol):
         self._refused = True
         self._stop_timing_head()
         cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete and self._in_body:
+            self.transport.close()  # it has its answer
+            return
         if (
             cycle is not None
             and not cycle.response_complete
-            and (not cycle.more_body or cycle.response_started)
+            and (self.pipeline or not cycle.more_body or cycle.response_started)
         ):
             cycle.keep_alive = False
             return

@@ -49,6 +49,12 @@ class Echo:
             self.release.set()
 
 
+async def at_once(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer without reading a body."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
 @asynccontextmanager
 async def served(app: Any, limits: ConnectionLimits | None = None) -> AsyncIterator[int]:
     """Serve on a free port, and give it."""
@@ -224,6 +230,79 @@ async def test_an_answer_that_is_due_comes_before_a_refusal() -> None:
     async with served(echo) as port:
         asyncio.get_running_loop().call_later(0.1, echo.release.set)
         came = await talk(port, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n")
+    assert came.startswith(b"HTTP/1.1 200 ")
+    assert b"400" not in came
+
+
+CHUNKED = b"POST /chunked HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+
+
+async def test_a_trailer_is_no_part_of_the_head() -> None:
+    """A proxy sets and takes out fields in the head alone."""
+    echo = Echo()
+    trailer = b"0\r\nX-Forwarded-For: 127.0.0.1\r\nAuthorization: Bearer ck\r\n\r\n"
+    async with served(echo) as port:
+        for packets in ([CHUNKED + trailer], [CHUNKED, trailer]):
+            await talk(port, *packets, b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [(path, body, set(fields)) for path, body, fields in echo.asked] == [
+        ("/chunked", b"x", {b"host", b"transfer-encoding"}),
+        ("/next", b"", {b"host"}),
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    "packet", [b"a: b\r\n" * 100, b"a: " + b"b" * 700, b"1;" + b"c" * 700], ids=["fields", "field", "chunk"]
+)
+@pytest.mark.parametrize("answered", [False, True])
+async def test_what_stands_around_a_body_is_bounded(packet: bytes, answered: bool) -> None:
+    """Also where the request has its answer: nobody reads the rest, which has no end."""
+    limits = ConnectionLimits(head_bytes=2_000)
+    begin = CHUNKED if packet.startswith(b"1;") else CHUNKED + b"0\r\n"
+    more = packet.rpartition(b" ")[2] if b": b\r" not in packet else packet
+    async with served(at_once if answered else Echo(), limits) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begin + packet)
+        for _ in range(4):
+            await asyncio.sleep(0.02)
+            writer.write(more.removeprefix(b"1;"))
+        async with asyncio.timeout(5):
+            came = await reader.read()
+        writer.close()
+    assert came.count(b"HTTP/1.1 ") == 1
+    assert came.startswith(b"HTTP/1.1 200 " if answered else b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"x"], ids=["a blank line", "some of a body"])
+async def test_an_answered_connection_is_idle_whatever_comes_that_is_no_request(rest: bytes) -> None:
+    """Else one byte would keep it for ever."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + (b"Content-Length: 9\r\n" if rest == b"x" else b"") + b"\r\n"
+    async with served(at_once, ConnectionLimits(idle_seconds=0.1)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        await asyncio.sleep(0.02)
+        writer.write(rest)
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_a_request_is_under_way_however_long_it_takes() -> None:
+    """Its head may have begun before the answer to the one before it: then nothing is idle either."""
+    echo = Echo()
+    async with served(echo, ConnectionLimits(idle_seconds=0.1)) as port:
+        asyncio.get_running_loop().call_later(0.3, echo.release.set)
+        came = await talk(
+            port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HT", b"TP/1.1\r\nHost: a\r\n\r\n"
+        )
+    assert came.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_a_broken_body_behind_a_request_in_hand_is_not_answered_in_its_stead() -> None:
+    """As what is no request at all."""
+    echo = Echo()
+    async with served(echo) as port:
+        asyncio.get_running_loop().call_later(0.1, echo.release.set)
+        came = await talk(port, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" + CHUNKED + b"nonsense\r\n")
     assert came.startswith(b"HTTP/1.1 200 ")
     assert b"400" not in came
 
