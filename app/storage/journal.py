@@ -50,6 +50,9 @@ ASIDE_SECONDS = 1.0
 ASIDE_SHARE = 10.0
 """What was put aside is tried again after this pause, and never takes more than a tenth of the journal's time."""
 
+ASIDE_ROUND_SECONDS = 1.0
+"""So long is waited in vain at one go. Many may wait for one lock, on a whole table: once it is gone, none waits long."""
+
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
@@ -240,17 +243,20 @@ class Journal:
         return True
 
     async def _try_aside(self) -> None:
-        loop, waiting = asyncio.get_running_loop(), self._aside
-        self._aside, began = [], loop.time()
-        for at, one in enumerate(waiting):
-            try:
-                await self._kept([one], hurried=True)
-            except BaseException:
-                self._aside.extend(waiting[at + 1 :])
-                raise
+        """Try again what was put aside, those first whose turn didn't come the last time."""
+        loop, waiting = asyncio.get_running_loop(), deque(self._aside)
+        self._aside, in_vain = [], 0.0
+        try:
+            while waiting and in_vain < ASIDE_ROUND_SECONDS:
+                began, still = loop.time(), len(self._aside)
+                await self._kept([waiting.popleft()], hurried=True)
+                if len(self._aside) > still:
+                    in_vain += loop.time() - began
+        finally:
+            self._aside = [*waiting, *self._aside]
         self._locked = {_saga_of(one.entry) for one in self._aside}
         if self._aside:
-            self._again_later(max(ASIDE_SECONDS, ASIDE_SHARE * (loop.time() - began)))
+            self._again_later(max(ASIDE_SECONDS, ASIDE_SHARE * in_vain))
 
     def _put_aside(self, one: _Waiting) -> None:
         saga_id = _saga_of(one.entry)

@@ -286,7 +286,7 @@ class PostgresWriter:
         await connection.execute(beginning(connection, how))
         try:
             results = await self._stored(connection, batch)
-        except asyncpg.PostgresError:
+        except Exception:  # whatever it is: what comes next here mustn't be part of this transaction
             await connection.execute("ROLLBACK")
             raise
         await connection.execute("COMMIT")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Select,
@@ -70,6 +70,18 @@ PUT_OFF = timedelta(seconds=30)
 """How long a saga is left alone whose log this version can't read: a newer one may take it then."""
 
 
+LONGEST_LEASE_SECONDS = 600.0
+"""A longer lease than this, and than this replica's own, is taken for a clock that was set."""
+
+
+class _Seen(NamedTuple):
+    """Another replica's lease: until when, since when it has been seen to be so, and how many seconds it lasts."""
+
+    until: datetime
+    since: float
+    lasts: float
+
+
 class _Overtaken(Exception):
     """An owner whose lease has ended stored an event between our reading of its log and our mark in it."""
 
@@ -100,7 +112,7 @@ class SqlLog:
         self._clock: LogClock = PostgresClock(machine) if self._postgres else SqliteClock(machine)
         self._counted = machine.counted
         self._lease_seconds: float | None = None
-        self._leases: dict[str, tuple[datetime, float]] = {}
+        self._leases: dict[str, _Seen] = {}
 
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event)
@@ -359,21 +371,25 @@ class SqlLog:
         """Return the query of the owners whose leases last, by what all replicas see alike.
 
         A lease that ends later than it can, as the database's clock was set back, doesn't count once this replica has
-        looked on for as long as a lease lasts, and it hasn't been renewed.
+        looked on for as long as it lasts, or as one of its own does where that is longer, and it hasn't been renewed.
         """
         shown, counted = await self._clock.shown(connection), self._counted()
-        query = select(replica.c.id, replica.c.lease_expires_at).where(replica.c.lease_expires_at > shown)
-        seen = self._leases
-        self._leases = {}
-        for owner, until in await connection.execute(query):
+        query = select(replica.c.id, replica.c.lease_expires_at, replica.c.renewed_at)
+        leases = (await connection.execute(query.where(replica.c.lease_expires_at > shown))).all()
+        seen, self._leases = self._leases, {}
+        for owner, until, renewed_at in leases:
             known = seen.get(owner)
-            self._leases[owner] = known if known is not None and known[0] == until else (until, counted)
+            if known is None or known.until != until:
+                # What is left of it, and all of it: each can be too much by what a clock was set, seldom both.
+                lasts = min((until - shown).total_seconds(), (until - renewed_at).total_seconds())
+                known = _Seen(until=until, since=counted, lasts=min(lasts, LONGEST_LEASE_SECONDS))
+            self._leases[owner] = known
         alive = select(replica.c.id).where(replica.c.lease_expires_at > shown)
-        longest = self._lease_seconds
+        own = self._lease_seconds
         stale = [
-            (owner, until)
-            for owner, (until, since) in self._leases.items()
-            if longest is not None and counted - since > longest
+            (owner, one.until)
+            for owner, one in self._leases.items()
+            if own is not None and counted - one.since > max(own, one.lasts)
         ]
         if stale:
             alive = alive.where(tuple_(replica.c.id, replica.c.lease_expires_at).not_in(stale))

@@ -18,6 +18,7 @@ from app.saga.log import NewSaga, RowChange, Started
 from app.saga.state import SagaStatus
 from app.storage import Storage, journal, open_storage, postgres_session
 from app.storage.faults import Blame, blame_of_sqlite, blame_of_state
+from app.storage.postgres_writer import PostgresWriter
 from app.storage.sqlite_writer import SqliteWriter
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -75,6 +76,29 @@ async def test_what_a_trigger_refuses_fails_alone(postgres_url: str, monkeypatch
         said = await _beside_others(storage, a_saga(customer_id="bad"))
     assert isinstance(said, LogUnavailable)
     assert said.stored is None
+
+
+async def test_what_this_release_can_not_make_out_leaves_no_transaction_open(
+    any_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next batches would be told that they are stored, in a transaction that nobody commits."""
+
+    async def unknown(*_: object) -> None:
+        raise ValueError("'waiting' is not a valid SagaStatus")
+
+    monkeypatch.setattr(PostgresWriter, "_first_there", staticmethod(unknown))
+    async with open_storage(any_postgres_url) as storage:
+        assert await storage.log.start(a_saga(order_id="one"), STARTED, owner="me") == Started()
+        # The bad one comes last in its batch, and what follows is a batch of its own.
+        beside, behind = a_saga(), a_saga()
+        starts = (beside, a_saga(order_id="one"))
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(
+                *(storage.log.start(one, STARTED, owner="me") for one in starts), return_exceptions=True
+            )
+            assert await storage.log.start(behind, STARTED, owner="me") == Started()
+        for one in (beside, behind):
+            assert await storage.log.load(one.id) is not None
 
 
 async def test_a_row_that_somebody_has_locked_holds_up_its_own_saga_alone(

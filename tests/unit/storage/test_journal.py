@@ -381,6 +381,41 @@ async def test_an_entry_that_waits_for_a_lock_holds_up_nobody_else() -> None:
     await journal.close()
 
 
+async def test_many_that_wait_for_one_lock_are_stored_soon_after_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table that somebody has locked: a hundred tries in vain, at one go, would have to be paid for with minutes."""
+    loop, held, tried = asyncio.get_running_loop(), [True], set[str]()
+    passed, counted = 0.0, loop.time
+    monkeypatch.setattr(loop, "time", lambda: counted() + passed)
+
+    def trouble(ids: list[str]) -> None:
+        nonlocal passed
+        if held and ids:
+            passed += 0.2
+            tried.update(ids)
+            raise Interrupted("lock_not_available", blame=Blame.LOCK)
+
+    journal = await _opened(_Writer(trouble))
+    waiting = [asyncio.create_task(journal.write(_append(str(number)))) for number in range(100)]
+    while len(journal._aside) < len(waiting):  # noqa: ASYNC110 (the journal tells nobody)
+        await asyncio.sleep(0)
+    tried.clear()
+    for _ in range(30):
+        assert journal._again_at - loop.time() <= 15
+        passed += 15
+        journal._wake.set()
+        for _ in range(5):
+            await _soon()
+    assert len(tried) == len(waiting), "each has its turn"
+    held.clear()
+    passed += 15
+    journal._wake.set()
+    async with asyncio.timeout(15):
+        await asyncio.gather(*waiting)
+    await journal.close()
+
+
 async def test_what_was_put_aside_is_told_when_the_journal_closes() -> None:
     """Nobody waits on for ever."""
 

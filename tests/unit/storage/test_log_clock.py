@@ -152,6 +152,38 @@ async def test_a_living_owner_keeps_its_sagas_though_the_clock_was_set_back(mach
             assert await taken(storage) == set()
 
 
+async def test_an_owner_with_a_longer_lease_keeps_its_sagas(machine: Machine) -> None:
+    """While CHECKOUT_LEASE_SECONDS is changed from one replica to the next, a lease lasts as its own owner has it."""
+    async with machine.process() as storage, machine.process() as other:
+        await other.log.renew("other", seconds=LEASE * 6)
+        saga = await begun(other, "other")
+        for _ in range(9):
+            await storage.log.renew("me", seconds=LEASE)
+            assert await taken(storage) == set(), "its lease lasts"
+            await machine.move(passed=LEASE * 0.6)
+        for _ in range(2):
+            await storage.log.renew("me", seconds=LEASE)
+            await machine.move(passed=LEASE * 0.6)
+        assert await taken(storage) == {saga.id}, "now it has lapsed"
+
+
+async def test_a_lease_that_was_renewed_while_the_clock_was_set_on_is_over_in_time(machine: Machine) -> None:
+    """The clock is an hour on, then put right, and nobody who looks on saw the lease before that."""
+    async with machine.process() as storage:
+        await storage.log.renew("before", seconds=LEASE)
+        await machine.move(passed=1, set_by=HOUR)
+        await storage.log.renew("dead", seconds=LEASE)
+        saga = await begun(storage, "dead")
+    await machine.move(passed=1, set_by=-HOUR)
+    async with machine.process() as storage:
+        for _ in range(102):
+            await storage.log.renew("me", seconds=LEASE)
+            if await taken(storage) == {saga.id}:
+                return
+            await machine.move(passed=LEASE * 0.6)
+        pytest.fail("its sagas were left alone for more than ten minutes")
+
+
 async def test_a_clock_set_on_takes_no_lease_on_sqlite(sqlite_url: str) -> None:
     """And no process there sees more time than has passed, whenever it was started."""
     machine = Machine(sqlite_url)
