@@ -21,7 +21,7 @@ it, that waits for a lock, or that fails `ALIKE` times in the same way, is writt
     refused for what is in it           answered `LogRefused`
     somebody holds a lock that it needs put aside, and tried again beside the others until it is free
     fails `ALIKE` times for no known    answered `LogUnavailable`, as nobody can tell what became of it; its saga
-    reason, and others are stored       is given up and taken over anew
+    reason, and others are stored       is given up and taken over anew; also where it takes the server down each time
     the database as a whole is away     all wait for it
 """
 
@@ -31,7 +31,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -303,7 +303,7 @@ class Journal:
             await self._store(again, hurried=hurried)
 
     async def _write(self, entries: list[Entry], *, hurried: bool) -> list[Result | None]:
-        pause, failed = FIRST_PAUSE_SECONDS, _Alike()
+        pauses, failed, well = _pauses(), _Alike(), False
         while True:
             try:
                 results = await self._writer.write(entries, hurried=hurried)
@@ -317,11 +317,14 @@ class Journal:
                 suspect = blame is Blame.LOCK or (blame is Blame.UNKNOWN and alike >= ALIKE)
                 if suspect and len(entries) > 1:
                     raise _OneByOne from error
-                if suspect and await self._takes_others():
+                if suspect and (well or await self._takes_others()):
                     raise (_Locked if blame is Blame.LOCK else _Unstorable)(str(error)) from error
                 self._is_away(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(next(pauses))
+                # It may be what takes the server down each time: it is tried once more when that is up again.
+                taking_down = suspect and blame is Blame.UNKNOWN
+                while taking_down and not (well := await self._takes_others()):  # noqa: ASYNC110 (nobody tells)
+                    await asyncio.sleep(next(pauses))
             else:
                 self._is_back()
                 return results
@@ -347,14 +350,23 @@ class Journal:
         self._interrupted = False
 
 
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
 class _Alike:
-    """Counts how often in a row something failed in the same way."""
+    """Counts how often in a row something failed in the same way; not how often there was nobody to ask meanwhile."""
 
     def __init__(self) -> None:
         self._last = ""
         self._count = 0
 
     def once_more(self, error: Exception, blame: Blame) -> int:
+        if blame is Blame.MOMENT:
+            return 0
         way = f"{blame} {type(error).__name__} {error}"
         self._count = self._count + 1 if way == self._last else 1
         self._last = way

@@ -328,6 +328,30 @@ async def test_a_bad_entry_without_neighbours_does_not_close_the_shop() -> None:
 
 
 @pytest.mark.usefixtures("at_once")
+async def test_an_entry_that_takes_the_server_down_each_time_is_found_as_well() -> None:
+    """After each try nobody can be asked for a while, and that is not what the entry is known by."""
+    coming_up = 0
+
+    def trouble(ids: list[str]) -> None:
+        nonlocal coming_up
+        if coming_up:
+            coming_up -= 1
+            raise Interrupted("the database system is in recovery mode")
+        if "bad" in ids:
+            coming_up = 3
+            raise Interrupted("the connection broke", blame=Blame.UNKNOWN)
+
+    journal = await _opened(_Writer(trouble))
+    async with asyncio.timeout(10):
+        outcome = await asyncio.gather(
+            *(journal.write(_append(name)) for name in ("a", "bad", "c")), return_exceptions=True
+        )
+    assert [type(one) for one in outcome] == [Started, LogUnavailable, Started]
+    assert not journal.away
+    await journal.close()
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_while_nothing_else_can_be_stored_no_entry_is_to_blame() -> None:
     """It fails in the same way for as long as it takes, and is stored when the database is back."""
     tries = itertools.count()
