@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from app.card_numbers import holds_card_number
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected
 from app.saga.step import Closed
 from app.services.gateway import JsonObject
@@ -115,11 +116,11 @@ def _code(answer: Answer) -> str | None:
 
 
 def _message(answer: Answer) -> str:
-    """Return the problem's own words, made fit for a log line, or plain ones."""
+    """Return the problem's own words, made fit for a log line, or plain ones; none with a card number in them."""
     for member in ("detail", "title"):
         text = answer.document.get(member) if answer.document else None
         if isinstance(text, str):
             readable = "".join(c if c.isprintable() else " " for c in text[:1000]).strip()
-            if readable:
+            if readable and not holds_card_number(readable):
                 return readable[:200]
     return f"The service answered {answer.status}."

@@ -26,7 +26,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes | None, *, now: da
         status=status,
         document=_document(headers, body),
         retry_after=retry_after(headers.get("retry-after"), now=now),
-        is_page=bool(body) and _media_type(headers) in _PAGES,
+        is_page=body != b"" and _media_type(headers) in _PAGES,
     )
 
 

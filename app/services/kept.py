@@ -3,7 +3,8 @@
 A service may say more than the contract asks for (an acquirer's code, a label's URL, a refund's id). It is kept in
 the step's result as it came, with these bounds: together at most `MOST_BYTES` of JSON, members in the service's own
 order for as long as they fit; nothing nested deeper than `DEEPEST`; NUL and halves of surrogate pairs, which no
-database keeps, as U+FFFD; a number that JSON has no word for as null; and no member with a card number in it.
+database keeps, as U+FFFD; a number that JSON has no word for as null; and no member with a card number in it, but
+for an id, which may look like one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def kept(members: Mapping[str, JSON]) -> dict[str, JSON]:
         except _TooDeep:
             continue
         size = len(encode(member))
-        if size > left or (not name.endswith("_id") and places_of_card_numbers(member)):
+        is_id = name.endswith("_id") and not isinstance(value, dict | list)
+        if size > left or (not is_id and places_of_card_numbers(member)):
             continue
         left -= size
         found |= member

@@ -111,6 +111,14 @@ async def test_a_problem_tells_its_code_and_its_words() -> None:
     assert len(str(error)) == 200
 
 
+async def test_a_problem_with_a_card_number_in_it_is_not_repeated() -> None:
+    """What a service says goes into trails, logs and webhooks."""
+    said = {"title": "Declined", "detail": "Card 4242 4242 4242 4242 was declined."}
+    assert str(await refused(problem(402, said))) == "Declined"
+    said = {"detail": "x" * 190 + " 4242424242424242"}
+    assert str(await refused(problem(402, said))) == "The service answered 402."
+
+
 @pytest.mark.parametrize("code", ["Out Of Stock", "x" * 65, "", 7, None, "drop;table", "ü"])
 async def test_a_code_that_is_no_word_is_not_taken_over(code: object) -> None:
     assert (await refused(problem(402, {"code": code}))).code == "card_declined"
@@ -179,6 +187,7 @@ async def test_any_2xx_to_a_delete_is_an_undo_done(text: bytes, said: dict[str, 
     "text",
     [
         response(200, b"<html>We are back at noon.</html>", content_type="text/html; charset=utf-8"),
+        response(200, b"<html>" + b" " * (1 << 20), content_type="text/html"),
         response(200, b'{"status": "pending"}'),
         response(202, b'{"status": "failed"}'),
         b"HTTP/1.1 200 X\r\nContent-Length: 50\r\n\r\n{",

@@ -122,6 +122,7 @@ async def test_members_beyond_the_contract_are_kept() -> None:
         ({"none": float("inf"), "neither": float("nan")}, {"none": None, "neither": None}),
         ({"card": "4242424242424242", "cards": [{"pan": 4242424242424242}]}, {}),
         ({"refund_id": "4242424242424242"}, {"refund_id": "4242424242424242"}),
+        ({"card_id": {"number": "4242 4242 4242 4242"}, "used_id": ["4242424242424242"]}, {}),
         ({"model_config": 1, "_private": 2, "result": 3}, {"model_config": 1, "_private": 2, "result": 3}),
     ],
 )
