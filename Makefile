@@ -21,7 +21,7 @@ setup: dev ## Prepare .venv for everything below (each does so itself)
 run: runtime ## Serve on HOST and PORT (127.0.0.1:8000); DATABASE_URL says where sagas are kept
 	@exec $(PY) -m uvicorn app.main:app --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
-demo: runtime ## Show a checkout that completes, and one that is undone
+demo: runtime ## Show twenty checkouts of which three in ten steps fail
 	@exec $(PY) -m app.demo $(ARGS)
 
 migrate: runtime ## Bring DATABASE_URL's schema up to date

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from app.callers import Caller, Scope
 from app.card_numbers import holds_card_number
 from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
+from app.saga.errors import LogUnavailable
 from app.unknown import Unknown
 
 __all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]
@@ -159,31 +160,42 @@ class Keys:
         """Within how many seconds a revocation takes."""
         return self._cache_for.total_seconds()
 
-    async def required(self, *, anew: bool = False) -> bool:
-        """Whether a key is needed: from the first one on, for ever. `anew` believes nothing that was looked up."""
+    async def required(self, *, anew: bool = False, stale_if_error: bool = False) -> bool:
+        """Whether a key is needed: from the first one on, for ever. `anew` believes nothing that was looked up.
+
+        `stale_if_error` falls back on what was looked up last where the store can't be asked.
+        """
         now = self._now()
         if not self._closed and (anew or self._open_until is None or now >= self._open_until):
-            await self._together("", self._look_whether_any)
+            try:
+                await self._together("", self._look_whether_any)
+            except LogUnavailable:
+                if not stale_if_error or self._open_until is None:
+                    raise
         return self._closed
 
     async def authenticate(
-        self, text: str, *, address: str | None = None, anew: bool = False
+        self, text: str, *, address: str | None = None, anew: bool = False, stale_if_error: bool = False
     ) -> Caller | None:
         """Return who asks with this key, or None for one that opens nothing, whatever is wrong with it.
 
         `address` is where the request came from. Raise `TooManyUnknown` where that asks for too many which
-        nobody has. `anew` believes nothing that was looked up.
+        nobody has. `anew` believes nothing that was looked up; `stale_if_error` falls back on the key as it was
+        looked up last where the store can't be asked, and raises `LogUnavailable` for one that never was.
         """
-        key = await self.known(text, address=address, anew=anew)
+        key = await self.known(text, address=address, anew=anew, stale_if_error=stale_if_error)
         return None if key is None else key.stands_for()
 
-    async def known(self, text: str, *, address: str | None = None, anew: bool = False) -> ApiKey | None:
+    async def known(
+        self, text: str, *, address: str | None = None, anew: bool = False, stale_if_error: bool = False
+    ) -> ApiKey | None:
         """Return the key of this text, or None for one that opens nothing; raise `TooManyUnknown`."""
         match = _KEY.fullmatch(text)
         if match is None:
             return None
         prefix, secret = match.groups()
-        key, now = await self._find(prefix, address, anew=anew), self._now()
+        key = await self._find(prefix, address, anew=anew, stale_if_error=stale_if_error)
+        now = self._now()
         known = bytes.fromhex(key.digest) if key else _NO_HASH
         proved = hmac.compare_digest(known, bytes.fromhex(_digest(secret)))
         if key is None or not proved or not key.active(now):
@@ -198,7 +210,9 @@ class Keys:
         key = await self._find(prefix, address, anew=anew)
         return key if key is not None and key.active(self._now()) else None
 
-    async def _find(self, prefix: str, address: str | None, *, anew: bool) -> ApiKey | None:
+    async def _find(
+        self, prefix: str, address: str | None, *, anew: bool, stale_if_error: bool = False
+    ) -> ApiKey | None:
         now = self._now()
         until, key = self._known.get(prefix, (now, None))
         if key is not None and now < until and not anew:
@@ -207,7 +221,12 @@ class Keys:
             if self.unknown.has(prefix):
                 return None
             self.unknown.check(address)
-        found = await self._together(prefix, lambda: self._look_up(prefix))
+        try:
+            found = await self._together(prefix, lambda: self._look_up(prefix))
+        except LogUnavailable:
+            if key is None or not stale_if_error:
+                raise
+            return key
         if found is None:
             self.unknown.add(prefix, address)
         return found

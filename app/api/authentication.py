@@ -40,6 +40,7 @@ from app.unknown import TooManyUnknown
 
 COOKIE = "checkout_session"
 SIGN_IN = "/dashboard/sign-in"
+METRICS = "/metrics"
 _PAGES = re.compile("/|/dashboard(/.*)?")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")  # As `Sessions.sign_in` makes them.
 _BEARER = re.compile(r"[Bb]earer +(\S+)")
@@ -71,7 +72,7 @@ def _row(methods: str, path: str, right: Right | None, *, everyone: bool = False
 _READING = "GET HEAD OPTIONS"
 RIGHTS = (
     _row(_READING, "/livez|/readyz|/openapi.json|/docs|/problems/.*", None),
-    _row(_READING, "/metrics", Right.READ),
+    _row(_READING, METRICS, Right.READ),
     _row("POST OPTIONS", "/checkout", Right.CHECKOUT),
     _row(_READING, "/sagas(/[^/]*(/events)?)?", Right.READ),
     _row(_READING, "/events", Right.READ),
@@ -147,9 +148,10 @@ class Authentication:
         `anew` believes nothing that was looked up earlier.
         """
         row = right_of(scope["method"], scope["path"])
-        if (row is not None and row.right is None) or (scope["path"] == "/metrics" and self._public_metrics):
+        if (row is not None and row.right is None) or (scope["path"] == METRICS and self._public_metrics):
             return ANYONE
-        if not await keys.required(anew=anew):
+        stale_if_error = scope["path"] == METRICS  # so that an alert can say that the database is away
+        if not await keys.required(anew=anew, stale_if_error=stale_if_error):
             if not self._allow_open and _from_outside(scope):
                 raise Problem("keys_required")
             return ANYONE
@@ -166,7 +168,9 @@ class Authentication:
         else:
             address = address_of(scope)
             caller = (
-                await keys.authenticate(bearer, address=address, anew=anew) if bearer is not None else None
+                await keys.authenticate(bearer, address=address, anew=anew, stale_if_error=stale_if_error)
+                if bearer is not None
+                else None
             )
         if caller is None and page and not given:
             raise _NotSignedIn
@@ -303,5 +307,5 @@ def _own_loopback(address: str) -> bool | None:
 
 
 _AWAY = Problem(
-    "storage_unavailable", "Your key can't be looked up now. Nothing was changed by this request."
+    "storage_unavailable", "API keys can't be looked up now. Nothing was changed by this request."
 )

@@ -46,7 +46,7 @@ _STYLES = {
     SagaStatus.COMPENSATED: "cyan",
     SagaStatus.NEEDS_ATTENTION: "bold red",
 }
-_COLUMNS = ("saga", "status", "amount", "order", "customer", "begun", "why")
+_COLUMNS = ("saga", "status", "amount", "order", "customer", "started", "why")
 
 
 @app.command("list")
@@ -87,23 +87,16 @@ def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
     out.print(words(_about(saga)), soft_wrap=True)
     if unreadable := saga.get("unreadable"):
         out.print(words(f"Unreadable: {sentence(unreadable['reason'])}", "bold red"))
-    if attention := saga.get("attention"):
-        out.print(words(f"Blocked since {attention['since'][:19]}Z: {attention['message']}", "bold red"))
+    elif attention := saga.get("attention"):
+        since, code = f"{attention['since'][:19]}Z", attention["code"]
+        out.print(words(f"Blocked since {since} ({code}): {attention['message']}", "bold red"))
     if back := saga["failure"]:
-        turned = f"{back['step']} step: " if back["step"] else ""
-        out.print(words(f"It went back because of this: {turned}{sentence(back['message'])}"))
+        turned = f"Rolled back because the {back['step']} step failed" if back["step"] else "Rolled back"
+        out.print(words(f"{turned} ({back['code']}): {sentence(back['message'])}"))
     if saga["next_action_at"]:
-        out.print(words(f"It goes on at the latest at {saga['next_action_at']}."))
-    steps = Table("step", "status", "sent", "last error", "undone by")
-    for column in (0, 1, 2, 4):
-        steps.columns[column].no_wrap = True
-    for step in saga["steps"]:
-        undo = step["compensation"] or {}
-        error = undo.get("error") or step["error"] or {}
-        undone = f"{undo['attempts']} sent" if undo else ""
-        cells = (step["name"], step["status"], step["attempts"], error.get("message", ""), undone)
-        steps.add_row(*map(words, cells))
-    out.print(steps)
+        out.print(words(f"It continues by {saga['next_action_at'][:19]}Z at the latest."))
+    if saga["steps"]:
+        out.print(_steps(saga["steps"]))
     for event in saga["trail"]:
         out.print(_line(event), soft_wrap=True)
 
@@ -200,7 +193,7 @@ def _print_list(found: Listing, *, in_json: bool) -> None:
             words(saga["order_id"]),
             words(saga["customer_id"]),
             words(saga["created_at"][:19]),
-            words(_why(saga)),
+            words(_why_with_code(saga)),
         )
         for saga in found
     ]
@@ -234,6 +227,27 @@ def _print_json(value: object) -> None:
 def _about(saga: dict[str, Any]) -> str:
     amount = money(saga["amount"], saga["currency"])
     return f"order {saga['order_id']}, customer {saga['customer_id']}, {amount}"
+
+
+def _steps(steps: list[dict[str, Any]]) -> Table:
+    table = Table("step", "status", "attempts", "last error", "compensation")
+    for column in (0, 1, 2, 4):
+        table.columns[column].no_wrap = True
+    for step in steps:
+        undo = step["compensation"] or {}
+        error = undo.get("error") or step["error"] or {}
+        undone = f"{undo['attempts']} attempt{'s' if undo['attempts'] != 1 else ''}" if undo else ""
+        if step["resolved_by"]:
+            undone = "by an operator" if step["status"] == "compensated" else undone
+        cells = (step["name"], step["status"], step["attempts"], error.get("message", ""), undone)
+        table.add_row(*map(words, cells))
+    return table
+
+
+def _why_with_code(saga: dict[str, Any]) -> str:
+    """Return `_why`, behind the code that the runbook is looked up by."""
+    reason = None if saga.get("unreadable") else saga.get("attention") or saga["failure"]
+    return f"{reason['code']}: {_why(saga)}" if reason else _why(saga)
 
 
 def _why(saga: dict[str, Any]) -> str:

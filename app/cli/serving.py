@@ -121,8 +121,8 @@ async def _database_examined(settings: Settings) -> Findings:
     if not database.is_postgres and not os.path.exists(database.path):  # noqa: ASYNC240, PTH110 (nobody waits)
         wrong = why_not(database.path)
         made = settings.auto_migrate != "false"
-        what = "the service makes it when it starts" if made else "run `migrate`"
-        advice = wrong or f"There is no file {database.path} yet: {what}."
+        what = "the service makes an empty one when it starts" if made else "`migrate` makes an empty one"
+        advice = wrong or f"There is no file {database.path}: {what}. If there was one, put it back first."
         return [("database", "warn" if made and not wrong else "fail", advice)]
     found: Findings = []
     try:
@@ -132,7 +132,7 @@ async def _database_examined(settings: Settings) -> Findings:
         if database.is_postgres:
             found.append(await _session(database))
         async with open_storage(url, pool_size=1) as storage:
-            found.append(("durability", "ok", "commits last"))
+            found.append(("durability", "ok", "commits are durable"))
             async with storage.log.reading() as connection:
                 apart = (await storage.log.now(connection) - datetime.now(UTC)).total_seconds()
             census = await storage.queries.census()
@@ -143,9 +143,9 @@ async def _database_examined(settings: Settings) -> Findings:
             raise
         return [*found, ("database", "fail", fault)]
     steady = abs(apart) < CLOCKS_APART_SECONDS
-    found.append(("clock", "ok" if steady else "warn", f"{apart:+.1f} s from the database's"))
+    found.append(("clock", "ok" if steady else "warn", f"{abs(apart):.1f} s from the database's"))
     attended = census.unfinished.get("needs_attention", 0)
-    advice = f"{attended}: see `sagas list --status needs_attention`" if attended else ""
+    advice = f"{attended}: see `sagas stuck`" if attended else ""
     found.append(("needs attention", "warn" if attended else "ok", advice))
     late = census.overdue_seconds > 2 * settings.lease_seconds
     advice = (
@@ -160,6 +160,6 @@ async def _traces_examined(settings: Settings) -> tuple[str, str, str]:
     except TracesMissing as missing:
         return ("traces", "fail" if settings.traces else "warn", str(missing))
     if traces is None:
-        return ("traces", "ok", "not wanted")
+        return ("traces", "ok", "off")
     await traces.close()
     return ("traces", "ok", f"sent to {settings.otlp_endpoint or 'the default endpoint of OpenTelemetry'}")

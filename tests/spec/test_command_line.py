@@ -82,11 +82,13 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Desk
     found = desk.run("sagas", "stuck")
     assert saga_id in found.stdout
     assert "39.98 EUR" in found.stdout
-    assert BLOCKED in found.stdout
+    assert f"not_reversible: {BLOCKED}" in found.stdout
     shown = desk.run("sagas", "show", saga_id).stdout
     assert "39.98 EUR" in shown
     assert BLOCKED in shown
-    assert "It went back because of this: shipping step: Nothing is delivered to that address." in shown
+    turned_back = "the shipping step failed (address_unserviceable): Nothing is delivered to that address."
+    assert f"Rolled back because {turned_back}" in shown
+    assert f"(not_reversible): {BLOCKED}" in shown
     assert "compensation_failed" in shown
     assert "It can't be undone any more." in shown
     assert "step_compensated inventory" in shown
@@ -99,6 +101,7 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Desk
         *("--reference", "TR-7", "--yes"),
     )
     assert result.exit_code == 0, result.output
+    assert "by an operator" in desk.run("sagas", "show", saga_id).stdout
     watched = desk.run("sagas", "watch", saga_id)
     assert watched.exit_code == 0
     saga = desk.saga(saga_id)

@@ -53,6 +53,37 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
         assert secret not in text
 
 
+def test_it_can_be_scraped_with_a_key_while_the_database_is_away(tmp_path: Path) -> None:
+    """Else no alert could say that it is; all else that needs a key is 503."""
+    file = tmp_path / "checkout.db"
+    env = {
+        "DATABASE_URL": f"sqlite:///{file}",
+        "SANDBOX_DATABASE": ":memory:",
+        "CHECKOUT_KEY_CACHE_SECONDS": "0",
+    }
+    with (
+        a_checkout(env, tmp_path / "service.log") as server,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=20) as client,
+    ):
+        wanted = {
+            "caller": "ops",
+            "who": "prometheus",
+            "scopes": ["read", "checkout", "operate", "keys"],
+            "everyone": True,
+        }
+        made = client.post("/keys", json=wanted)
+        assert made.status_code == 201, made.text
+        key = {"Authorization": f"Bearer {made.json()['key']}"}
+        assert "checkout_census_up 1.0" in client.get("/metrics", headers=key).text
+        file.rename(tmp_path / "elsewhere.db")
+        assert client.get("/sagas", headers=key).status_code == 503
+        scraped = client.get("/metrics", headers=key)
+        assert scraped.status_code == 200
+        assert "checkout_database_away " in scraped.text
+        unknown = {"Authorization": f"Bearer {made.json()['key'][:-1]}~"}
+        assert client.get("/metrics", headers=unknown).status_code == 401
+
+
 def _scraped(server: Running) -> dict[str, float]:
     """Return each figure by its name, summed over its labels, from whichever worker takes this connection."""
     text = httpx.get(f"{server.url}/metrics", trust_env=False, timeout=20).text

@@ -12,6 +12,7 @@ import pytest
 from app.callers import ANYONE, Scope
 from app.key_policy import FIRST_KEY_SCOPES
 from app.keys import ApiKey, KeyRefused, Keys
+from app.saga.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.keys import SqlKeys
 from app.unknown import TooManyUnknown, Unknown
@@ -119,6 +120,51 @@ async def test_from_the_first_key_on_one_is_needed_for_ever(house: House) -> Non
     assert await elsewhere.required()
     await house.keys.revoke(key.id)
     assert await house.another_replica().required()
+
+
+async def test_while_the_store_is_away_a_key_that_was_looked_up_still_counts_where_that_is_asked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its own life alone, with its own secret alone, and nowhere else."""
+
+    async def away(*_: object) -> None:
+        raise LogUnavailable("away")
+
+    _, text = await house.make(hours=1)
+    elsewhere, opened = house.another_replica(), house.another_replica()
+    known = await house.keys.authenticate(text)
+    house.clock.advance(6)
+    monkeypatch.setattr(house.store, "find", away)
+    monkeypatch.setattr(house.store, "any", away)
+    assert known is not None
+    assert await house.keys.authenticate(text, stale_if_error=True) == known
+    assert await house.keys.authenticate(text[:-1] + "~", stale_if_error=True) is None
+    other = text[:-1] + ("A" if text[-1] != "A" else "B")
+    assert await house.keys.authenticate(other, stale_if_error=True) is None
+    with pytest.raises(LogUnavailable):
+        await house.keys.authenticate(text)
+    with pytest.raises(LogUnavailable):
+        await elsewhere.authenticate(text, stale_if_error=True)
+    with pytest.raises(LogUnavailable):
+        await opened.required(stale_if_error=True)
+    house.clock.advance(3600)
+    assert await house.keys.authenticate(text, stale_if_error=True) is None
+
+
+async def test_while_the_store_is_away_a_service_without_keys_stays_one_where_that_is_asked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was looked up last."""
+
+    async def away() -> None:
+        raise LogUnavailable("away")
+
+    assert not await house.keys.required()
+    house.clock.advance(6)
+    monkeypatch.setattr(house.store, "any", away)
+    assert not await house.keys.required(stale_if_error=True)
+    with pytest.raises(LogUnavailable):
+        await house.keys.required()
 
 
 async def test_many_who_ask_at_once_have_it_looked_up_once(
