@@ -1,0 +1,24 @@
+"""The index of the decisions lists each, by its own number and title."""
+
+from __future__ import annotations
+
+import re
+
+from tests.processes import ROOT
+
+DECISIONS = ROOT / "docs" / "adr"
+
+
+def test_the_index_lists_every_decision_by_its_number_and_title() -> None:
+    """A number is of one decision, and stands in the file's name and in its title alike."""
+    listed = re.findall(
+        r"^\| (\d+) \| \[(.+)\]\(((\d{4})-[\w-]+\.md)\) \|$",
+        (DECISIONS / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert [name for _, _, name, _ in listed] == sorted(page.name for page in DECISIONS.glob("0*.md"))
+    for number, title, name, digits in listed:
+        assert int(number) == int(digits)
+        assert (DECISIONS / name).read_text().startswith(f"# {number}. {title}\n"), name
+    numbers = [int(number) for number, *_ in listed]
+    assert len(numbers) == len(set(numbers))
