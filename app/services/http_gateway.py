@@ -31,16 +31,8 @@ from app.service_url import checked_base_url, checked_bearer_token
 from app.services.answer import Answer, done, found, undone, unusable
 from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read
-from app.services.one_request import Attempt, OneRequestConnector, one_attempt
+from app.services.one_request import Attempt, one_attempt, one_request_session
 from app.services.traceparent import traceparent
-
-KEEP_ALIVE_SECONDS = 4.0
-"""How long an idle connection is kept: less than the 5 s after which uvicorn and Node close one.
-
-So we close it first, and no request meets the server's farewell on the way, which would leave its outcome
-unknown. A server that closes earlier is found out before a request is sent, but for the time that its
-farewell is on the wire: give a service a keep-alive of 5 s at least.
-"""
 
 
 class HttpGateway:
@@ -136,18 +128,7 @@ class HttpGateway:
     def _session(self) -> aiohttp.ClientSession:
         """Return the connections; they belong to the event loop in which the first call is made."""
         if self._opened is None:
-            self._opened = aiohttp.ClientSession(
-                connector=OneRequestConnector(
-                    ssl=self._verify,
-                    limit=self._max_connections,
-                    keepalive_timeout=KEEP_ALIVE_SECONDS,
-                ),
-                # All phases share the one deadline around them, so that they can't add up.
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            )
+            self._opened = one_request_session(verify=self._verify, max_connections=self._max_connections)
         return self._opened
 
     def _headers_of(self, call: Call, body: JsonObject | None) -> Mapping[str, str]:

@@ -17,15 +17,25 @@ taken. Nothing was sent on it, so that costs no attempt.
 from __future__ import annotations
 
 import select
+import ssl
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+
+KEEP_ALIVE_SECONDS = 4.0
+"""How long an idle connection is kept: less than the 5 s after which uvicorn and Node close one.
+
+So we close it first, and no request meets the server's farewell on the way, which would leave its outcome
+unknown. A server that closes earlier is found out before a request is sent, but for the time that its
+farewell is on the wire: give a service a keep-alive of 5 s at least.
+"""
 
 
 class RepeatRefused(Exception):
@@ -79,6 +89,25 @@ class OneRequestConnector(aiohttp.TCPConnector):
         return connection
 
 
+def one_request_session(
+    *, verify: ssl.SSLContext | bool, max_connections: int, **options: Any
+) -> aiohttp.ClientSession:
+    """Return connections that do nothing unasked; they belong to the event loop that runs.
+
+    No cookie is kept, no proxy taken from the environment, nothing decompressed. Nothing in it ends a request in
+    time: the caller has one deadline around all of it, so that phases can't add up. `options` are the connector's.
+    """
+    return aiohttp.ClientSession(
+        connector=OneRequestConnector(
+            ssl=verify, limit=max_connections, keepalive_timeout=KEEP_ALIVE_SECONDS, **options
+        ),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
 _USED: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
 """The connections that had a request before. A new one isn't looked at: a server may speak first."""
 
@@ -95,4 +124,4 @@ def _stale(protocol: ResponseHandler | None) -> bool:
     return bool(poll.poll(0))
 
 
-__all__ = ["Attempt", "OneRequestConnector", "RepeatRefused", "one_attempt"]
+__all__ = ["Attempt", "OneRequestConnector", "RepeatRefused", "one_attempt", "one_request_session"]

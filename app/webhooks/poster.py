@@ -25,16 +25,13 @@ from yarl import URL
 
 from app.addresses import is_public
 from app.services.http_answer import retry_after
-from app.services.one_request import OneRequestConnector, one_attempt
+from app.services.one_request import one_attempt, one_request_session
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses that a name has now."""
 
 MOST_READ = 65_536
 """So much of an answer's body is read, to keep the connection; nothing of it is kept."""
-
-KEEP_ALIVE_SECONDS = 4.0
-"""Less than the 5 s after which uvicorn and Node close an idle connection, so that we close it first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,20 +114,12 @@ class Poster:
     def _session(self) -> aiohttp.ClientSession:
         """Return the connections; they belong to the event loop in which the first post is made."""
         if self._opened is None:
-            self._opened = aiohttp.ClientSession(
-                connector=OneRequestConnector(
-                    ssl=self._verify,
-                    limit=self._max_connections,
-                    keepalive_timeout=KEEP_ALIVE_SECONDS,
-                    resolver=_Checked(self._resolve, self._allowed),
-                    use_dns_cache=False,
-                    socket_factory=self._socket,
-                ),
-                # All phases share the one deadline around them, so that they can't add up.
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
+            self._opened = one_request_session(
+                verify=self._verify,
+                max_connections=self._max_connections,
+                resolver=_Checked(self._resolve, self._allowed),
+                use_dns_cache=False,
+                socket_factory=self._socket,
             )
         return self._opened
 
