@@ -114,9 +114,10 @@ async def test_an_unreadable_saga_is_shown_as_such_and_hides_no_other(database_u
         assert page.status_code == 200
         assert "ord-2" in page.text
         assert "ord-3" in page.text
+        assert "Unreadable: " in page.text
         one = await shop.client.get(f"/dashboard/sagas/{odd['id']}")
         assert one.status_code == 200
-        assert "t tell all of this checkout" in one.text
+        assert "t read all of this checkout" in one.text
         assert (await shop.client.get("/metrics")).status_code == 200
 
 

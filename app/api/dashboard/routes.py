@@ -31,6 +31,7 @@ from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout import SagaView
 from app.pulse import TooManyLookers
+from app.saga.attention import sentence
 from app.saga.errors import LogUnavailable
 from app.saga.state import FINAL, SagaStatus
 from app.unknown import TooManyUnknown
@@ -135,7 +136,12 @@ def _row(view: SagaView) -> dict[str, object]:
     state, saga = view.state, view.saga
     blocks = view.attention
     step = state.failure.step if state.failure else (state.current.name if state.current else None)
-    why = blocks.message if blocks else view.unreadable or (state.failure.message if state.failure else None)
+    if view.unreadable:
+        why: str | None = f"Unreadable: {sentence(view.unreadable)}"
+    elif blocks:
+        why = blocks.message
+    else:
+        why = state.failure.message if state.failure else None
     return {
         "id": saga.id,
         "status": state.status,

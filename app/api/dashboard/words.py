@@ -10,7 +10,7 @@ from app.saga.attention import sentence
 from app.saga.events import EventType
 from app.saga.state import SagaState, SagaStatus, StepState, StepStatus
 
-UNREADABLE = "This release can't tell all of this checkout, or go on with it."
+UNREADABLE = "This release can't read all of this checkout, so it can neither continue it nor act on it."
 
 STATUSES: Mapping[SagaStatus, str] = {
     SagaStatus.NEEDS_ATTENTION: "Needs attention",
