@@ -51,7 +51,7 @@ ASIDE_SHARE = 10.0
 """What was put aside is tried again after this pause, and never takes more than a tenth of the journal's time."""
 
 ASIDE_ROUND_SECONDS = 1.0
-"""So long is waited in vain at one go. Many may wait for one lock, on a whole table: once it is gone, none waits long."""
+"""So long is waited in vain at one go. Many may wait for one transaction: once it has ended, none waits for long."""
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0

@@ -405,10 +405,10 @@ async def test_an_entry_that_waits_for_a_lock_holds_up_nobody_else() -> None:
     await journal.close()
 
 
-async def test_many_that_wait_for_one_lock_are_stored_soon_after_it_is_gone(
+async def test_many_that_wait_for_one_transaction_are_stored_soon_after_it_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A table that somebody has locked: a hundred tries in vain, at one go, would have to be paid for with minutes."""
+    """It has locked all their rows: a hundred tries in vain, at one go, would have to be paid for with minutes."""
     loop, held, tried = asyncio.get_running_loop(), [True], set[str]()
     passed, counted = 0.0, loop.time
     monkeypatch.setattr(loop, "time", lambda: counted() + passed)
