@@ -39,12 +39,14 @@ def _options(
     take_any_character()
 
 
-app.add_typer(sagas.app, name="sagas", help="See and mend sagas, over the service's API.")
-app.add_typer(keys.app, name="keys", help="Make and end API keys, in the database that DATABASE_URL names.")
+app.add_typer(sagas.app, name="sagas", help="Show sagas and act on them, over the service's API.")
+app.add_typer(
+    keys.app, name="keys", help="Create and revoke API keys, in the database that DATABASE_URL names."
+)
 app.add_typer(
     retention.app,
     name="retention",
-    help="Let old checkouts leave, or a customer, in the database that DATABASE_URL names.",
+    help="Erase old checkouts, or one customer's data, in the database that DATABASE_URL names.",
 )
 app.add_typer(
     services.app, name="services", help="Check a payment, inventory or shipping service of your own."

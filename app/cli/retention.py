@@ -26,7 +26,7 @@ MOST_NAMED = 20
 _WHY = {
     SagaStatus.RUNNING: "it is under way",
     SagaStatus.COMPENSATING: "it is being undone",
-    SagaStatus.NEEDS_ATTENTION: "it needs a person: `sagas retry` or `sagas resolve`",
+    SagaStatus.NEEDS_ATTENTION: "it needs attention; use `sagas retry` or `sagas resolve`",
 }
 
 
@@ -61,8 +61,10 @@ def forget(
     by_status = Counter(one.status for one in found.left)
     counts = ", ".join(f"{count} {status}" for status, count in by_status.items())
     for one in found.left[:MOST_NAMED]:
-        typer.echo(f"{one.saga_id} keeps its data: {_WHY[one.status]}.", err=True)
-    raise failure(f"Not finished, so that the data is still needed: {counts}. Run this again once they are.")
+        typer.echo(f"{one.saga_id} keeps its data, as {_WHY[one.status]}.", err=True)
+    raise failure(
+        f"These are not finished and still need their data: {counts}. Run this again once they are finished."
+    )
 
 
 async def _shown(retention: Retention) -> Leaving:

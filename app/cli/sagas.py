@@ -34,7 +34,7 @@ def _saga_id(text: str) -> str:
 
 
 app = typer.Typer(no_args_is_help=True)
-Reason = Annotated[str, typer.Option(help="Why; it stands in the trail, with who you are.")]
+Reason = Annotated[str, typer.Option(help="Why; it is recorded in the trail, with your name.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 SagaId = Annotated[str, typer.Argument(help="The saga's id.", callback=_saga_id)]
@@ -52,7 +52,7 @@ _COLUMNS = ("saga", "status", "amount", "order", "customer", "started", "why")
 @app.command("list")
 def list_sagas(
     *,
-    status: Annotated[SagaStatus | None, typer.Option(help="Only those that stand so.")] = None,
+    status: Annotated[SagaStatus | None, typer.Option(help="Only those with this status.")] = None,
     order: Annotated[str | None, typer.Option(help="Only this order's.")] = None,
     customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
@@ -71,7 +71,7 @@ def stuck(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many. Default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List all that needs a person, and what blocks each."""
+    """List every saga that needs attention, and what blocks each."""
     _print_list(Listing({"status": SagaStatus.NEEDS_ATTENTION.value}, limit), in_json=as_json)
 
 
@@ -119,7 +119,7 @@ def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
                     out.print(_line(event), soft_wrap=True)
                 if event["event"] == "saga_needs_attention" and last >= known:
                     typer.echo(
-                        "It waits for a person, and this for what they do: `sagas retry`, `resolve`.",
+                        "The saga waits for an operator: `sagas retry` or `sagas resolve`. This continues after that.",
                         err=True,
                     )
         except httpx.SSEError as error:

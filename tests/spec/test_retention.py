@@ -174,8 +174,8 @@ def test_the_command_forgets_a_customer_and_tells_what_is_left(shop: Path) -> No
     assert (nobody.exit_code, nobody.stdout) == (0, "0 redacted.\n")
     done = run(command_line, ["retention", "forget", "--customer", "cus-7"], env=env)
     assert (done.exit_code, done.stdout) == (1, "2 redacted.\n")
-    assert "it needs a person" in done.stderr
-    assert "Not finished, so that the data is still needed: 1 needs_attention." in done.stderr
+    assert "keeps its data, as it needs attention; use `sagas retry`" in done.stderr
+    assert "These are not finished and still need their data: 1 needs_attention." in done.stderr
     assert _customers(shop) == ["(removed)", "(removed)", "cus-7"]
     away = run(command_line, ["retention", "run"], env={"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x"})
     assert away.exit_code == 3
