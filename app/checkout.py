@@ -227,7 +227,7 @@ class Checkout:
         """Whether a key's fingerprint, though another, is of the same request. Raise `LogUnavailable`."""
         try:
             async with asyncio.timeout(patience):
-                stored = await self._log.load(saga_id)
+                stored = await load(self._log, saga_id)
         except TimeoutError:
             raise LogUnavailable("The saga log has not answered in time.", stored=None) from None
         return known is not None and stored is not None and is_of_earlier_release(known, stored.saga.input)

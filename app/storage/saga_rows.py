@@ -85,6 +85,8 @@ def _one(row: RowMapping, lines: Sequence[RowMapping]) -> ReadSaga:
         return _unreadable(row, lines, "Its trail is empty.")
     if not isinstance(row["input"], Mapping):
         return _unreadable(row, lines, "What it was begun with is damaged.")
+    if not isinstance(row["version"], int):
+        return _unreadable(row, lines, "The version of its definition is damaged.")
     try:
         events = [event_of(line) for line in lines]
     except ValueError as error:
@@ -119,7 +121,7 @@ def _new_saga(row: RowMapping) -> NewSaga:
     return NewSaga(
         id=row["id"],
         definition=row["definition"],
-        version=int(row["version"]),
+        version=_number(row["version"]),
         input=document(row["input"]),
         caller=row["caller"],
         idempotency_key=row["idempotency_key"],
@@ -154,11 +156,11 @@ def entry_of(row: RowMapping) -> TrailEntry:
     """Return a row of `saga_log` as a line of the trail, whatever it holds."""
     attempt = row["attempt"]
     return TrailEntry(
-        seq=int(row["seq"]),
+        seq=_number(row["seq"]),
         at=_instant(row["at"]) or _NEVER,
         type=str(row["event"]),
         step=row["step"],
-        attempt=None if attempt is None else int(attempt),
+        attempt=None if attempt is None else _number(attempt),
         data=document(row["data"]),
     )
 
@@ -171,6 +173,14 @@ def document(value: Any) -> dict[str, JSON]:
         except ValueError:
             return {}
     return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> int:
+    """Return a whole number that may have been read as text; 0 for what is none."""
+    try:
+        return int(value)
+    except (ValueError, TypeError):
+        return 0
 
 
 def _instant(value: Any) -> datetime | None:

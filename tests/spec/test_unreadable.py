@@ -127,6 +127,8 @@ async def test_an_unreadable_saga_is_shown_as_such_and_hides_no_other(database_u
         "UPDATE saga SET input = '{' WHERE id = :id",
         "UPDATE saga SET cancel = '{' WHERE id = :id",
         "UPDATE saga SET created_at = 'then' WHERE id = :id",
+        "UPDATE saga SET version = 'x' WHERE id = :id",
+        "UPDATE saga_log SET attempt = 'x', data = '{' WHERE saga_id = :id AND seq = 2",
         "UPDATE saga_log SET data = '{' WHERE saga_id = :id AND seq = 2",
         "UPDATE saga_log SET at = 'then' WHERE saga_id = :id AND seq = 2",
     ],
@@ -165,6 +167,16 @@ async def test_a_repeat_of_an_unreadable_checkouts_key_is_no_fault(database_url:
         assert (repeat.status_code, repeat.json()["id"]) == (201, done["id"])
         untold = await shop.client.post("/checkout", json=an_order("ord-2"), headers=other | UNDONE)
         assert problem(untold, 503, "saga_unreadable")["saga"]["id"] == undone["id"]
+
+
+@pytest.mark.parametrize("damage", [NEW_WORD, NOT_A_LOG, RENAMED, NOT_LOADED])
+async def test_the_key_of_an_unreadable_checkout_is_still_its_own(database_url: str, damage: str) -> None:
+    """Another request under it is refused as one, as what it was begun with can be told."""
+    async with a_shop(database_url) as shop:
+        done = (await shop.client.post("/checkout", json=an_order("ord-1"), headers=KEY)).json()
+        await shop.damage(damage, done["id"])
+        other = await shop.client.post("/checkout", json=an_order("ord-2"), headers=KEY)
+        problem(other, 422, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("damage", [NEW_WORD, NOT_A_LOG, RENAMED, NOT_LOADED])
