@@ -193,9 +193,9 @@ def _after_the_key_window() -> Iterator[None]:
     "nobody_elses", "finished_in_time", "deadlock",
 )  # fmt: skip
 def _stored_at_a_guess() -> Iterator[None]:
-    async def mutated(self: Journal, entries: list[Entry]) -> list[Result | None]:
+    async def mutated(self: Journal, entries: list[Entry], *, hurried: bool = False) -> list[Result | None]:
         try:
-            return await self._writer.write(entries)
+            return await self._writer.write(entries, hurried=hurried)
         except Interrupted:
             return [Started() for _ in entries]
 
