@@ -20,7 +20,7 @@ from app.callers import Caller, Scope
 from app.card_numbers import holds_card_number
 from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
 from app.saga.errors import LogUnavailable
-from app.unknown import Unknown
+from app.unknown import Existing, Unknown
 
 __all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]
 
@@ -52,6 +52,9 @@ class KeyStore(Protocol):
     async def all(self) -> list[ApiKey]:
         """Return every key there ever was, oldest first."""
 
+    async def prefixes(self) -> frozenset[str]:
+        """Return the prefix of every key that hasn't been revoked."""
+
     async def any(self) -> bool:
         """Whether there ever was a key."""
 
@@ -78,6 +81,7 @@ class Keys:
         self._now = now
         self._new_id = new_id
         self.unknown = unknown or Unknown(seconds=0, per_second=0)
+        self._existing = Existing(store.prefixes)
         self._cache_for = timedelta(seconds=cache_seconds)
         self._known: dict[str, tuple[datetime, ApiKey]] = {}
         self._closed = False
@@ -217,19 +221,18 @@ class Keys:
         until, key = self._known.get(prefix, (now, None))
         if key is not None and now < until and not anew:
             return key
+
+        def look() -> Coroutine[Any, Any, ApiKey | None]:
+            return self._together(prefix, lambda: self._look_up(prefix))
+
         if key is None:
-            if self.unknown.has(prefix):
-                return None
-            self.unknown.check(address)
+            return await self.unknown.find(prefix, address=address, existing=self._existing, look=look)
         try:
-            found = await self._together(prefix, lambda: self._look_up(prefix))
+            return await look()
         except LogUnavailable:
-            if key is None or not stale_if_error:
+            if not stale_if_error:
                 raise
             return key
-        if found is None:
-            self.unknown.add(prefix, address)
-        return found
 
     async def _look_whether_any(self) -> None:
         now = self._now()

@@ -10,13 +10,13 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.callers import Caller
 from app.keys import ApiKey, Keys
-from app.unknown import MOST_REMEMBERED
+from app.unknown import MOST_REMEMBERED, Existing
 
 
 class SessionStore(Protocol):
@@ -27,6 +27,9 @@ class SessionStore(Protocol):
 
     async def find(self, digest: str, *, at: datetime) -> ApiKey | None:
         """Return the key of a session that lasts still."""
+
+    async def digests(self, *, at: datetime) -> frozenset[str]:
+        """Return those of the sessions that last still."""
 
     async def end(self, digest: str) -> None:
         """Forget a session."""
@@ -42,6 +45,7 @@ class Sessions:
         self._unknown = keys.unknown
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._store = store
+        self._existing = Existing(lambda: store.digests(at=now()))
         self._now = now
         self.lasts = timedelta(hours=hours)
 
@@ -55,23 +59,31 @@ class Sessions:
             return None
         token, now = secrets.token_urlsafe(32), self._now()
         await self._store.add(_digest(token), found.id, at=now, until=now + self.lasts)
+        self._note(_digest(token))
         return token
 
     async def caller(self, token: str, *, address: str | None = None) -> Caller | None:
         """Return who has signed in, or None once the session or its key has ended; raise `TooManyUnknown`."""
         now, digest = self._now(), _digest(token)
-        if self._unknown.has(digest):
-            return None
-        if digest not in self._seen:
-            self._unknown.check(address)
-        key = await self._store.find(digest, at=now)
+
+        def look() -> Coroutine[Any, Any, ApiKey | None]:
+            return self._store.find(digest, at=now)
+
+        if digest in self._seen:
+            key = await look()
+        else:
+            key = await self._unknown.find(digest, address=address, existing=self._existing, look=look)
         if key is None:
-            self._unknown.add(digest, address)
+            self._seen.pop(digest, None)
             return None
+        self._note(digest)
+        return key.stands_for() if key.active(now) else None
+
+    def _note(self, digest: str) -> None:
+        """Know a session again: it is looked up without a limit."""
         self._seen[digest] = None
         if len(self._seen) > MOST_REMEMBERED:
             self._seen.popitem(last=False)
-        return key.stands_for() if key.active(now) else None
 
     async def sign_out(self, token: str, *, address: str | None = None) -> None:
         """End a session, where it is one: nobody writes to the database who hasn't signed in."""

@@ -38,6 +38,11 @@ class SqlKeys:
     async def all(self) -> list[ApiKey]:
         return await self._read(select(api_key).order_by(api_key.c.id))
 
+    async def prefixes(self) -> frozenset[str]:
+        query = select(api_key.c.prefix).where(api_key.c.revoked_at.is_(None))
+        async with self._log.reading() as connection:
+            return frozenset((await connection.execute(query)).scalars())
+
     async def any(self) -> bool:
         return bool(await self._read(select(api_key).limit(1)))
 

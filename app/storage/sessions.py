@@ -37,6 +37,11 @@ class SqlSessions:
             row = (await connection.execute(query)).mappings().first()
         return None if row is None else key_of(row)
 
+    async def digests(self, *, at: datetime) -> frozenset[str]:
+        query = select(session.c.digest).where(session.c.expires_at > at)
+        async with self._log.reading() as connection:
+            return frozenset((await connection.execute(query)).scalars())
+
     @repeats
     async def end(self, digest: str) -> None:
         async with self._log.writing() as connection:

@@ -371,3 +371,16 @@ async def test_who_asks_with_keys_that_nobody_has_costs_next_to_nothing(house: H
     assert len(looked) == 4
     assert await keys.authenticate(text, address="192.0.2.1") is not None
     assert await keys.authenticate(f"ck_aaaaaaa9_{'x' * 43}", address="192.0.2.2") is None
+
+
+async def test_nobody_is_kept_out_by_others_at_his_address(house: House) -> None:
+    """Which may be a proxy's: a key that a restarted process hasn't seen yet is let in, however many others try."""
+    _, text = await house.make()
+    unknown = Unknown(seconds=5, per_second=1, clock=lambda: 0.0)
+    keys = Keys(house.store, now=house.clock.now, new_id=an_id, cache_seconds=0, unknown=unknown)
+    for n in range(2):
+        assert await keys.authenticate(f"ck_aaaaaaa{n}_{'x' * 43}", address="192.0.2.1") is None
+    for n in range(2, 5):
+        with pytest.raises(TooManyUnknown):
+            await keys.authenticate(f"ck_aaaaaaa{n}_{'x' * 43}", address="192.0.2.1")
+    assert await keys.authenticate(text, address="192.0.2.1") is not None

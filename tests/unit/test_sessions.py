@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
@@ -119,9 +120,23 @@ async def test_a_session_that_nobody_has_costs_next_to_nothing(
 
     monkeypatch.setattr(SqlSessions, "find", counted)
     monkeypatch.setattr(SqlSessions, "end", ended)
-    for token in ("a", "a", "b"):
-        await sessions.sign_out(token, address="192.0.2.1")
-        assert await sessions.caller(token, address="192.0.2.1") is None
+    for unknown in ("a", "a", "b"):
+        await sessions.sign_out(unknown, address="192.0.2.1")
+        assert await sessions.caller(unknown, address="192.0.2.1") is None
     assert asked == ["looked up", "looked up"]
     with pytest.raises(TooManyUnknown):
         await sessions.caller("c", address="192.0.2.1")
+    _, key = await desk.a_key()
+    token = await sessions.sign_in(key)
+    assert token is not None
+    for _ in range(2):  # who has signed in isn't kept out by others at his address
+        assert await desk.a_replica().caller(token, address="192.0.2.1") is not None
+    assert await sessions.caller(token, address="192.0.2.1") is not None
+    monkeypatch.undo()
+    await sessions.sign_out(token, address="192.0.2.1")
+    monkeypatch.setattr(SqlSessions, "find", counted)
+    asked.clear()
+    for _ in range(5):
+        with suppress(TooManyUnknown):
+            assert await sessions.caller(token, address="192.0.2.1") is None
+    assert len(asked) == 1

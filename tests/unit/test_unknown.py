@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from app.unknown import MOST_REMEMBERED, TooManyUnknown, Unknown
+from app.saga.errors import LogUnavailable
+from app.unknown import MOST_REMEMBERED, Existing, TooManyUnknown, Unknown
 
 
 class Clock:
@@ -18,7 +21,7 @@ class Clock:
 def test_what_nobody_has_is_remembered_for_a_moment() -> None:
     clock = Clock()
     unknown = Unknown(seconds=5, per_second=0, clock=clock)
-    unknown.add("a", "192.0.2.1")
+    unknown.add("a")
     assert unknown.has("a")
     assert not unknown.has("b")
     clock.now = 5.0
@@ -30,25 +33,78 @@ def test_an_address_has_its_share_and_nobody_elses_is_touched() -> None:
     clock = Clock()
     unknown = Unknown(seconds=0, per_second=10, clock=clock)
     for n in range(20):
-        unknown.check("2001:db8::1")
-        unknown.add(str(n), f"2001:db8::{n:x}")
+        unknown.take(f"2001:db8::{n:x}")
+    for _ in range(100):
+        with pytest.raises(TooManyUnknown):
+            unknown.take("2001:db8::ffff")
     with pytest.raises(TooManyUnknown) as refused:
-        unknown.check("2001:db8::ffff")
+        unknown.take("2001:db8::ffff")
     assert refused.value.seconds == 1
     for other in ("2001:db8:0:1::1", "192.0.2.1", None):
-        unknown.check(other)
+        unknown.take(other)
     clock.now = 0.1
-    unknown.check("2001:db8::1")
+    unknown.take("2001:db8::1")
+
+
+def test_what_somebody_has_is_not_counted() -> None:
+    unknown = Unknown(seconds=0, per_second=1, clock=Clock())
+    for _ in range(10):
+        unknown.take("192.0.2.1")
+        unknown.give_back("192.0.2.1")
+
+
+async def test_many_at_once_are_looked_up_no_more_than_an_address_may() -> None:
+    """All are counted before the first is answered."""
+    unknown = Unknown(seconds=5, per_second=2, clock=Clock())
+    looked, answered = [], asyncio.Event()
+
+    async def nobody() -> None:
+        looked.append(1)
+        await answered.wait()
+
+    async def none() -> frozenset[str]:
+        return frozenset()
+
+    existing = Existing(none)
+    asked = [
+        asyncio.create_task(unknown.find(str(n), address="192.0.2.1", existing=existing, look=nobody))
+        for n in range(50)
+    ]
+    await asyncio.wait(asked, timeout=0.05)
+    answered.set()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert len(looked) == 4
+    assert sum(isinstance(one, TooManyUnknown) and one.seconds == 1 for one in found) == 46
+
+
+async def test_the_names_there_are_are_asked_for_once_in_a_while() -> None:
+    """However many ask meanwhile; a failure is everybody's, and no longer believed."""
+    clock, reads = Clock(), []
+
+    async def read() -> frozenset[str]:
+        reads.append(clock.now)
+        if len(reads) == 1:
+            raise LogUnavailable("away")
+        return frozenset({"a"})
+
+    existing = Existing(read, clock=clock)
+    for _ in range(3):
+        with pytest.raises(LogUnavailable):
+            await existing.has("a")
+    clock.now = 1.0
+    assert await asyncio.gather(*(existing.has(name) for name in "aba")) == [True, False, True]
+    assert reads == [0.0, 1.0]
 
 
 def test_no_limit_is_none_and_memory_is_bounded() -> None:
     unknown = Unknown(seconds=5, per_second=0, clock=Clock())
     for n in range(MOST_REMEMBERED + 5):
-        unknown.check("192.0.2.1")
-        unknown.add(str(n), "192.0.2.1")
+        unknown.take("192.0.2.1")
+        unknown.add(str(n))
     assert not unknown.has("4")
     assert unknown.has("5")
     limited = Unknown(seconds=5, per_second=1, clock=Clock())
     for n in range(MOST_REMEMBERED + 5):
-        limited.add(str(n), str(n))
+        limited.take(f"{'x' * 1000}{n}"[::-1])
     assert len(limited._left) == MOST_REMEMBERED
+    assert max(map(len, limited._left)) < 100
