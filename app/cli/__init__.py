@@ -41,12 +41,12 @@ def _options(
 
 app.add_typer(sagas.app, name="sagas", help="Show sagas and act on them, over the service's API.")
 app.add_typer(
-    keys.app, name="keys", help="Create and revoke API keys, in the database that DATABASE_URL names."
+    keys.app, name="keys", help="Create and revoke API keys. In the database that DATABASE_URL names."
 )
 app.add_typer(
     retention.app,
     name="retention",
-    help="Erase old checkouts, or one customer's data, in the database that DATABASE_URL names.",
+    help="Erase old checkouts, or one customer's data. In the database that DATABASE_URL names.",
 )
 app.add_typer(
     services.app, name="services", help="Check a payment, inventory or shipping service of your own."

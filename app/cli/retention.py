@@ -34,7 +34,7 @@ _WHY = {
 def run(
     *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many there are.")] = False
 ) -> None:
-    """Redact and delete what is old enough now, as CHECKOUT_KEEP_DATA_DAYS and CHECKOUT_KEEP_SAGAS_DAYS say."""
+    """Redact and delete now what is old enough. CHECKOUT_KEEP_DATA_DAYS and CHECKOUT_KEEP_SAGAS_DAYS say what is."""
     if dry_run:
         due = _with_retention(lambda retention: retention.due())
         typer.echo(f"{due.redacted} would be redacted, {due.deleted} deleted.")
@@ -49,7 +49,7 @@ def forget(
     *,
     caller: Annotated[str | None, typer.Option(help="Of this caller alone; else of every caller.")] = None,
 ) -> None:
-    """Redact a customer's finished checkouts now, and say which aren't finished. Exit code 1 where some aren't."""
+    """Redact a customer's finished checkouts now. Names those that aren't finished, and ends with exit code 1 then."""
 
     async def forgotten(retention: Retention) -> Forgotten:
         return await retention.forget(customer, caller=caller)

@@ -77,7 +77,7 @@ def stuck(
 
 @app.command()
 def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
-    """Show one saga: how it stands, what blocks it, each step, and the trail."""
+    """Show one saga. Its status, what blocks it, each step, and the trail."""
     saga, _ = ask("GET", f"/sagas/{saga_id}")
     if as_json:
         _print_json(saga)
@@ -103,7 +103,7 @@ def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
-    """Follow one saga until it is finished, also over the restart of a replica. --json: a line for each event."""
+    """Follow one saga until it is finished. Also over the restart of a replica. --json: a line for each event."""
     saga, _ = ask("GET", f"/sagas/{saga_id}")
     known = saga["trail"][-1]["seq"]
     out, last = console(), 0
@@ -153,7 +153,7 @@ def resolve(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say that you settled a step outside; the saga goes on with the rest. Exit code 4 where it is still stuck then."""
+    """Say that you settled a step by hand. The saga goes on with the rest; exit code 4 where it is still stuck then."""
     body = {"step": step, "reason": reason} | ({"reference": reference} if reference else {})
     _act(saga_id, "resolve", body, yes=yes, in_json=as_json)
 

@@ -41,7 +41,7 @@ def check_services(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of one request.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Run the contract's cases against a service, and undo what they did.
+    """Run the contract's cases against a service. Undoes what they did.
 
     It charges, reserves and books for real at that URL: point it at a test instance. Exit 1 on a fault, 3 where
     nobody answers.
@@ -86,7 +86,7 @@ def check_services(
 
 @app.command("contract")
 def contract() -> None:
-    """Print the contract (OpenAPI 3.1, YAML) that a payment, an inventory and a shipping service must keep."""
+    """Print the contract of the services. OpenAPI 3.1, in YAML."""
     typer.echo(SERVICES_YAML, nl=False)
 
 

@@ -40,7 +40,7 @@ def serve(
 
 
 def migrate() -> None:
-    """Bring DATABASE_URL's schema up to date; safe from several machines at once, and while the service runs."""
+    """Bring DATABASE_URL's schema up to date. Safe from several machines at once, and while the service runs."""
     settings = settings_or_failure()
     try:
         stands = upgrade(settings.database_url.get_secret_value())
@@ -55,7 +55,7 @@ def demo() -> None:
 
 
 def doctor() -> None:
-    """Check the settings, the database, the schema, the services and what is stuck; say what to do. Exit 1 on a fault."""
+    """Find what is wrong, and say what to do. Checks settings, database, schema, services and what is stuck; exit code 1 at a fault."""
     findings = asyncio.run(_examined(settings_or_failure()))
     table = Table("check", "", "what to do")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[bold red]FAULT[/]"}

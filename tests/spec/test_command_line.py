@@ -215,6 +215,14 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert "secret" not in result.output
 
 
+@pytest.mark.parametrize("words", [(), ("sagas",), ("keys",), ("retention",), ("services",)])
+def test_no_command_is_described_in_a_sentence_that_is_cut_off(words: tuple[str, ...]) -> None:
+    """In the list of commands, at 80 columns."""
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert shown.exit_code == 0
+    assert "..." not in shown.stdout.partition("Commands:")[2], shown.stdout
+
+
 def test_a_list_goes_through_all_pages(desk: Desk) -> None:
     """`stuck` by itself, `list` where it is asked to; JSON is one text all the same."""
     for number in range(102):
