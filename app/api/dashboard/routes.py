@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
@@ -21,7 +22,7 @@ from app.api.dashboard.rendering import page, problem_page, static
 from app.api.dashboard.search import AGES, Search
 from app.api.dashboard.timeline import timeline
 from app.api.dashboard.words import now_is, stuck_steps
-from app.api.encode import encode
+from app.api.encode import Body, encode
 from app.api.operation import Operation, Resolution
 from app.api.outcome import patiently
 from app.api.problem import Problem
@@ -43,6 +44,8 @@ STUCK_SHOWN = 5
 PLOTS_PATIENCE_SECONDS = 2.0
 _MEDIA = {".svg": "image/svg+xml", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _YEAR = "public, max-age=31536000, immutable"
+
+_TURNING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 Route = Callable[..., Awaitable[Response]]
 
@@ -182,10 +185,16 @@ async def saga_page(request: Request, saga_id: str) -> Response:
         ended=view.state.status in FINAL,
         cancellable=view.state.cancellable and view.cancel is None,
         done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,
-        raw=json.dumps(json.loads(encode(body)), indent=2, ensure_ascii=False),
+        raw=_raw(body),
         curl=f"curl {_here(request)}/sagas/{saga_id}",
         keyed=bool(caller_of(request).name),
     )
+
+
+def _raw(body: Body) -> str:
+    """Return a body's JSON to be read: what turns the direction of writing, or ends a line, is escaped."""
+    text = json.dumps(json.loads(encode(body)), indent=2, ensure_ascii=False)
+    return _TURNING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @router.post("/dashboard/sagas/{saga_id}/{action}")

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -100,7 +101,7 @@ async def test_the_list_shows_every_saga_and_its_url_says_what_it_shows(sqlite_u
             page = await client.get(f"/{query}")
             assert page.status_code == 200
             rows = page.text.partition('id="rows"')[2]
-            assert set(re.findall(r">(ord-\w+)</a>", rows)) == shown, query
+            assert set(re.findall(r">(ord-\w+)</bdi></a>", rows)) == shown, query
         found = await client.get(f"/?q={bad}")
         assert (found.status_code, found.headers["location"]) == (303, f"/dashboard/sagas/{bad}")
 
@@ -116,7 +117,7 @@ async def test_the_list_goes_on_page_by_page(sqlite_url: str) -> None:
         assert "status=completed" in url
         second = await client.get(url)
         one, two = (
-            re.findall(r">(ord-\d+)</a>", page.text.partition('id="rows"')[2]) for page in (first, second)
+            re.findall(r">(ord-\d+)</bdi></a>", page.text.partition('id="rows"')[2]) for page in (first, second)
         )
         assert len(one) == 25
         assert sorted(one + two) == sorted(f"ord-{n}" for n in range(30))
@@ -162,7 +163,7 @@ async def test_a_saga_in_need_is_found_understood_and_settled_through_the_page_a
         )
         assert settled.status_code == 303
         page = await client.get(settled.headers["location"])
-        assert "Settled outside by local, <code>re_81</code>: Refunded by hand" in page.text
+        assert "Settled outside by local, <code><bdi>re_81</bdi></code>: <bdi>Refunded by hand" in page.text
         body = (await client.get(f"/sagas/{saga_id}")).json()
         assert body["status"] == "compensated"
         acts = [(e["event"], e["who"], e["reason"]) for e in body["trail"] if "who" in e]
@@ -453,3 +454,18 @@ async def test_the_page_stands_while_the_database_is_away(sqlite_url: str) -> No
         assert page.status_code == 503
         assert page.headers["retry-after"]
         assert page.headers["content-type"].startswith("text/html")
+
+
+async def test_what_turns_the_direction_of_writing_turns_its_own_text_alone(tmp_path: Path) -> None:
+    """Not what stands behind it on the line: each such text is isolated, and escaped in the JSON."""
+    odd = "evil-\u202egnp"
+    async with a_client(f"sqlite:///{tmp_path}/checkout.db") as client:
+        saga_id = await check_out(client, odd, STUCK, customer_id=f"cus-{odd}")
+        asked = {"step": "payment", "reason": f"why {odd}", "reference": f"ref-{odd}"}
+        await client.post(f"/sagas/{saga_id}/resolve", json=asked)
+        shown = (await client.get("/")).text + (await client.get(f"/dashboard/sagas/{saga_id}")).text
+    for text in (odd, f"cus-{odd}", f"why {odd}", f"ref-{odd}"):
+        assert f"<bdi>{text}</bdi>" in shown
+    alone = re.sub("<bdi>[^<]*</bdi>|<title>[^<]*</title>|<form.*?</form>", "", shown, flags=re.DOTALL)
+    assert "\u202e" not in alone
+    assert "evil-\\u202egnp" in shown
