@@ -117,7 +117,8 @@ async def test_the_list_goes_on_page_by_page(sqlite_url: str) -> None:
         assert "status=completed" in url
         second = await client.get(url)
         one, two = (
-            re.findall(r">(ord-\d+)</bdi></a>", page.text.partition('id="rows"')[2]) for page in (first, second)
+            re.findall(r">(ord-\d+)</bdi></a>", page.text.partition('id="rows"')[2])
+            for page in (first, second)
         )
         assert len(one) == 25
         assert sorted(one + two) == sorted(f"ord-{n}" for n in range(30))
