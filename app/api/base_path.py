@@ -38,9 +38,9 @@ def base_path() -> str:
 
 
 @contextmanager
-def as_own() -> Iterator[None]:
-    """Have `link` give the service's own paths in here: for what is made once and kept for every client."""
-    token = _base.set("")
+def reached_under(path: str) -> Iterator[None]:
+    """Have `link` put this path before the service's own in here, whoever asks: for what is made once and kept."""
+    token = _base.set(path)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from app.api.base_path import as_own, base_path, link
+from app.api.base_path import base_path, link, reached_under
 from app.api.operations import operations
 from app.api.schemas import schemas
 from app.api.security import SECURITY_SCHEMES, needed, security_of
@@ -100,7 +100,7 @@ def describe(app: FastAPI, settings: ApiSettings) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            with as_own():
+            with reached_under(""):
                 app.openapi_schema = _document(app, settings)
         if not base_path():
             return app.openapi_schema

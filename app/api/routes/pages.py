@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from app.api.base_path import base_path
+from app.api.base_path import base_path, reached_under
 from app.api.dashboard.rendering import template
 from app.api.encode import encode
 from app.api.problem import Problem
@@ -23,8 +23,8 @@ _PAGE = """<!doctype html>
 <body><main><h1>{title}</h1><p><code>{name}</code> · {status} {phrase}</p>
 <h2>What happened</h2><p>{happened}</p><h2>What to do</h2><p>{to_do}</p>{retry}</main></body></html>
 """
-_BASE_PATHS = 8
-"""For how many base paths the description is kept: there is one, or few."""
+_ANY_PATH = "/any-base-path.invalid"
+"""Stands in the description that is kept where a client's base path goes: whoever asks may have another."""
 _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 _DOCS_POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
@@ -53,14 +53,15 @@ async def read_problem(name: str) -> Response:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def read_description(request: Request) -> Response:
-    """Give the API's description, which takes milliseconds to write and is the same for all clients of one path."""
+    """Give the API's description, which takes milliseconds to write: it is written once, but for the base path."""
     app, path = request.app, base_path()
-    written: dict[str, bytes] | None = getattr(app.state, "description", None)
-    if written is None or (path not in written and len(written) >= _BASE_PATHS):
-        written = app.state.description = {}
-    if path not in written:
-        written[path] = encode(app.openapi())
-    return Response(written[path], media_type="application/json")
+    name = "description_under_a_path" if path else "description"
+    written: list[bytes] | None = getattr(app.state, name, None)
+    if written is None:
+        with reached_under(_ANY_PATH if path else ""):
+            written = encode(app.openapi()).split(_ANY_PATH.encode())
+        setattr(app.state, name, written)
+    return Response(path.encode().join(written), media_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.api import create_api
-from app.api.base_path import OWN
+from app.api.base_path import OWN, reached_under
 from app.api.forwarded import forwarded_prefix
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
@@ -167,6 +168,24 @@ async def test_the_description_says_where_it_is_served(sqlite_url: str, way: Way
         problem = (await shop.ask("GET", "/shop/sagas/none")).json()
         assert problem["type"] in served["components"]["schemas"]["Problem"]["properties"]["type"]["examples"]
         assert shop.app.openapi() == create_api(lambda: open_service(Settings())).openapi()
+
+
+async def test_the_description_is_written_once_however_many_base_paths_are_asked_for(sqlite_url: str) -> None:
+    """A client may send the proxy's header too, with another path each time."""
+    async with a_shop(sqlite_url) as shop:
+        app, written = shop.app, []
+        write = app.openapi
+
+        def counted() -> dict[str, Any]:
+            written.append(1)
+            return write()
+
+        app.openapi = counted  # type: ignore[method-assign]
+        for n in range(5):
+            answer = await shop.client.get("/openapi.json", headers={"X-Forwarded-Prefix": f"/p{n}"})
+            with reached_under(f"/p{n}"):
+                assert answer.json() == json.loads(json.dumps(write()))
+        assert len(written) == 1
 
 
 @pytest.mark.parametrize("own", sorted(OWN))
