@@ -276,6 +276,7 @@ def page(given: argparse.Namespace, rows: list[Row]) -> str:
         'Measured by `make bench-unauthenticated ARGS="--write"`, on SQLite.',
         f"{given.pace:g} checkouts a second, beside {given.rate:g} requests a second for which nobody needs a key: the checkouts' median beside as many requests of `/livez`, and beside these, in short turns of both, {given.seconds:g} s together; `times` is the median over each two turns that follow one another.",
         f"Uploads that are idle or slow begin as often and are held open, each on a connection of its own as `/livez` beside them, on a service with {given.in_flight} places for checkouts and no keys.",
+        "A slow body sends one byte ten times a second until its turn ends, so at this rate some 2,500 packets a second stand behind the 100 requests.",
         "",
         "| load | beside `/livez`, ms | beside it, ms | times |",
         "|---|---|---|---|",
