@@ -1,4 +1,4 @@
-"""One client's connection: uvicorn's, parsed by llhttp, and mended in five places.
+"""One client's connection: uvicorn's, parsed by llhttp, and mended in six places.
 
 - An upgrade is ignored, as a server may that speaks nothing else (RFC 9110, 7.8). uvicorn loses the body of a
   request that offers one, and reads it as a request of its own where it comes in a second packet; Java's
@@ -7,6 +7,7 @@
 - A request's head is bounded, in bytes and in time.
 - What comes behind a chunked body, its trailer, is no part of the head (RFC 9110, 6.5.1), and bounded too: a proxy
   that sets or takes out a header field does so in the head alone.
+- A body is handed on once it is whole, or 64 KiB of it are there: one that trickles in wakes nobody at each byte.
 - An idle connection is kept for longer than proxies keep theirs: who closes first races with the next request.
 
 Whatever isn't one of these costs a request nothing but a comparison or two.
@@ -166,7 +167,7 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.body += body
             if len(self.cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            self.cycle.message_event.set()
+                self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._in_body = False

@@ -130,6 +130,28 @@ async def test_a_chunked_body_behind_an_offer_is_read_too() -> None:
     assert [(path, body) for path, body, _ in echo.asked] == [("/", b"abcde"), ("/next", b"")]
 
 
+async def test_a_body_that_trickles_in_wakes_the_application_once() -> None:
+    """Whatever packets it comes in; a long one comes in parts, so that nobody has to keep it whole."""
+    parts: list[int] = []
+
+    async def count(_scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            parts.append(len(message["body"]))
+            more = message["more_body"]
+        await at_once(_scope, receive, send)
+
+    async with served(count) as port:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n"
+        assert b" 200 " in await talk(port, head, *(b"%d" % digit for digit in range(6)))
+        assert parts == [6]
+        parts.clear()
+        long = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
+        assert b" 200 " in await talk(port, long)
+        assert (sum(parts), len(parts) > 1) == (200_000, True)
+
+
 async def test_many_offers_in_one_packet_are_as_many_requests() -> None:
     """None is read inside of another."""
     echo = Echo()
