@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from app.callers import Caller, Scope
-from app.card_numbers import holds_card_number
 from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
 from app.saga.errors import LogUnavailable
 from app.unknown import Existing, Unknown
+from app.values.card_numbers import holds_card_number
 
 __all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]
 

@@ -31,12 +31,12 @@ from app.api.problem import Problem
 from app.api.service import Service, count_problem
 from app.callers import ANYONE, Caller
 from app.callers import Scope as Right
-from app.card_numbers import holds_card_number
 from app.keys import Keys
 from app.read_tokens import PREFIX as RT
 from app.read_tokens import ReadTokens
 from app.saga.errors import LogUnavailable
 from app.unknown import TooManyUnknown
+from app.values.card_numbers import holds_card_number
 
 COOKIE = "checkout_session"
 SIGN_IN = "/dashboard/sign-in"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from app.api.complaints import MOST, complaint, pointer_of
 from app.api.problem import Problem
-from app.card_numbers import holds_card_number, places_of_card_numbers
+from app.values.card_numbers import holds_card_number, places_of_card_numbers
 
 _CODE = "card_number"
 _DETAIL = "Take the card number out. A payment_method is a token of the payment service."

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.api.problem import Problem
-from app.card_numbers import holds_card_number
+from app.values.card_numbers import holds_card_number
 
 MOST = 50
 """At most so much that is wrong is listed."""

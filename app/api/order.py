@@ -24,8 +24,8 @@ from pydantic import (
 )
 
 from app.api.complaints import NO_SAGA, Unfit, complaints, invalid
-from app.money import CURRENCIES
 from app.saga.step import JSON
+from app.values.money import CURRENCIES
 
 LARGEST = 2**53 - 1
 """The largest integer that every JSON reader takes as it is (RFC 8259, 6)."""

@@ -16,7 +16,7 @@ from app.api.card_numbers import refuse_card_numbers_in_fields
 from app.api.complaints import NOTHING_DONE, complaints, invalid, may_be_shown
 from app.api.order import Reference
 from app.api.problem import Problem
-from app.api.timestamps import instant_of
+from app.values.timestamps import instant_of
 
 _REFERENCE: TypeAdapter[str] = TypeAdapter(Reference)
 

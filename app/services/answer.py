@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from app.card_numbers import holds_card_number
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected
 from app.saga.step import Closed
 from app.services.gateway import JsonObject
+from app.values.card_numbers import holds_card_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

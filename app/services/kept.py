@@ -13,8 +13,8 @@ import math
 import re
 from collections.abc import Mapping
 
-from app.card_numbers import places_of_card_numbers
 from app.saga.step import JSON, encode
+from app.values.card_numbers import places_of_card_numbers
 
 MOST_BYTES = 8_192
 DEEPEST = 16

@@ -21,8 +21,8 @@ from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import caller_of
 from app.callers import Scope
-from app.money import money
 from app.saga.attention import sentence
+from app.values.money import money
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -27,9 +27,9 @@ from app.api.json_body import check_headers, read_json
 from app.api.problem import Problem
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
-from app.api.timestamps import instant_of
 from app.callers import Scope
 from app.keys import NAME, ApiKey, KeyRefused, Keys
+from app.values.timestamps import instant_of
 
 router = APIRouter(tags=["keys"])
 

@@ -9,12 +9,12 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from app.canonical_json import canonical
 from app.saga.once import once
 from app.saga.step import JSON
 from app.services.answer import Answer
 from app.services.gateway import Action, JsonObject, Service
 from app.services.resources import storable
+from app.values.canonical_json import canonical
 
 
 class Verb(StrEnum):

@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from app.api import ApiSettings
 from app.api.idempotency import fingerprint, idempotency_key
 from app.api.problem import Problem
-from app.canonical_json import as_written
 from app.saga import StepRejected
+from app.values.canonical_json import as_written
 from tests.builders import HANG, Answer, settle
 from tests.unit.api.served import Served, an_order, problem, served
 from tests.unit.api.test_checkout import gate

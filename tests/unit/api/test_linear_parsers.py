@@ -29,8 +29,8 @@ from app.api.routes.events import _after
 from app.api.saga_id import known_form
 from app.api.simulation import simulation
 from app.api.traceparent import traceparent
-from app.card_numbers import holds_card_number
 from app.keys import _KEY
+from app.values.card_numbers import holds_card_number
 
 SMALL, TIMES, SLACK = 4_000, 8, 3
 SHORTEST = 0.000_5

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.card_numbers import SHORTEST_PAYMENT_METHOD, holds_card_number, places_of_card_numbers
+from app.values.card_numbers import SHORTEST_PAYMENT_METHOD, holds_card_number, places_of_card_numbers
 
 ISSUED = {
     "Visa": "4242424242424242",

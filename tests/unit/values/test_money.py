@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.money import CURRENCIES, money
+from app.values.money import CURRENCIES, money
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from app.api.complaints import complaints
 from app.api.routes.keys import NewKey
-from app.api.timestamps import instant_of
+from app.values.timestamps import instant_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 zones = st.integers(-(24 * 60 - 1), 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
