@@ -20,7 +20,7 @@ from app.config import Settings
 from app.environment import unknown_variables
 from app.saga.clock import SystemClock
 from app.services import reachable
-from app.sqlite_file import why_not
+from app.sqlite.file import why_not
 from app.storage import open_storage
 from app.storage.engine import Database, UnsafeDatabase
 from app.storage.migrations import SchemaAhead, current, head, upgrade

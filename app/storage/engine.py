@@ -27,7 +27,8 @@ from app.database_url import (
     PostgresUrl,
     parse_database_url,
 )
-from app.sqlite_file import SqliteFileError, SqliteFiles, connect_file, explained, file_uri
+from app.sqlite.file import SqliteFileError, SqliteFiles, connect_file, explained, file_uri
+from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
 from app.storage.postgres_session import (
     AT_START,
     Link,
@@ -35,7 +36,6 @@ from app.storage.postgres_session import (
     made_fit,
     settled_in_transaction,
 )
-from app.wal import BUSY_SECONDS, switch_to_wal
 
 CONNECT_SECONDS = 5.0
 HEAD_START_SECONDS = 1.0

@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 
 from app.database_url import PostgresUrl, parse_database_url
-from app.sqlite_file import SqliteFileError, why_not
+from app.sqlite.file import SqliteFileError, why_not
 from app.storage.engine import CONNECT_SECONDS, UnsafeDatabase
 from app.storage.migrations import LockHeld, SchemaUnfit
 

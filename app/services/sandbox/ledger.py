@@ -26,8 +26,8 @@ from app.services.sandbox.faults import Fault, Rule
 from app.services.sandbox.records import Notes, Record, Standing, read_records
 from app.services.sandbox.request import Request, problem
 from app.services.sandbox.schema import SCHEMA
-from app.sqlite_file import SqliteFiles, connect_file, explained
-from app.wal import switch_to_wal
+from app.sqlite.file import SqliteFiles, connect_file, explained
+from app.sqlite.write_ahead_log import switch_to_wal
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from app.saga.errors import LogUnavailable
 from app.services.gateway import Service
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.request import Request, Verb
-from app.sqlite_file import SqliteFileError
+from app.sqlite.file import SqliteFileError
 from app.storage.migrations import upgrade
 
 
@@ -74,7 +74,7 @@ async def test_nothing_is_acknowledged_that_nobody_will_find(
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{path}"), sandbox_database=":memory:", storage_patience_seconds=0.3
     )
-    logging.getLogger("app.sqlite_file").propagate = True
+    logging.getLogger("app.sqlite.file").propagate = True
     async with open_service(settings) as service:
         await _place(service.checkout, 1)
         assert set((await service.health.checks()).values()) == {None}

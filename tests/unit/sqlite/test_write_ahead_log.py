@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.services.sandbox.ledger import Ledger
+from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
 from app.storage.engine import Database
 from app.storage.migrations import upgrade
-from app.wal import BUSY_SECONDS, switch_to_wal
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def asked_again(writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> 
         if len(waits) == 2:
             writer.execute("COMMIT")
 
-    monkeypatch.setattr("app.wal.sleep", sleep)
+    monkeypatch.setattr("app.sqlite.write_ahead_log.sleep", sleep)
     return waits
 
 
@@ -77,8 +77,8 @@ def test_a_file_that_stays_busy_is_given_up(path: Path, monkeypatch: pytest.Monk
         nonlocal seconds
         seconds += more
 
-    monkeypatch.setattr("app.wal.sleep", sleep)
-    monkeypatch.setattr("app.wal.monotonic", lambda: seconds)
+    monkeypatch.setattr("app.sqlite.write_ahead_log.sleep", sleep)
+    monkeypatch.setattr("app.sqlite.write_ahead_log.monotonic", lambda: seconds)
     with (
         closing(sqlite3.connect(path)) as connection,
         pytest.raises(sqlite3.OperationalError, match="locked"),
@@ -90,7 +90,7 @@ def test_a_file_that_stays_busy_is_given_up(path: Path, monkeypatch: pytest.Monk
 def test_another_error_is_raised_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting would not mend it."""
     waits: list[float] = []
-    monkeypatch.setattr("app.wal.sleep", waits.append)
+    monkeypatch.setattr("app.sqlite.write_ahead_log.sleep", waits.append)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     with (
