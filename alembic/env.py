@@ -8,8 +8,8 @@ import sys
 from alembic import context
 from sqlalchemy import Connection, text
 
-from app.config import Settings
-from app.environment import EXIT_NOT_STARTED, settings_or_exit
+from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
+from app.settings.settings import Settings
 from app.storage.engine import Database
 from app.storage.migrations import SchemaAhead, found_in, try_again_while_locked
 from app.storage.start_faults import database_fault

@@ -25,7 +25,6 @@ from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.api.startup import StartFailed
 from app.checkout import Checkout, checkout_saga
-from app.config import Settings
 from app.history import History
 from app.keys import Keys
 from app.operator import Operator
@@ -61,6 +60,7 @@ from app.services import (
 )
 from app.services.sandbox import Ledger
 from app.sessions import Sessions
+from app.settings.settings import Settings
 from app.storage import Storage, open_storage
 from app.storage.engine import Database, UnsafeDatabase, ping
 from app.storage.history import SqlHistory

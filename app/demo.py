@@ -16,11 +16,11 @@ from uuid_utils import uuid7
 from app.api.startup import StartFailed
 from app.bootstrap import open_service, start_failures
 from app.checkout import Checkout, SagaView
-from app.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.saga.errors import LogError
 from app.saga.events import EventType
 from app.saga.state import SagaStatus
 from app.saga.step import JSON
+from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 
 CHECKOUTS = 20
 FAILURE_RATE = 0.3

@@ -12,7 +12,7 @@ from app.api.base_path import link
 from app.api.encode import Body, encode
 from app.api.saga_body import SagaBody, saga_body
 from app.checkout import SagaView
-from app.endpoints import EventName
+from app.settings.webhook_endpoints import EventName
 from app.storage.deliveries import Delivery, DeliveryStatus
 from app.storage.outbox import OutboxEvent
 from app.webhooks.desk import EndpointView, Told

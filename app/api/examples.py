@@ -17,13 +17,13 @@ from app.api.problem import Problem
 from app.api.query import wrong
 from app.api.saga_body import saga_body
 from app.checkout import SagaView, checkout_saga
-from app.endpoints import EventName
 from app.saga.definition import SagaDefinition
 from app.saga.errors import FailureKind
 from app.saga.events import EventType, SagaEvent
 from app.saga.log import NewSaga
 from app.saga.state import fold
 from app.saga.step import JSON, Context
+from app.settings.webhook_endpoints import EventName
 
 REQUEST_ID = "5f0c3b1e-6a52-4b0e-9d0a-3c6f1a2b4d5e"
 SAGA_ID = "019c0b7e-5f00-7a31-8c22-5b0d9e4f7a10"

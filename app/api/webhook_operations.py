@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api import examples
-from app.endpoints import EventName
+from app.settings.webhook_endpoints import EventName
 
 Described = dict[str, Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from app.cli.terminal import safe
-from app.config import Settings
-from app.environment import SettingsError, read_settings
+from app.settings.environment import SettingsError, read_settings
+from app.settings.settings import Settings
 from app.storage.start_faults import database_fault
 
 REFUSED = 1

@@ -16,10 +16,10 @@ from app import demo as demonstration
 from app.bootstrap import TracesMissing, open_traces
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
-from app.config import Settings
-from app.environment import unknown_variables
 from app.saga.clock import SystemClock
 from app.services import reachable
+from app.settings.environment import unknown_variables
+from app.settings.settings import Settings
 from app.sqlite.file import why_not
 from app.storage import open_storage
 from app.storage.engine import Database, UnsafeDatabase

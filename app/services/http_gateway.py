@@ -27,12 +27,12 @@ from yarl import URL
 
 from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
 from app.saga.step import Closed
-from app.service_url import checked_base_url, checked_bearer_token
 from app.services.answer import Answer, done, found, undone, unusable
 from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read
 from app.services.one_request import Attempt, one_attempt, one_request_session
 from app.services.traceparent import traceparent
+from app.settings.service_url import checked_base_url, checked_bearer_token
 
 
 class HttpGateway:

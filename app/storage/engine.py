@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.database_url import (
+from app.settings.database_url import (
     SYSTEM_ROOTS,
     Host,
     PostgresUrl,

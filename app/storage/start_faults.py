@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from app.database_url import PostgresUrl, parse_database_url
+from app.settings.database_url import PostgresUrl, parse_database_url
 from app.sqlite.file import SqliteFileError, why_not
 from app.storage.engine import CONNECT_SECONDS, UnsafeDatabase
 from app.storage.migrations import LockHeld, SchemaUnfit

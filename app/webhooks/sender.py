@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.checkout import Checkout, SagaView
-from app.endpoints import Endpoint
 from app.saga.clock import Clock
 from app.saga.errors import LogError, SagaError
 from app.saga.tasks import end_tasks
+from app.settings.webhook_endpoints import Endpoint
 from app.storage.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
 from app.storage.outbox import OutboxEvent, SqlOutbox
 from app.trouble import Trouble

@@ -16,7 +16,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from app.bootstrap import open_service
-from app.config import Settings
+from app.settings.settings import Settings
 from app.storage.tables import saga, saga_log
 from tests.processes import ADDRESS, an_order
 

@@ -30,10 +30,10 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from app.bootstrap import open_service
-from app.config import Settings
 from app.saga.errors import LogUnavailable
 from app.saga.queries import SagaFilter
 from app.saga.state import SagaStatus
+from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.migrations import upgrade
 from tests.bench import filling

@@ -6,7 +6,7 @@ import re
 
 import asyncpg
 
-from app.config import Settings
+from app.settings.settings import Settings
 from app.storage.engine import COMMAND_SECONDS, HEAD_START_SECONDS, Database
 from app.storage.postgres_writer import ANSWER_SECONDS
 from tests.chaos import test_failover

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from app.config import Settings
+from app.settings.settings import Settings
 from tests.processes import ROOT
 from tests.spec.test_read_tokens import a_shop
 

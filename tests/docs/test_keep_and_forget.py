@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.config import SHORTEST_KEEP_DAYS, Settings
+from app.settings.settings import SHORTEST_KEEP_DAYS, Settings
 from app.storage import redaction
 from tests.processes import ROOT
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app import database_url
-from app.database_url import DatabaseUrlError, parse_database_url
+from app.settings import database_url
+from app.settings.database_url import DatabaseUrlError, parse_database_url
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "name-the-database.md").read_text()
 VALUES = {

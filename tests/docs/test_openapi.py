@@ -22,7 +22,7 @@ from app.api.order import NAME_PATTERN, Address, Item, Order, Reference
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.routes.keys import NewKey
-from app.endpoints import EventName
+from app.settings.webhook_endpoints import EventName
 
 KEPT = Path(__file__).parents[2] / "docs" / "openapi.json"
 DESCRIPTION: dict[str, Any] = json.loads(document())

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2 as httpx
 from pydantic import SecretStr
 
-from app.config import Settings
+from app.settings.settings import Settings
 from tests.processes import ROOT, a_checkout
 
 README = (ROOT / "README.md").read_text()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.config import Settings
-from app.endpoints import endpoints_of
+from app.settings.settings import Settings
+from app.settings.webhook_endpoints import endpoints_of
 from app.webhooks.signature import signed
 from tests.processes import ROOT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.config import Settings
+from app.settings.settings import Settings
 from app.storage.engine import Database
 from app.storage.postgres_session import AT_START
 from tests import pgbouncer

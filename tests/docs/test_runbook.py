@@ -16,7 +16,7 @@ from starlette.routing import Match, Route
 from app.api.openapi import document
 from app.api.problems import PROBLEMS
 from app.cli import app as command_line
-from app.config import Settings
+from app.settings.settings import Settings
 from app.storage import open_storage
 from tests.docs.exposed import scraped
 from tests.processes import ROOT

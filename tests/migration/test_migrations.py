@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, insert, inspect, text
 
 from app.bootstrap import open_service
-from app.config import Settings
-from app.database_url import DatabaseUrlError
+from app.settings.database_url import DatabaseUrlError
+from app.settings.settings import Settings
 from app.storage import migrations, open_storage
 from app.storage.engine import Database
 from app.storage.keys import SqlKeys

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from app import bootstrap
 from app.api import create_api
-from app.config import Settings
 from app.services import Gateway, Sandbox, SandboxGateway, Service
+from app.settings.settings import Settings
 from tests.processes import ADDRESS, an_order
 from tests.proof.evidence import ApiAnswer, Evidence, lines_of, standing_of
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
-from app.config import Settings
+from app.settings.settings import Settings
 from tests.processes import an_order
 from tests.unit.services.network import serving
 

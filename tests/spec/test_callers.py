@@ -20,8 +20,8 @@ from app.api import create_api
 from app.api.authentication import COOKIE, RIGHTS, right_of
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
-from app.config import Settings
 from app.keys import Keys
+from app.settings.settings import Settings
 from tests.processes import an_order
 
 PUBLIC = {"/livez", "/readyz", "/openapi.json", "/docs", "/problems/{name}"}

@@ -25,7 +25,7 @@ from app.api.openapi import document
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
 from app.cli import app as command_line
-from app.config import Settings
+from app.settings.settings import Settings
 from app.storage import open_storage
 from app.telemetry.traces import Traces
 from tests.processes import an_order

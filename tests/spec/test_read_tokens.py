@@ -16,9 +16,9 @@ from pydantic import SecretStr, ValidationError
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
-from app.config import Settings
 from app.keys import ApiKey, Keys
 from app.read_tokens import ReadTokens
+from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.keys import SqlKeys
 from tests.builders import VirtualClock, an_id

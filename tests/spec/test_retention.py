@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.cli import app as command_line
-from app.config import Settings
 from app.retention import Leaving, Retention
 from app.saga.clock import SystemClock
+from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.retention import SqlRetention
 from tests.builders import VirtualClock

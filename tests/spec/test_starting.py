@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from app.api.startup import StartFailed
 from app.bootstrap import open_service, start_failures
-from app.config import Settings
+from app.settings.settings import Settings
 from tests.processes import ROOT, free_port
 
 SECRET = "sEcr3t"

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from app.api import create_api
 from app.bootstrap import TracesMissing, api_settings, open_service
-from app.config import Settings
+from app.settings.settings import Settings
 from app.telemetry.traces import Traces
 from tests.processes import an_order
 from tests.unit.services.network import serving

@@ -19,8 +19,8 @@ from app.api.base_path import OWN, reached_under
 from app.api.forwarded import forwarded_prefix
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
-from app.config import Settings
 from app.keys import Keys
+from app.settings.settings import Settings
 from tests.processes import ROOT, an_order
 from tests.unit.api.test_page import HERE, STUCK, field_of
 

@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
-from app.config import Settings
 from app.keys import Keys
 from app.saga.errors import LogUnavailable
+from app.settings.settings import Settings
 from tests.processes import an_order
 
 STUCK = "shipping.execute=rejected, payment.compensate=not_reversible"

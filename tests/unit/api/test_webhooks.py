@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope as May
-from app.config import Settings
 from app.keys import Keys
+from app.settings.settings import Settings
 from tests.processes import an_order, free_port
 from tests.unit.api.served import _fits_the_description, problem
 

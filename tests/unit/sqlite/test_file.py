@@ -13,12 +13,12 @@ from pydantic import SecretStr
 
 from app.bootstrap import open_service
 from app.checkout import Checkout
-from app.config import Settings
 from app.demo import an_order
 from app.saga.errors import LogUnavailable
 from app.services.gateway import Service
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.request import Request, Verb
+from app.settings.settings import Settings
 from app.sqlite.file import SqliteFileError
 from app.storage.migrations import upgrade
 

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from app.database_url import DatabaseUrlError
+from app.settings.database_url import DatabaseUrlError
 from app.storage import engine, open_storage
 from app.storage.engine import Database, UnsafeDatabase
 from app.storage.postgres_writer import PostgresWriter

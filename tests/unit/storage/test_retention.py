@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from app.endpoints import EventName
 from app.retention import Leaving, Retention
 from app.saga import EventType, SagaEvent, SagaStatus, fold
 from app.saga.errors import LogUnavailable
 from app.saga.log import KeyTaken, NewSaga, RowChange, StoredSaga
+from app.settings.webhook_endpoints import EventName
 from app.storage import Storage, open_storage
 from app.storage.history import first_id
 from app.storage.outbox import OutboxEvent

@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.endpoints import Lag
 from app.saga import EventType, LogUnavailable, SagaEvent
 from app.saga.queries import Census
+from app.settings.webhook_endpoints import Lag
 from app.telemetry import Gauges, Metrics
 from app.telemetry.metrics import CENSUS_SECONDS
 from tests.builders import NOON

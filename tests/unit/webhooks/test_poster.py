@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.addresses import is_public
+from app.settings.ssrf_guard import is_public
 from app.webhooks.poster import NoPublicAddress, Poster, resolved
 from tests.builders import NOON
 from tests.unit.services.network import Line, hostile, response, serving

@@ -14,7 +14,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.callers import ANYONE, Caller, Scope
-from app.endpoints import EventName
+from app.settings.webhook_endpoints import EventName
 from app.storage.deliveries import DeliveryStatus, Settled
 from app.storage.outbox import Place
 from app.webhooks import Sender, Unknown

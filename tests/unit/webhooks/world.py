@@ -13,12 +13,12 @@ from sqlalchemy import insert
 
 from app.api.event_body import event_bytes
 from app.checkout import Checkout
-from app.endpoints import Endpoint, EventName
 from app.saga import Definitions, SagaOrchestrator
 from app.saga.events import SagaEvent
 from app.saga.log import NewSaga, RowChange
 from app.saga.runner import SagaRunner
 from app.saga.state import SagaStatus
+from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.deliveries import Delivery, DeliveryStatus
 from app.storage.tables import outbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.database_url import DatabaseUrlError, Host, PostgresUrl, SqliteUrl, parse_database_url
+from app.settings.database_url import DatabaseUrlError, Host, PostgresUrl, SqliteUrl, parse_database_url
 from app.storage.engine import Database
 
 SECRET = "sEcr3t"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.config import Settings
-from app.endpoints import EventName, endpoints_of
+from app.settings.settings import Settings
+from app.settings.webhook_endpoints import EventName, endpoints_of
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

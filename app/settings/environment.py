@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from app.config import Settings
+from app.settings.settings import Settings
 
 EXIT_MISCONFIGURED = 2
 """A restart with the same settings ends in the same way."""

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from app.addresses import is_public
+from app.settings.ssrf_guard import is_public
 
 
 class EventName(StrEnum):

@@ -14,9 +14,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.database_url import parse_database_url
-from app.endpoints import Endpoint, endpoints_of
-from app.service_url import checked_base_url, checked_bearer_token
+from app.settings.database_url import parse_database_url
+from app.settings.service_url import checked_base_url, checked_bearer_token
+from app.settings.webhook_endpoints import Endpoint, endpoints_of
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from app.config import Settings
-from app.environment import SettingsError, read_settings, unknown_variables, variable
+from app.settings.environment import SettingsError, read_settings, unknown_variables, variable
+from app.settings.settings import Settings
 
 SECRET = "sEcr3t"
 VARIABLES = [variable(name) for name in Settings.model_fields]
