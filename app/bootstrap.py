@@ -30,17 +30,17 @@ from app.keys import Keys
 from app.operator import Operator
 from app.pulse import Pulse
 from app.read_tokens import ReadTokens
-from app.recovery import Recovery
 from app.retention import Retention
-from app.saga.clock import SystemClock
-from app.saga.definition import Definitions, SagaDefinition
-from app.saga.errors import LogUnavailable
-from app.saga.events import Observer
-from app.saga.lease import Lease
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.retry import RetryPolicy
-from app.saga.run import SagaRun
-from app.saga.runner import SagaRunner
+from app.saga.engine.lease import Lease
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.engine.recovery import Recovery
+from app.saga.engine.runner import SagaRunner
+from app.saga.engine.saga_instance import SagaRun
+from app.saga.model.definition import Definitions, SagaDefinition
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import Observer
+from app.saga.model.retry import RetryPolicy
+from app.saga.ports.clock import SystemClock
 from app.server import ConnectionLimits
 from app.server.running import running_server
 from app.services import (

@@ -8,12 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.callers import ANYONE, Caller
-from app.saga.action import Action
-from app.saga.attention import Attention, StepAction, attention_of
-from app.saga.definition import Definitions, SagaDefinition
-from app.saga.errors import DefinitionUnknown, LogUnavailable, SagaError
-from app.saga.events import EventType, TrailEntry
-from app.saga.log import (
+from app.saga.engine.runner import SagaRunner
+from app.saga.engine.saga_instance import SagaRun
+from app.saga.model.attention import Attention, StepAction, attention_of
+from app.saga.model.definition import Definitions, SagaDefinition
+from app.saga.model.errors import DefinitionUnknown, LogUnavailable, SagaError
+from app.saga.model.events import EventType, TrailEntry
+from app.saga.model.operator_action import Action
+from app.saga.model.placeholder import UNFOLDABLE, recall
+from app.saga.model.retry import RetryPolicy
+from app.saga.model.state import AT_REST, FINAL, IllegalEvent, SagaState, SagaStatus, fold
+from app.saga.model.step import JSON, SagaStep
+from app.saga.ports.log import (
     KeyTaken,
     NewSaga,
     OrderTaken,
@@ -24,13 +30,7 @@ from app.saga.log import (
     UnreadableSaga,
     load,
 )
-from app.saga.queries import SagaFilter, SagaQueries
-from app.saga.recall import UNFOLDABLE, recall
-from app.saga.retry import RetryPolicy
-from app.saga.run import SagaRun
-from app.saga.runner import SagaRunner
-from app.saga.state import AT_REST, FINAL, IllegalEvent, SagaState, SagaStatus, fold
-from app.saga.step import JSON, SagaStep
+from app.saga.ports.queries import SagaFilter, SagaQueries
 
 POLL_SECONDS = 0.25
 """How often a saga that another replica runs is looked at while somebody waits for it."""

@@ -16,10 +16,10 @@ from uuid_utils import uuid7
 from app.api.startup import StartFailed
 from app.bootstrap import open_service, start_failures
 from app.checkout import Checkout, SagaView
-from app.saga.errors import LogError
-from app.saga.events import EventType
-from app.saga.state import SagaStatus
-from app.saga.step import JSON
+from app.saga.model.errors import LogError
+from app.saga.model.events import EventType
+from app.saga.model.state import SagaStatus
+from app.saga.model.step import JSON
 from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 
 CHECKOUTS = 20

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.saga.queries import DURATION_EDGES, SagaHistory
-from app.saga.state import FINAL, SagaStatus
+from app.saga.model.state import FINAL, SagaStatus
+from app.saga.ports.queries import DURATION_EDGES, SagaHistory
 
 MINUTE = timedelta(minutes=1)
 CHUNK = timedelta(hours=1)

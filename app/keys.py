@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from app.callers import Caller, Scope
 from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.unknown import Existing, Unknown
 from app.values.card_numbers import holds_card_number
 

@@ -15,16 +15,16 @@ from datetime import datetime
 from typing import TypeVar
 
 from app.callers import Caller, Scope
-from app.saga.action import Action
-from app.saga.attention import attention_of
-from app.saga.decide import asked
-from app.saga.definition import Definitions
-from app.saga.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaError, SagaMoved
-from app.saga.events import EventType, Observer
-from app.saga.log import SagaLog, StoredSaga, UnreadableSaga, load
-from app.saga.recall import UNFOLDABLE
-from app.saga.runner import SagaRunner
-from app.saga.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.attention import attention_of
+from app.saga.model.decide import asked
+from app.saga.model.definition import Definitions
+from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaError, SagaMoved
+from app.saga.model.events import EventType, Observer
+from app.saga.model.operator_action import Action
+from app.saga.model.placeholder import UNFOLDABLE
+from app.saga.model.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
+from app.saga.ports.log import SagaLog, StoredSaga, UnreadableSaga, load
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 
-from app.saga.errors import LogUnavailable
-from app.saga.queries import SagaHistory
-from app.saga.tasks import end_tasks
-from app.trouble import Trouble
+from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.tasks import end_tasks
+from app.saga.model.errors import LogUnavailable
+from app.saga.ports.queries import SagaHistory
 
 _logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.saga.clock import Clock
-from app.saga.errors import LogUnavailable
-from app.saga.tasks import end_tasks
+from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.tasks import end_tasks
+from app.saga.model.errors import LogUnavailable
+from app.saga.ports.clock import Clock
 from app.storage.redaction import REMOVED
 from app.storage.retention import FIRST, Left, SqlRetention
-from app.trouble import Trouble
 
 _logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from app.checkout import SagaView
-from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent, TrailEntry
-from app.saga.queries import SagaNews
-from app.saga.tasks import end_tasks
-from app.trouble import Trouble
+from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.tasks import end_tasks
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import EventType, SagaEvent, TrailEntry
+from app.saga.ports.queries import SagaNews
 
 _logger = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from app.saga import (
     StoredSaga,
     fold,
 )
-from app.saga.action import Action
-from app.saga.log import RowChange, StartResult
-from app.saga.step import JSON
+from app.saga.model.operator_action import Action
+from app.saga.model.step import JSON
+from app.saga.ports.log import RowChange, StartResult
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """When a test begins, unless it says otherwise."""

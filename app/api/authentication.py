@@ -34,7 +34,7 @@ from app.callers import Scope as Right
 from app.keys import Keys
 from app.read_tokens import PREFIX as RT
 from app.read_tokens import ReadTokens
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.unknown import TooManyUnknown
 from app.values.card_numbers import holds_card_number
 

@@ -15,7 +15,7 @@ from app.api.schemas import schemas
 from app.api.security import SECURITY_SCHEMES, needed, security_of
 from app.api.settings import ApiSettings
 from app.api.webhook_operations import webhooks
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
 
 VERSION = "1"
 """The contract's version, not the release's."""

@@ -19,7 +19,7 @@ from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import count_problem
 from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
-from app.saga.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
+from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
 
 _logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from app.api.problem import Problem
 from app.api.query import wrong
 from app.api.saga_body import saga_body
 from app.checkout import SagaView, checkout_saga
-from app.saga.definition import SagaDefinition
-from app.saga.errors import FailureKind
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga
-from app.saga.state import fold
-from app.saga.step import JSON, Context
+from app.saga.model.definition import SagaDefinition
+from app.saga.model.errors import FailureKind
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import fold
+from app.saga.model.step import JSON, Context
+from app.saga.ports.log import NewSaga
 from app.settings.webhook_endpoints import EventName
 
 REQUEST_ID = "5f0c3b1e-6a52-4b0e-9d0a-3c6f1a2b4d5e"

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 
 LEAST_SECONDS = 0.25
 """How often nobody is looked up more than."""

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from app.api.complaints import NO_SAGA, Unfit, complaints, invalid
-from app.saga.step import JSON
+from app.saga.model.step import JSON
 from app.values.money import CURRENCIES
 
 LARGEST = 2**53 - 1

@@ -16,9 +16,9 @@ from app.api.saga_body import saga_body
 from app.api.service import Service
 from app.callers import Caller
 from app.checkout import SagaView
-from app.saga.attention import sentence
-from app.saga.errors import FailureKind, LogUnavailable
-from app.saga.state import Failure, SagaStatus
+from app.saga.model.attention import sentence
+from app.saga.model.errors import FailureKind, LogUnavailable
+from app.saga.model.state import Failure, SagaStatus
 
 _T = TypeVar("_T")
 

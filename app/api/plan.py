@@ -10,8 +10,8 @@ from pydantic import Field
 
 from app.api.encode import Body
 from app.api.order import Order
-from app.saga.definition import SagaDefinition, StepDefinition
-from app.saga.step import StepKind
+from app.saga.model.definition import SagaDefinition, StepDefinition
+from app.saga.model.step import StepKind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from app.saga.errors import FailureKind
-from app.saga.state import Failure
+from app.saga.model.errors import FailureKind
+from app.saga.model.state import Failure
 
 
 @dataclass(frozen=True, slots=True)

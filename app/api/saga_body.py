@@ -14,11 +14,11 @@ from pydantic import Field
 
 from app.api.encode import Body, SparseBody
 from app.checkout import SagaView
-from app.saga.action import Action
-from app.saga.attention import Attention, StepAction
-from app.saga.events import EventType, TrailEntry
-from app.saga.log import NewSaga
-from app.saga.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
+from app.saga.model.attention import Attention, StepAction
+from app.saga.model.events import EventType, TrailEntry
+from app.saga.model.operator_action import Action
+from app.saga.model.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
+from app.saga.ports.log import NewSaga
 
 NO_CURRENCY = "XXX"
 """ISO 4217's code where no currency is involved."""

@@ -18,7 +18,7 @@ from app.cli.failing import database_failure, failure, settings_or_failure
 from app.cli.terminal import print_records, words
 from app.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
 from app.keys import ApiKey, KeyRefused, Keys
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.engine import UnsafeDatabase
 from app.storage.keys import SqlKeys

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.bootstrap import log_time, open_retention
 from app.cli.failing import database_failure, failure, settings_or_failure
 from app.retention import Forgotten, Leaving, Retention
-from app.saga.errors import LogUnavailable
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.state import SagaStatus
 from app.storage import open_storage
 from app.storage.engine import UnsafeDatabase
 

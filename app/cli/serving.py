@@ -16,7 +16,7 @@ from app import demo as demonstration
 from app.bootstrap import TracesMissing, open_traces
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
-from app.saga.clock import SystemClock
+from app.saga.ports.clock import SystemClock
 from app.services import reachable
 from app.settings.environment import unknown_variables
 from app.settings.settings import Settings

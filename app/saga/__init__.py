@@ -1,7 +1,8 @@
 """The saga core: knows the standard library alone. Start reading at `orchestrator`."""
 
-from app.saga.definition import Definitions, SagaDefinition, StepDefinition
-from app.saga.errors import (
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.model.definition import Definitions, SagaDefinition, StepDefinition
+from app.saga.model.errors import (
     DefinitionError,
     FailureKind,
     LogError,
@@ -13,13 +14,12 @@ from app.saga.errors import (
     StepRejected,
     StepUnavailable,
 )
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, SagaLog, StoredSaga
-from app.saga.memory_log import MemoryLog
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.retry import RetryPolicy
-from app.saga.state import SagaState, SagaStatus, StepStatus, fold
-from app.saga.step import Closed, Context, LooksUp, SagaStep, StepKind
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.retry import RetryPolicy
+from app.saga.model.state import SagaState, SagaStatus, StepStatus, fold
+from app.saga.model.step import Closed, Context, LooksUp, SagaStep, StepKind
+from app.saga.ports.log import NewSaga, SagaLog, StoredSaga
+from app.saga.ports.memory_log import MemoryLog
 
 __all__ = [
     "Closed",

@@ -1,6 +1,6 @@
 """The services that a checkout asks, and the gateways to them. Start reading at `gateway`."""
 
-from app.saga.step import Closed
+from app.saga.model.step import Closed
 from app.services.answer import Answer
 from app.services.context import CheckoutContext, Item
 from app.services.gateway import Action, Call, Gateway, Service

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected
-from app.saga.step import Closed
+from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected
+from app.saga.model.step import Closed
 from app.services.gateway import JsonObject
 from app.values.card_numbers import holds_card_number
 

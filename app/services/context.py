@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from app.saga.errors import FailureKind, StepRejected
-from app.saga.step import JSON, Context
+from app.saga.model.errors import FailureKind, StepRejected
+from app.saga.model.step import JSON, Context
 
 
 class Item(TypedDict):

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from app.saga.errors import FailureKind, StepRejected
-from app.saga.step import JSON, Closed
+from app.saga.model.errors import FailureKind, StepRejected
+from app.saga.model.step import JSON, Closed
 
 JsonObject = dict[str, JSON]
 

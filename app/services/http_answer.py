@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from app.saga.step import JSON
+from app.saga.model.step import JSON
 from app.services.answer import Answer
 from app.services.gateway import JsonObject
 

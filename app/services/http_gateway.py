@@ -25,8 +25,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
-from app.saga.step import Closed
+from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
+from app.saga.model.step import Closed
 from app.services.answer import Answer, done, found, undone, unusable
 from app.services.gateway import Call, JsonObject, Service
 from app.services.http_answer import read

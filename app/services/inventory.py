@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.saga.step import JSON, Closed, Context
+from app.saga.model.step import JSON, Closed, Context
 from app.services.context import CheckoutContext, Item
 from app.services.gateway import Action, Call, Gateway, Service
 from app.services.resources import Reservation, Undone, checked

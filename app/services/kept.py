@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from app.saga.step import JSON, encode
+from app.saga.model.step import JSON, encode
 from app.values.card_numbers import places_of_card_numbers
 
 MOST_BYTES = 8_192

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.saga.step import JSON, Closed, Context
+from app.saga.model.step import JSON, Closed, Context
 from app.services.answer import unusable
 from app.services.context import CheckoutContext
 from app.services.gateway import Action, Call, Gateway, Service

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from app.saga.step import JSON
+from app.saga.model.step import JSON
 from app.services.answer import unusable
 from app.services.kept import kept, storable_text
 

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, or
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.settings.webhook_endpoints import Endpoint, EventName, Lag
 from app.storage.faults import Blame, blame_of
 from app.storage.outbox import KNOWN, FeedEvent, OutboxEvent, Place, behind, end_of_feed, feed

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal_column, select, text
 
-from app.saga.queries import DURATION_EDGES, Tally
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import DURATION_EDGES, Tally
 from app.storage.sql_log import UNFINISHED, SqlLog
 from app.storage.tables import saga
 

@@ -35,10 +35,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from app.saga.errors import LogRefused, LogUnavailable, SagaFenced
-from app.saga.events import SagaEvent
-from app.saga.log import NewSaga, RowChange, Started, StartResult
-from app.saga.tasks import end_tasks
+from app.saga.engine.tasks import end_tasks
+from app.saga.model.errors import LogRefused, LogUnavailable, SagaFenced
+from app.saga.model.events import SagaEvent
+from app.saga.ports.log import NewSaga, RowChange, Started, StartResult
 from app.storage.faults import Blame
 
 _logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from pathlib import Path
 from sqlalchemy import DateTime, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.clock import steadily
+from app.saga.ports.clock import steadily
 from app.storage.tables import log_clock, replica
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

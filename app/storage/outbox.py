@@ -18,8 +18,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.log import ReadSaga, RowChange
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import ReadSaga, RowChange
 from app.settings.webhook_endpoints import EventName
 from app.storage.saga_rows import read_sagas, select_sagas
 from app.storage.sql_log import SqlLog

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from app.saga.errors import SagaFenced
-from app.saga.log import KeyTaken, OrderTaken, Started
-from app.saga.state import AT_REST, SagaStatus
+from app.saga.model.errors import SagaFenced
+from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.ports.log import KeyTaken, OrderTaken, Started
 from app.storage.engine import COMMAND_SECONDS, CONNECT_SECONDS, Link, UnsafeDatabase
 from app.storage.faults import TO_BE_REPEATED, Blame, blame_of_state
 from app.storage.journal import (

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, select, text, union_all
 
-from app.saga.events import TrailEntry
-from app.saga.log import LOST, ReadSaga
-from app.saga.queries import Census, SagaFilter
-from app.saga.state import SagaStatus
+from app.saga.model.events import TrailEntry
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import LOST, ReadSaga
+from app.saga.ports.queries import Census, SagaFilter
 from app.storage.history import ID_SLACK, first_id
 from app.storage.saga_rows import document, entry_of, event_of, read_sagas, select_sagas
 from app.storage.sql_log import UNFINISHED, SqlLog

@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
 from app.storage.history import first_id
 from app.storage.outbox import Place, behind
 from app.storage.redaction import MARKER, REMOVED, redacted_data, redacted_input

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, String, and_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.action import Action
-from app.saga.events import EventType, SagaEvent, TrailEntry
-from app.saga.log import NewSaga, ReadSaga, StoredSaga, UnreadableSaga
-from app.saga.state import SagaStatus
-from app.saga.step import JSON
+from app.saga.model.events import EventType, SagaEvent, TrailEntry
+from app.saga.model.operator_action import Action
+from app.saga.model.state import SagaStatus
+from app.saga.model.step import JSON
+from app.saga.ports.log import NewSaga, ReadSaga, StoredSaga, UnreadableSaga
 from app.storage.tables import replica, saga, saga_log
 
 DAMAGED = (ValueError, TypeError, KeyError, AttributeError)

@@ -25,8 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.saga.action import Action
-from app.saga.errors import (
+from app.saga.model.errors import (
     LeaseLost,
     LogRefused,
     LogUnavailable,
@@ -34,8 +33,11 @@ from app.saga.errors import (
     SagaFenced,
     SagaMoved,
 )
-from app.saga.events import SagaEvent
-from app.saga.log import (
+from app.saga.model.events import SagaEvent
+from app.saga.model.operator_action import Action
+from app.saga.model.state import SagaStatus
+from app.saga.model.step import encode
+from app.saga.ports.log import (
     LOST,
     NewSaga,
     RowChange,
@@ -48,8 +50,6 @@ from app.saga.log import (
     recovered,
     taken_together,
 )
-from app.saga.state import SagaStatus
-from app.saga.step import encode
 from app.storage.faults import Blame, blame_of
 from app.storage.journal import AppendEntry, Journal, StartEntry
 from app.storage.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from app.saga.errors import SagaFenced
-from app.saga.log import KeyTaken, OrderTaken, Started
-from app.saga.state import AT_REST, SagaStatus
+from app.saga.model.errors import SagaFenced
+from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.ports.log import KeyTaken, OrderTaken, Started
 from app.storage.engine import UnsafeDatabase
 from app.storage.faults import Blame, blame_of_sqlite
 from app.storage.journal import (

@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.storage.engine import UnsafeDatabase
 from app.storage.faults import to_be_repeated
 from app.storage.postgres_session import FORGETFUL_POOLER, of_forgetful_pooler

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import structlog
 
-from app.saga.errors import SagaError
-from app.saga.events import EventType, SagaEvent
-from app.saga.run import SagaRun
+from app.saga.engine.saga_instance import SagaRun
+from app.saga.model.errors import SagaError
+from app.saga.model.events import EventType, SagaEvent
 from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
 from app.trace import trace_id_of
 

@@ -17,10 +17,10 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import choose_encoder
 
-from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import StoredSaga
-from app.saga.queries import Census
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import StoredSaga
+from app.saga.ports.queries import Census
 from app.settings.webhook_endpoints import Lag
 from app.telemetry.access import METHODS
 from app.telemetry.workers import forget_ended_workers, sum_of_workers

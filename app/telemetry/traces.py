@@ -28,9 +28,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
 
-from app.saga.events import SagaEvent
-from app.saga.run import SagaRun
-from app.saga.state import AT_REST, SagaStatus
+from app.saga.engine.saga_instance import SagaRun
+from app.saga.model.events import SagaEvent
+from app.saga.model.state import AT_REST, SagaStatus
 from app.telemetry.metrics import ANSWERS
 from app.trace import TraceContext, first_span_of, given_trace, trace_id_of
 

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from app.callers import Caller
 from app.checkout import Checkout, SagaView
-from app.saga.clock import Clock
-from app.saga.errors import SagaError
+from app.saga.model.errors import SagaError
+from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
 from app.storage.deliveries import Delivery, DeliveryStatus, SqlDeliveries, Standing
 from app.storage.outbox import OutboxEvent, Place, SqlOutbox

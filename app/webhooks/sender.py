@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.checkout import Checkout, SagaView
-from app.saga.clock import Clock
-from app.saga.errors import LogError, SagaError
-from app.saga.tasks import end_tasks
+from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.tasks import end_tasks
+from app.saga.model.errors import LogError, SagaError
+from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
 from app.storage.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
 from app.storage.outbox import OutboxEvent, SqlOutbox
-from app.trouble import Trouble
 from app.webhooks.backoff import Pauses
 from app.webhooks.poster import Posted, Poster
 from app.webhooks.signature import signed

@@ -30,9 +30,9 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from app.bootstrap import open_service
-from app.saga.errors import LogUnavailable
-from app.saga.queries import SagaFilter
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.migrations import upgrade

@@ -24,9 +24,9 @@ from uuid_utils import uuid7
 
 from app.retention import Retention
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
-from app.saga.clock import SystemClock
-from app.saga.runner import SagaRunner
-from app.saga.tasks import end_tasks
+from app.saga.engine.runner import SagaRunner
+from app.saga.engine.tasks import end_tasks
+from app.saga.ports.clock import SystemClock
 from app.storage import Storage, open_storage
 from app.storage.migrations import upgrade
 from app.storage.retention import SqlRetention

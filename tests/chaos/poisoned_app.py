@@ -10,7 +10,7 @@ import signal
 from unittest.mock import patch
 
 from app.saga import Context
-from app.saga.step import JSON
+from app.saga.model.step import JSON
 from app.services import InventoryStep
 
 POISON = "poison"

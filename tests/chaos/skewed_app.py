@@ -31,7 +31,7 @@ def wrong_uuid7(*, nanoseconds: int | None = None) -> UUID:
 
 
 for target, wrong in (
-    ("app.saga.clock.datetime", WrongClock),
+    ("app.saga.ports.clock.datetime", WrongClock),
     ("app.services.http_gateway.datetime", WrongClock),
     ("app.bootstrap.uuid7", wrong_uuid7),
 ):

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from app.bootstrap import open_service
 from app.checkout import Checkout, SagaView
 from app.demo import an_order
-from app.saga.errors import LogUnavailable
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.state import SagaStatus
 from app.services.sandbox import Ledger
 from app.settings.settings import Settings
 

@@ -22,9 +22,9 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, Started
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import NewSaga, Started
 from app.storage import open_storage
 from app.storage.engine import Database
 from tests.chaos.caller import Caller, saga_id_in

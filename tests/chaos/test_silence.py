@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import text
 from uuid_utils import uuid7
 
-from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, RowChange, Started
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import NewSaga, RowChange, Started
 from app.storage import open_storage, postgres_session
 from app.storage.engine import Database
 

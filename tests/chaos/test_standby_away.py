@@ -12,10 +12,10 @@ from functools import partialmethod
 import pytest
 from uuid_utils import uuid7
 
-from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import KeyTaken, NewSaga, OrderTaken, StartResult
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import KeyTaken, NewSaga, OrderTaken, StartResult
 from app.storage import Storage, open_storage
 from app.storage.engine import Database
 from app.storage.migrations import upgrade

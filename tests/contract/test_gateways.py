@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.services import Action, Call, Closed, Gateway, HttpGateway, Sandbox, SandboxGateway, Service
 from app.services.sandbox import Ledger
 from app.services.sandbox.server import sandbox_app

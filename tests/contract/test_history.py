@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import event as engine_event
 
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, RowChange
-from app.saga.queries import DURATION_EDGES, SagaFilter
-from app.saga.state import SagaStatus
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import NewSaga, RowChange
+from app.saga.ports.queries import DURATION_EDGES, SagaFilter
 from app.storage import Storage, open_storage
 from app.storage.history import SqlHistory, first_id
 from tests.builders import NOON, an_id

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 from uuid_utils import uuid7
 
-from app.saga.action import Action
-from app.saga.errors import LeaseLost, LogRefused, LogUnreadable, SagaFenced, SagaMoved
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import KeyTaken, NewSaga, OrderTaken, RowChange, SagaLog, Started, StoredSaga
-from app.saga.memory_log import MemoryLog
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LeaseLost, LogRefused, LogUnreadable, SagaFenced, SagaMoved
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.operator_action import Action
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import KeyTaken, NewSaga, OrderTaken, RowChange, SagaLog, Started, StoredSaga
+from app.saga.ports.memory_log import MemoryLog
 from app.storage import open_storage
 from tests.pgbouncer import DATABASES
 

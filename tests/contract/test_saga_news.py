@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import NewSaga
 from app.storage import open_storage
 from tests.builders import NOON, an_id
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.saga import SagaOrchestrator, SagaStatus, SagaStep
-from app.saga.errors import StepError, StepOutcomeUnknown, StepRejected
+from app.saga.model.errors import StepError, StepOutcomeUnknown, StepRejected
 from app.services import (
     InventoryService,
     InventoryStep,

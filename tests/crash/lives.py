@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.saga.errors import SagaError
-from app.saga.memory_log import MemoryLog
+from app.saga.model.errors import SagaError
+from app.saga.ports.memory_log import MemoryLog
 from tests.crash.boundary import Mode, Stop
 from tests.crash.judge import Verdict, judged, stranded
 from tests.crash.loop import WorldClock, in_virtual_time

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from app.saga.action import Action
-from app.saga.clock import SystemClock
-from app.saga.errors import LogUnavailable, StepOutcomeUnknown
-from app.saga.events import SagaEvent
-from app.saga.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable, StepOutcomeUnknown
+from app.saga.model.events import SagaEvent
+from app.saga.model.operator_action import Action
+from app.saga.model.state import SagaStatus
+from app.saga.ports.clock import SystemClock
+from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
 from app.services import Call, Closed, Gateway, Service
 from app.services.gateway import JsonObject
 from app.storage.journal import FIRST_PAUSE_SECONDS

@@ -19,16 +19,16 @@ from app.api.saga_body import saga_body
 from app.callers import ANYONE
 from app.checkout import Checkout, SagaView, checkout_saga
 from app.operator import Operator, OperatorError
-from app.recovery import Recovery
-from app.saga.clock import SystemClock
-from app.saga.definition import Definitions
-from app.saga.errors import LogUnavailable, SagaMoved
-from app.saga.lease import Lease
-from app.saga.log import SagaLog, StoredSaga
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.queries import SagaFilter
-from app.saga.runner import SagaRunner
-from app.saga.state import SagaStatus
+from app.saga.engine.lease import Lease
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.engine.recovery import Recovery
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.definition import Definitions
+from app.saga.model.errors import LogUnavailable, SagaMoved
+from app.saga.model.state import SagaStatus
+from app.saga.ports.clock import SystemClock
+from app.saga.ports.log import SagaLog, StoredSaga
+from app.saga.ports.queries import SagaFilter
 from app.services import (
     InventoryService,
     InventoryStep,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.saga.retry import RetryPolicy
-from app.saga.state import SagaStatus
+from app.saga.model.retry import RetryPolicy
+from app.saga.model.state import SagaStatus
 from tests.processes import ADDRESS
 
 NOWHERE = {"shipping_address": {**ADDRESS, "country": "XX"}}

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import update
 
-from app.saga.clock import SystemClock
-from app.saga.log import SagaLog
+from app.saga.ports.clock import SystemClock
+from app.saga.ports.log import SagaLog
 from app.storage import open_storage
 from app.storage.engine import Database
 from app.storage.tables import replica as replicas

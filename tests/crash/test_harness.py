@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.saga.events import SagaEvent
-from app.saga.log import NewSaga, RowChange, Started, StartResult
-from app.saga.memory_log import MemoryLog
-from app.saga.runner import SagaRunner
-from app.saga.state import AT_REST
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.events import SagaEvent
+from app.saga.model.state import AT_REST
+from app.saga.ports.log import NewSaga, RowChange, Started, StartResult
+from app.saga.ports.memory_log import MemoryLog
 from tests.crash.boundary import Mode, Stop
 from tests.crash.lives import live, two_owners
 from tests.crash.loop import WorldClock

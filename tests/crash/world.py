@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TypeVar
 
-from app.saga.clock import SystemClock
-from app.saga.errors import LogUnavailable
-from app.saga.log import SagaLog
-from app.saga.memory_log import MemoryLog
-from app.saga.state import AT_REST
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.state import AT_REST
+from app.saga.ports.clock import SystemClock
+from app.saga.ports.log import SagaLog
+from app.saga.ports.memory_log import MemoryLog
 from app.services import Sandbox
 from app.services.sandbox import Ledger
 from tests.crash.boundary import LAPSES, Stop

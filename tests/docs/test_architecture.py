@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.checkout import checkout_saga
-from app.saga.errors import StepRejected
-from app.saga.events import SagaEvent
-from app.saga.log import RowChange
-from app.saga.memory_log import MemoryLog
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.state import EDGES, FINAL, SagaStatus
-from app.saga.step import JSON, Context
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.model.errors import StepRejected
+from app.saga.model.events import SagaEvent
+from app.saga.model.state import EDGES, FINAL, SagaStatus
+from app.saga.model.step import JSON, Context
+from app.saga.ports.log import RowChange
+from app.saga.ports.memory_log import MemoryLog
 
 PAGE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
 

@@ -1,6 +1,6 @@
 """The one database of all replicas: the saga log's server side, each call one transaction.
 
-The same rules as `app.saga.memory_log.MemoryLog`, to which `test_database.py` compares it, without the
+The same rules as `app.saga.ports.memory_log.MemoryLog`, to which `test_database.py` compares it, without the
 copying: what is stored here is frozen. `crash` is a loss of power, which takes nothing that was
 committed, unless `forgets` says how many of the last commits such a database loses.
 """
@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.saga.action import Action
-from app.saga.errors import LeaseLost, SagaFenced, SagaMoved
-from app.saga.events import SagaEvent
-from app.saga.log import (
+from app.saga.model.errors import LeaseLost, SagaFenced, SagaMoved
+from app.saga.model.events import SagaEvent
+from app.saga.model.operator_action import Action
+from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.ports.log import (
     LOST,
     KeyTaken,
     NewSaga,
@@ -24,7 +25,6 @@ from app.saga.log import (
     recovered,
     taken_together,
 )
-from app.saga.state import AT_REST, SagaStatus
 from app.storage.journal import AppendEntry, Entry, Result, StartEntry
 
 

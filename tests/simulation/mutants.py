@@ -15,17 +15,17 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-from app.recovery import Recovery
-from app.saga import decide as decisions
-from app.saga import orchestrator as orchestrators
-from app.saga import state as states
-from app.saga.decide import Execute
-from app.saga.errors import StepOutcomeUnknown, StepUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import Started, StartResult, StoredSaga
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.run import SagaRun
-from app.saga.state import SagaState, StepState, StepStatus
+from app.saga.engine import orchestrator as orchestrators
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.engine.recovery import Recovery
+from app.saga.engine.saga_instance import SagaRun
+from app.saga.model import decide as decisions
+from app.saga.model import state as states
+from app.saga.model.decide import Execute
+from app.saga.model.errors import StepOutcomeUnknown, StepUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaState, StepState, StepStatus
+from app.saga.ports.log import Started, StartResult, StoredSaga
 from app.services.gateway import Action, Call, JsonObject, Service
 from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result
 from tests.simulation.database import Database, Row

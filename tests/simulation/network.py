@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cache
 
-from app.saga.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
-from app.saga.step import Closed
+from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
+from app.saga.model.step import Closed
 from app.services.answer import Answer, done, found, undone
 from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.desk import Desk

@@ -12,14 +12,14 @@ from app.api.admission import Admission
 from app.bootstrap import Drain
 from app.checkout import Checkout, checkout_saga
 from app.operator import Operator
-from app.recovery import Recovery
-from app.saga.clock import SystemClock
-from app.saga.definition import Definitions
-from app.saga.errors import LogUnavailable
-from app.saga.lease import Lease
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.retry import RetryPolicy
-from app.saga.runner import SagaRunner
+from app.saga.engine.lease import Lease
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.engine.recovery import Recovery
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.definition import Definitions
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.retry import RetryPolicy
+from app.saga.ports.clock import SystemClock
 from app.services import (
     InventoryService,
     InventoryStep,

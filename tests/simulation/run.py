@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from app.saga.state import AT_REST
+from app.saga.model.state import AT_REST
 from tests.proof.evidence import Evidence, Violation
 from tests.proof.invariants import check
 from tests.simulation.chance import by_chance

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from app.saga.action import Action
-from app.saga.errors import LogRefused, LogUnavailable, SagaError, SagaFenced
-from app.saga.events import SagaEvent
-from app.saga.log import (
+from app.saga.model.errors import LogRefused, LogUnavailable, SagaError, SagaFenced
+from app.saga.model.events import SagaEvent
+from app.saga.model.operator_action import Action
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import (
     NewSaga,
     RowChange,
     StartResult,
@@ -19,8 +20,7 @@ from app.saga.log import (
     check_operate,
     check_start,
 )
-from app.saga.queries import SagaFilter
-from app.saga.state import SagaStatus
+from app.saga.ports.queries import SagaFilter
 from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result, StartEntry
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault

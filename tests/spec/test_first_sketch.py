@@ -23,7 +23,7 @@ from tests.builders import VirtualClock, an_id
 
 if TYPE_CHECKING:
     from app.saga import Context, SagaStep
-    from app.saga.step import JSON
+    from app.saga.model.step import JSON
 
 
 def a_context(**changes: JSON) -> Context:

@@ -19,7 +19,7 @@ from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.cli import app as command_line
 from app.retention import Leaving, Retention
-from app.saga.clock import SystemClock
+from app.saga.ports.clock import SystemClock
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.retention import SqlRetention

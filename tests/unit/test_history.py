@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from app.history import MINUTE, History
-from app.saga.queries import DURATION_EDGES, Tally
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import DURATION_EDGES, Tally
 from tests.builders import VirtualClock
 
 HOUR = timedelta(hours=1)

@@ -11,8 +11,8 @@ import pytest
 from app.checkout import checkout_saga
 from app.demo import an_order
 from app.saga import EventType, MemoryLog, SagaOrchestrator, SagaState, SagaStatus, StepUnavailable
-from app.saga.retry import RetryPolicy
-from app.saga.step import Closed
+from app.saga.model.retry import RetryPolicy
+from app.saga.model.step import Closed
 from app.services import (
     InventoryService,
     InventoryStep,

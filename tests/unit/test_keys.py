@@ -12,7 +12,7 @@ import pytest
 from app.callers import ANYONE, Scope
 from app.key_policy import FIRST_KEY_SCOPES
 from app.keys import ApiKey, KeyRefused, Keys
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.keys import SqlKeys
 from app.unknown import TooManyUnknown, Unknown

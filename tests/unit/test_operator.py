@@ -23,11 +23,11 @@ from app.operator import (
     UnknownStep,
 )
 from app.saga import Definitions, EventType, LogUnavailable, MemoryLog, SagaEvent, SagaStatus
-from app.saga.action import Action
-from app.saga.errors import DefinitionUnknown, SagaMoved
-from app.saga.log import NewSaga, RowChange
-from app.saga.orchestrator import SagaOrchestrator
-from app.saga.runner import SagaRunner
+from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.errors import DefinitionUnknown, SagaMoved
+from app.saga.model.operator_action import Action
+from app.saga.ports.log import NewSaga, RowChange
 from tests.builders import (
     VirtualClock,
     a_definition,

@@ -9,8 +9,8 @@ from datetime import datetime
 import pytest
 
 from app.pulse import Pulse, TooManyLookers
-from app.saga.queries import Tally
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import Tally
 
 
 class Told:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.unknown import MOST_REMEMBERED, Existing, TooManyUnknown, Unknown
 
 

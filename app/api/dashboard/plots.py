@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from app.api.dashboard.words import STATUSES, lasting
 from app.history import Slice
-from app.saga.queries import DURATION_EDGES
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import DURATION_EDGES
 
 WIDTH, HEIGHT = 600.0, 120.0
 SPANS = {

@@ -21,7 +21,7 @@ from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import caller_of
 from app.callers import Scope
-from app.saga.attention import sentence
+from app.saga.model.attention import sentence
 from app.values.money import money
 
 _POLICY = (

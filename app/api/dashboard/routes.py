@@ -32,9 +32,9 @@ from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout import SagaView
 from app.pulse import TooManyLookers
-from app.saga.attention import sentence
-from app.saga.errors import LogUnavailable
-from app.saga.state import FINAL, SagaStatus
+from app.saga.model.attention import sentence
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.state import FINAL, SagaStatus
 from app.unknown import TooManyUnknown
 
 router = APIRouter(include_in_schema=False)

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from app.api import query
 from app.api.base_path import link
 from app.callers import Caller
-from app.saga.queries import SagaFilter
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import SagaFilter
 
 AGES = {
     "": "any time",

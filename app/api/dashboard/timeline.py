@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from app.api.dashboard.words import lasting, took, turn
 from app.checkout import SagaView
-from app.saga.attention import sentence
-from app.saga.events import EventType, TrailEntry
-from app.saga.state import AT_REST, SagaStatus
+from app.saga.model.attention import sentence
+from app.saga.model.events import EventType, TrailEntry
+from app.saga.model.state import AT_REST, SagaStatus
 
 LEAST_PERCENT = 0.7
 """A bar is never thinner, or it could not be seen."""

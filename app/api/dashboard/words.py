@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from app.checkout import SagaView
-from app.saga.attention import sentence
-from app.saga.events import EventType
-from app.saga.state import SagaState, SagaStatus, StepState, StepStatus
+from app.saga.model.attention import sentence
+from app.saga.model.events import EventType
+from app.saga.model.state import SagaState, SagaStatus, StepState, StepStatus
 
 UNREADABLE = "This release can't read all of this checkout, so it can neither continue it nor act on it."
 

@@ -32,7 +32,7 @@ from app.api.simulation import simulation
 from app.api.traceparent import traceparent
 from app.callers import Caller
 from app.checkout import Placed, SagaView
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 
 router = APIRouter(tags=["checkout"])
 

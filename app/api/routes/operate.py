@@ -36,8 +36,8 @@ from app.operator import (
     UnknownSaga,
     UnknownStep,
 )
-from app.saga.errors import LogUnavailable, SagaMoved
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogUnavailable, SagaMoved
+from app.saga.model.state import SagaStatus
 
 router = APIRouter(tags=["operating"])
 

@@ -16,8 +16,8 @@ from app.api.saga_body import saga_body
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout import SagaView
-from app.saga.queries import SagaFilter
-from app.saga.state import SagaStatus
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import SagaFilter
 
 router = APIRouter(tags=["sagas"])
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.saga.errors import StepError
-from app.saga.step import Closed
+from app.saga.model.errors import StepError
+from app.saga.model.step import Closed
 from app.services.answer import Answer, done, found, undone
 from app.services.contract.probe import NotConforming, Probe
 from app.services.gateway import JsonObject, Service

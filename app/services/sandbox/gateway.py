@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.saga.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
-from app.saga.step import Closed
+from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.saga.model.step import Closed
 from app.services.answer import Answer, done, found, undone
 from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.faults import SimulationError

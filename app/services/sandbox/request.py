@@ -9,8 +9,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from app.saga.once import once
-from app.saga.step import JSON
+from app.saga.model.cached_attribute import once
+from app.saga.model.step import JSON
 from app.services.answer import Answer
 from app.services.gateway import Action, JsonObject, Service
 from app.services.resources import storable

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from app.saga.tasks import end_tasks
+from app.saga.engine.tasks import end_tasks
 from app.services.answer import Answer
 from app.services.sandbox.faults import Fault, RandomFaults, parse
 from app.services.sandbox.ledger import Ledger

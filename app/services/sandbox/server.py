@@ -21,7 +21,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from app.saga.step import JSON
+from app.saga.model.step import JSON
 from app.services.answer import Answer
 from app.services.contract import SERVICES_YAML
 from app.services.gateway import JsonObject, Service

@@ -17,12 +17,12 @@ import time
 from uuid_utils import uuid7
 
 from app.bootstrap import new_owner
-from app.recovery import Recovery
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
-from app.saga.clock import SystemClock
-from app.saga.lease import Lease
-from app.saga.log import StoredSaga
-from app.saga.runner import SagaRunner
+from app.saga.engine.lease import Lease
+from app.saga.engine.recovery import Recovery
+from app.saga.engine.runner import SagaRunner
+from app.saga.ports.clock import SystemClock
+from app.saga.ports.log import StoredSaga
 from app.settings.settings import Settings
 from app.storage import Storage, open_storage
 from tests.bench.sides.clock import memory, processor_seconds

@@ -12,9 +12,9 @@ from dataclasses import replace
 from uuid_utils import uuid7
 
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus, StepRejected
-from app.saga.clock import SystemClock
-from app.saga.runner import SagaRunner
-from app.saga.step import JSON, Context
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.step import JSON, Context
+from app.saga.ports.clock import SystemClock
 from app.storage import open_storage
 from tests.bench.sides.clock import asked, tell
 from tests.bench.sides.process import run

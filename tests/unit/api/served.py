@@ -25,11 +25,11 @@ from app.api.openapi import document
 from app.checkout import Checkout, checkout_saga
 from app.operator import Operator
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga
-from app.saga.errors import LeaseLost
-from app.saga.log import NewSaga, Started, StartResult
-from app.saga.queries import SagaFilter
-from app.saga.runner import SagaRunner
-from app.saga.step import JSON
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.errors import LeaseLost
+from app.saga.model.step import JSON
+from app.saga.ports.log import NewSaga, Started, StartResult
+from app.saga.ports.queries import SagaFilter
 from tests.builders import QUICK, Answer, NotedLog, ScriptedStep, VirtualClock, an_id, the_most, three_steps
 
 

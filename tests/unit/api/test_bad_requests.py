@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.api import ApiSettings
-from app.saga.step import JSON
+from app.saga.model.step import JSON
 from tests.unit.api.served import an_order, problem, served
 from tests.unit.api.test_idempotency import a_failed_request_leaves_the_key_free
 

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from app.api import ApiSettings
 from app.api.routes import checkout
 from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, StepRejected, StepUnavailable
-from app.saga.queries import Census
+from app.saga.ports.queries import Census
 from app.telemetry import Metrics
 from tests.builders import HANG, Answer, settle, times
 from tests.unit.api.served import ListedLog, an_order, problem, served

@@ -18,7 +18,7 @@ from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.callers import Scope
 from app.keys import Keys
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.settings.settings import Settings
 from tests.processes import an_order
 

@@ -7,7 +7,7 @@ import pytest
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS, name_of
 from app.saga import FailureKind
-from app.saga.state import Failure
+from app.saga.model.state import Failure
 from tests.unit.api.served import problem, served
 
 

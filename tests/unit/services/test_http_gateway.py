@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.saga.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.services import Action, Call, Closed, HttpGateway, Service
 from tests.unit.services.network import Behaviour, Hostile, Line, answering, hostile, response
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.saga.errors import FailureKind, StepOutcomeUnknown
+from app.saga.model.errors import FailureKind, StepOutcomeUnknown
 from app.services import (
     Call,
     Closed,

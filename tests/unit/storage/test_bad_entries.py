@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 from uuid_utils import uuid7
 
-from app.saga.errors import LogRefused, LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, RowChange, Started
-from app.saga.state import SagaStatus
+from app.saga.model.errors import LogRefused, LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import NewSaga, RowChange, Started
 from app.storage import Storage, journal, open_storage, postgres_session
 from app.storage.faults import Blame, blame_of_sqlite, blame_of_state
 from app.storage.postgres_writer import PostgresWriter

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import insert, text, update
 from uuid_utils import uuid7
 
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, RowChange
-from app.saga.state import SagaStatus
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.deliveries import DeliveryStatus, Settled

@@ -10,8 +10,8 @@ from uuid_utils import uuid7
 
 import app.storage.saga_rows
 import app.storage.sql_log
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import NewSaga
 from app.storage import open_storage
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)

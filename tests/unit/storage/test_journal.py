@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.saga.errors import LogRefused, LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, Started
+from app.saga.model.errors import LogRefused, LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import NewSaga, Started
 from app.storage import journal as journals
 from app.storage.faults import Blame
 from app.storage.journal import (

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from app.saga.clock import SLEW, steadily
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, RowChange
-from app.saga.state import SagaStatus
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.clock import SLEW, steadily
+from app.saga.ports.log import NewSaga, RowChange
 from app.storage import Storage, open_storage
 from app.storage.log_clock import MachineClock
 from tests.builders import an_id

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import text
 from uuid_utils import uuid7
 
-from app.saga.errors import LogUnavailable
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga, Started
+from app.saga.model.errors import LogUnavailable
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import NewSaga, Started
 from app.storage import open_storage, postgres_session
 from app.storage.engine import Database, Link, UnsafeDatabase
 from app.storage.journal import Interrupted, StartEntry

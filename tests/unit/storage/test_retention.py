@@ -15,8 +15,8 @@ from sqlalchemy import insert, select, update
 
 from app.retention import Leaving, Retention
 from app.saga import EventType, SagaEvent, SagaStatus, fold
-from app.saga.errors import LogUnavailable
-from app.saga.log import KeyTaken, NewSaga, RowChange, StoredSaga
+from app.saga.model.errors import LogUnavailable
+from app.saga.ports.log import KeyTaken, NewSaga, RowChange, StoredSaga
 from app.settings.webhook_endpoints import EventName
 from app.storage import Storage, open_storage
 from app.storage.history import first_id

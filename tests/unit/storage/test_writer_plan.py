@@ -9,8 +9,8 @@ from itertools import pairwise
 import asyncpg
 from uuid_utils import uuid7
 
-from app.saga.events import EventType, SagaEvent
-from app.saga.log import NewSaga
+from app.saga.model.events import EventType, SagaEvent
+from app.saga.ports.log import NewSaga
 from app.storage import open_storage
 from app.storage.postgres_writer import _PLANNED, _WRITE, PostgresWriter
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from app.api.order import Order
-from app.saga.errors import LogUnavailable
+from app.saga.model.errors import LogUnavailable
 from app.telemetry import AccessLog, set_up_logging
 from tests.unit.api.served import served
 from tests.unit.telemetry.conftest import Lines
@@ -98,7 +98,7 @@ def test_a_traceback_tells_where_and_not_what(lines: Lines) -> None:
     except ValueError:
         logger.exception("it broke down again")
     first, second = lines.told("app.somewhere")
-    assert "app.saga.errors.LogUnavailable: The log is away.\n\nwhich came of\n\n" in first["exception"]
+    assert "app.saga.model.errors.LogUnavailable: The log is away.\n\nwhich came of\n\n" in first["exception"]
     assert "test_access.py" in second["exception"]
     assert second["exception"].endswith("builtins.ValueError")
     assert "secret" not in second["exception"].replace('int("secret")', "")

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.saga import EventType, LogUnavailable, SagaEvent
-from app.saga.queries import Census
+from app.saga.ports.queries import Census
 from app.settings.webhook_endpoints import Lag
 from app.telemetry import Gauges, Metrics
 from app.telemetry.metrics import CENSUS_SECONDS

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, StatusCode
 from uuid_utils import uuid7
 
 from app.saga import NewSaga, SagaStatus, StepOutcomeUnknown, StepRejected
-from app.saga.step import Context
+from app.saga.model.step import Context
 from app.telemetry.traces import Traces
 from app.trace import first_span_of, trace_id_of
 from tests.builders import HANG, a_saga, settle

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from app.saga import Definitions, SagaOrchestrator
-from app.saga.runner import SagaRunner
+from app.saga.engine.runner import SagaRunner
 from app.telemetry.traces import Traces
 from tests.builders import Answer, NotedLog, VirtualClock, a_definition, the_most, three_steps
 

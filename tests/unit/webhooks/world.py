@@ -14,10 +14,10 @@ from sqlalchemy import insert
 from app.api.event_body import event_bytes
 from app.checkout import Checkout
 from app.saga import Definitions, SagaOrchestrator
-from app.saga.events import SagaEvent
-from app.saga.log import NewSaga, RowChange
-from app.saga.runner import SagaRunner
-from app.saga.state import SagaStatus
+from app.saga.engine.runner import SagaRunner
+from app.saga.model.events import SagaEvent
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.deliveries import Delivery, DeliveryStatus

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from app.saga.errors import StepOutcomeUnknown
+from app.saga.model.errors import StepOutcomeUnknown
 from app.services import Action, Call, Sandbox, SandboxGateway, Service
 
 CALL = Call.to(Service.PAYMENT, Action.EXECUTE, reference="r")

@@ -1,0 +1,1 @@
+"""What runs sagas: the orchestrator, the runner, recovery and the lease."""

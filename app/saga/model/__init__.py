@@ -1,0 +1,1 @@
+"""The saga as data and as pure functions: definition, events, state, decisions."""

@@ -1,0 +1,49 @@
+"""What a person did about a saga: who, why and when, as the trail keeps it for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.saga.model.step import JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action:
+    """One action of an operator's.
+
+    `id` is random and tells it from every other, so that one whose answer was lost is recognised.
+    `reference` says where a person settled a step outside.
+    """
+
+    id: str
+    who: str
+    reason: str
+    at: datetime
+    reference: str | None = None
+
+    def data(self) -> dict[str, JSON]:
+        """Return it as the data of its event, which has the time itself."""
+        data: dict[str, JSON] = {"who": self.who, "reason": self.reason, "action": self.id}
+        return data if self.reference is None else {**data, "reference": self.reference}
+
+    @classmethod
+    def of(cls, data: Mapping[str, JSON], at: datetime) -> Action:
+        """Return the action that an event tells."""
+        return cls(
+            id=str(data.get("action", "")),
+            who=str(data.get("who", "")),
+            reason=str(data.get("reason", "")),
+            at=at,
+            reference=data.get("reference"),
+        )
+
+    def stored(self) -> dict[str, JSON]:
+        """Return it as JSON on its own, as a wish that waits is kept."""
+        return {**self.data(), "at": self.at.isoformat()}
+
+    @classmethod
+    def read(cls, stored: Mapping[str, JSON]) -> Action:
+        """Return what `stored` made."""
+        return cls.of(stored, datetime.fromisoformat(stored["at"]))
