@@ -16,9 +16,9 @@ from rich.text import Text
 from app.cli.client import Listing, as_json, ask, client, problem_words
 from app.cli.failing import STILL_STUCK, failure
 from app.cli.terminal import console, print_records, safe, words
+from app.gateway.http_answer import retry_after
 from app.saga.model.attention import sentence
 from app.saga.model.state import SagaStatus
-from app.services.http_answer import retry_after
 from app.values.money import money
 
 RECONNECT_SECONDS = 1.0

@@ -11,8 +11,8 @@ import typer
 
 from app.cli.failing import MISUSED, NOT_REACHED, REFUSED, failure
 from app.cli.terminal import safe
+from app.gateway.contract import SERVICES_YAML, Finding, Grade, Report, Sample, check, offered
 from app.services import HttpGateway, Service
-from app.services.contract import SERVICES_YAML, Finding, Grade, Report, Sample, check, offered
 
 app = typer.Typer(no_args_is_help=True)
 

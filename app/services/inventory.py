@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.gateway.port import Action, Call, Gateway, Service
+from app.gateway.resources import Reservation, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
 from app.services.context import CheckoutContext, Item
-from app.services.gateway import Action, Call, Gateway, Service
-from app.services.resources import Reservation, Undone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
 

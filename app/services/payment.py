@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from app.gateway.answer import unusable
+from app.gateway.port import Action, Call, Gateway, Service
+from app.gateway.resources import Payment, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
-from app.services.answer import unusable
 from app.services.context import CheckoutContext
-from app.services.gateway import Action, Call, Gateway, Service
-from app.services.resources import Payment, Undone, checked
 from app.services.sandbox.gateway import SandboxGateway
 
 Capture = Literal["immediate", "deferred"]

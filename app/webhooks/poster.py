@@ -23,8 +23,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from app.services.http_answer import retry_after
-from app.services.one_request import one_attempt, one_request_session
+from app.gateway.http_answer import retry_after
+from app.gateway.one_request import one_attempt, one_request_session
 from app.settings.ssrf_guard import is_public
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]

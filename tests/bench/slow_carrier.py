@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from app.services.answer import Answer
-from app.services.gateway import Service
+from app.gateway.answer import Answer
+from app.gateway.port import Service
 from app.services.sandbox.request import Request
 from app.services.sandbox.sandbox import Sandbox
 from app.services.sandbox.server import sandbox_app

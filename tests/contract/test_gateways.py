@@ -13,7 +13,7 @@ from app.services import Action, Call, Closed, Gateway, HttpGateway, Sandbox, Sa
 from app.services.sandbox import Ledger
 from app.services.sandbox.server import sandbox_app
 from tests.builders import VirtualClock, an_id
-from tests.unit.services.network import serving
+from tests.unit.gateway.network import serving
 
 LINES = [{"sku": "TSHIRT-M", "quantity": 2}]
 BODIES: dict[Service, dict[str, Any]] = {

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from app.gateway.port import JsonObject
 from app.saga.model.errors import LogUnavailable, StepOutcomeUnknown
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import Action
@@ -14,7 +15,6 @@ from app.saga.model.state import SagaStatus
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
 from app.services import Call, Closed, Gateway, Service
-from app.services.gateway import JsonObject
 from app.storage.journal import FIRST_PAUSE_SECONDS
 from tests.builders import told
 from tests.crash.boundary import Gate, Mode

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
+from app.gateway.port import Action, Call, JsonObject, Service
 from app.saga.engine import orchestrator as orchestrators
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
@@ -26,7 +27,6 @@ from app.saga.model.errors import StepOutcomeUnknown, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaState, StepState, StepStatus
 from app.saga.ports.log import Started, StartResult, StoredSaga
-from app.services.gateway import Action, Call, JsonObject, Service
 from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result
 from tests.simulation.database import Database, Row
 from tests.simulation.network import ServiceGateway

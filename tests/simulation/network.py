@@ -9,10 +9,10 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cache
 
+from app.gateway.answer import Answer, done, found, undone
+from app.gateway.port import Call, JsonObject, Service
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
-from app.services.answer import Answer, done, found, undone
-from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.desk import Desk
 from app.services.sandbox.records import Notes, read_records
 from app.services.sandbox.request import Request, Verb, problem

@@ -16,7 +16,7 @@ from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from tests.processes import an_order
-from tests.unit.services.network import serving
+from tests.unit.gateway.network import serving
 
 SAID: dict[str, Any] = {
     "payments": {"payment_id": "p-1", "status": "captured", "amount": 3998.0, "currency": "EUR", "acquirer": {"code": "00"}},

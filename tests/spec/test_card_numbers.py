@@ -29,7 +29,7 @@ from app.settings.settings import Settings
 from app.storage import open_storage
 from app.telemetry.traces import Traces
 from tests.processes import an_order
-from tests.unit.services.network import serving
+from tests.unit.gateway.network import serving
 
 CARD = "4000056655665556"
 SPELT = (

@@ -18,7 +18,7 @@ from app.bootstrap import TracesMissing, api_settings, open_service
 from app.settings.settings import Settings
 from app.telemetry.traces import Traces
 from tests.processes import an_order
-from tests.unit.services.network import serving
+from tests.unit.gateway.network import serving
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"

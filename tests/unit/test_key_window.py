@@ -10,6 +10,7 @@ import pytest
 
 from app.checkout import checkout_saga
 from app.demo import an_order
+from app.gateway.port import Call, Gateway, JsonObject, Service
 from app.saga import EventType, MemoryLog, SagaOrchestrator, SagaState, SagaStatus, StepUnavailable
 from app.saga.model.retry import RetryPolicy
 from app.saga.model.step import Closed
@@ -23,7 +24,6 @@ from app.services import (
     ShippingService,
     ShippingStep,
 )
-from app.services.gateway import Call, Gateway, JsonObject, Service
 from tests.builders import VirtualClock, an_id, the_most
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ import sys
 
 import uvicorn
 
+from app.gateway.port import Service
 from app.server import HttpConnection
-from app.services.gateway import Service
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.sandbox import Sandbox
 from app.services.sandbox.server import sandbox_app

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
-from app.services.gateway import JsonObject
+from app.gateway.port import JsonObject
 from app.services.sandbox.request import (
     PaymentBody,
     Refusal,

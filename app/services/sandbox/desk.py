@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.services.answer import Answer
-from app.services.gateway import JsonObject, Service
+from app.gateway.answer import Answer
+from app.gateway.port import JsonObject, Service
 from app.services.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
 from app.services.sandbox.records import Notes, Standing
 from app.services.sandbox.request import Refusal, Request, Verb

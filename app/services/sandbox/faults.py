@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from app.services.gateway import Action, Service
+from app.gateway.port import Action, Service
 
 MAX_LENGTH = 1024
 MAX_TIMES = 1000

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from app.gateway.answer import Answer, done, found, undone
+from app.gateway.port import Call, JsonObject, Service
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.step import Closed
-from app.services.answer import Answer, done, found, undone
-from app.services.gateway import Call, JsonObject, Service
 from app.services.sandbox.faults import SimulationError
 from app.services.sandbox.request import Request, Verb
 from app.services.sandbox.sandbox import Sandbox

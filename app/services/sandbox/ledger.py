@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from app.services.answer import Answer
+from app.gateway.answer import Answer
 from app.services.sandbox.desk import Desk
 from app.services.sandbox.faults import Fault, Rule
 from app.services.sandbox.records import Notes, Record, Standing, read_records

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from dataclasses import dataclass, fields
 
-from app.services.gateway import JsonObject
+from app.gateway.port import JsonObject
 from app.services.sandbox.faults import Fault
 from app.services.sandbox.request import Request
 

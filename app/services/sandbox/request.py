@@ -9,11 +9,11 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.gateway.answer import Answer
+from app.gateway.port import Action, JsonObject, Service
+from app.gateway.resources import storable
 from app.saga.model.cached_attribute import once
 from app.saga.model.step import JSON
-from app.services.answer import Answer
-from app.services.gateway import Action, JsonObject, Service
-from app.services.resources import storable
 from app.values.canonical_json import canonical
 
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from app.gateway.answer import Answer
 from app.saga.engine.tasks import end_tasks
-from app.services.answer import Answer
 from app.services.sandbox.faults import Fault, RandomFaults, parse
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.request import Request

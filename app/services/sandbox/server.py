@@ -1,4 +1,4 @@
-"""One service of the sandbox over HTTP, as app/services/contract/services.yaml describes it.
+"""One service of the sandbox over HTTP, as app/gateway/contract/services.yaml describes it.
 
 It serves that contract as `GET /openapi.yaml` and `GET /docs`. Besides, it answers `GET /livez`,
 `GET /records?after=seq` and `GET /standing`, so that a checker can compare what the services know with
@@ -21,10 +21,10 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
+from app.gateway.answer import Answer
+from app.gateway.contract import SERVICES_YAML
+from app.gateway.port import JsonObject, Service
 from app.saga.model.step import JSON
-from app.services.answer import Answer
-from app.services.contract import SERVICES_YAML
-from app.services.gateway import JsonObject, Service
 from app.services.sandbox.faults import SimulationError
 from app.services.sandbox.request import Refusal, Request, Verb, problem
 from app.services.sandbox.sandbox import Sandbox

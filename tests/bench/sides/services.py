@@ -1,7 +1,7 @@
 """A stand-in for the three services: the least work over HTTP that a fault-free checkout can't tell from them.
 
 `python -m tests.bench.sides.services --port 9001` answers PUT and DELETE of all three services as
-app/services/contract/services.yaml has it for requests that come once. It remembers nothing: whatever was sent is taken
+app/gateway/contract/services.yaml has it for requests that come once. It remembers nothing: whatever was sent is taken
 as new, and what a reference is given follows from the reference. Anything else is answered 501.
 """
 

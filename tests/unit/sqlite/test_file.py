@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from app.bootstrap import open_service
 from app.checkout import Checkout
 from app.demo import an_order
+from app.gateway.port import Service
 from app.saga.model.errors import LogUnavailable
-from app.services.gateway import Service
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.request import Request, Verb
 from app.settings.settings import Settings

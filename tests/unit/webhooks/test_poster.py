@@ -17,7 +17,7 @@ from starlette.routing import Route
 from app.settings.ssrf_guard import is_public
 from app.webhooks.poster import NoPublicAddress, Poster, resolved
 from tests.builders import NOON
-from tests.unit.services.network import Line, hostile, response, serving
+from tests.unit.gateway.network import Line, hostile, response, serving
 
 PRIVATE = [
     "127.0.0.1", "127.9.9.9", "0.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",

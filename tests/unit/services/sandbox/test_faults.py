@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.gateway import Action, Service
+from app.gateway.port import Action, Service
 from app.services.sandbox.faults import Fault, RandomFaults, Rule, SimulationError, parse
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from app.services.gateway import Service
+from app.gateway.port import Service
 from app.services.sandbox import Ledger, Sandbox
 from app.services.sandbox.faults import Fault, Rule
 from app.services.sandbox.request import Request, Verb
@@ -40,7 +40,7 @@ def a_request(verb: Verb = Verb.PUT, reference: str = "r", **changes: Any) -> Re
 
 CHILD = """
 import asyncio, json, sys
-from app.services.gateway import Service
+from app.gateway.port import Service
 from app.services.sandbox.ledger import Ledger
 from app.services.sandbox.faults import Fault, Rule
 from app.services.sandbox.request import Request, Verb

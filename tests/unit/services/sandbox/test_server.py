@@ -15,7 +15,7 @@ from app.services import Sandbox, Service
 from app.services.sandbox.__main__ import arguments
 from app.services.sandbox.server import sandbox_app
 from tests.processes import the_services
-from tests.unit.services.network import serving
+from tests.unit.gateway.network import serving
 
 CHARGE = {
     "order_id": "o",

@@ -6,8 +6,8 @@
 
 from pathlib import Path
 
-from app.services.contract.cases import CASES, Case
-from app.services.contract.suite import Finding, Grade, Report, Sample, check, offered
+from app.gateway.contract.cases import CASES, Case
+from app.gateway.contract.suite import Finding, Grade, Report, Sample, check, offered
 
 SERVICES_YAML = Path(__file__).with_name("services.yaml").read_text(encoding="utf-8")
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 import httpx2 as httpx
 from uuid_utils import uuid7
 
-from app.services.contract.cases import CASES, Case
-from app.services.contract.probe import NotConforming, Probe, Sample
-from app.services.gateway import Service
+from app.gateway.contract.cases import CASES, Case
+from app.gateway.contract.probe import NotConforming, Probe, Sample
+from app.gateway.port import Service
 
 __all__ = ["Finding", "Grade", "Report", "Sample", "check", "offered"]
 

@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from app.cli import app as command_line
+from app.gateway.contract import CASES, SERVICES_YAML, Grade, Report, Sample, check, offered
 from app.services import Sandbox, Service
-from app.services.contract import CASES, SERVICES_YAML, Grade, Report, Sample, check, offered
 from app.services.sandbox.server import sandbox_app
-from tests.unit.services.contract.careless import CarelessPayments
-from tests.unit.services.network import serving
+from tests.unit.gateway.contract.careless import CarelessPayments
+from tests.unit.gateway.network import serving
 
 REFUSED = Sample(declined="tok_declined", out_of_stock="OUT-OF-STOCK-1", unserviceable="XX")
 BROKEN = {

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from app.gateway.answer import Answer, done, found, undone
+from app.gateway.contract.probe import NotConforming, Probe
+from app.gateway.port import JsonObject, Service
+from app.gateway.resources import Payment, Reservation, Resource, Shipment, checked
 from app.saga.model.errors import StepError
 from app.saga.model.step import Closed
-from app.services.answer import Answer, done, found, undone
-from app.services.contract.probe import NotConforming, Probe
-from app.services.gateway import JsonObject, Service
-from app.services.resources import Payment, Reservation, Resource, Shipment, checked
 
 _RESOURCES: dict[Service, type[Resource]] = {
     Service.PAYMENT: Payment,

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from app.gateway.answer import Answer
+from app.gateway.port import JsonObject
 from app.saga.model.step import JSON
-from app.services.answer import Answer
-from app.services.gateway import JsonObject
 
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json", re.IGNORECASE)
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from app.gateway.answer import unusable
+from app.gateway.kept_members import kept, storable_text
 from app.saga.model.step import JSON
-from app.services.answer import unusable
-from app.services.kept import kept, storable_text
 
 LONGEST_TEXT = 4_096
 """Characters. A longer id can't be used; an optional text that is longer is left out."""

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx2 as httpx
 
-from app.services.answer import Answer
-from app.services.gateway import Action, Call, JsonObject, Service
-from app.services.http_answer import read
+from app.gateway.answer import Answer
+from app.gateway.http_answer import read
+from app.gateway.port import Action, Call, JsonObject, Service
 
 SETTLING_SECONDS = 5.0
 """How long a request whose caller hung up may still be at work before the case goes on."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from app.gateway.port import JsonObject
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected
 from app.saga.model.step import Closed
-from app.services.gateway import JsonObject
 from app.values.card_numbers import holds_card_number
 
 

@@ -1,4 +1,4 @@
-"""The port over HTTP: a service that speaks app/services/contract/services.yaml.
+"""The port over HTTP: a service that speaks app/gateway/contract/services.yaml.
 
 Whatever happens on the way becomes an instruction, and one fact decides which: had the request
 begun to leave this process?
@@ -25,12 +25,12 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from app.gateway.answer import Answer, done, found, undone, unusable
+from app.gateway.http_answer import read
+from app.gateway.one_request import Attempt, one_attempt, one_request_session
+from app.gateway.port import Call, JsonObject, Service
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
-from app.services.answer import Answer, done, found, undone, unusable
-from app.services.gateway import Call, JsonObject, Service
-from app.services.http_answer import read
-from app.services.one_request import Attempt, one_attempt, one_request_session
 from app.services.traceparent import traceparent
 from app.settings.service_url import checked_base_url, checked_bearer_token
 

@@ -14,7 +14,7 @@ import pytest
 
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.services import Action, Call, Closed, HttpGateway, Service
-from tests.unit.services.network import Behaviour, Hostile, Line, answering, hostile, response
+from tests.unit.gateway.network import Behaviour, Hostile, Line, answering, hostile, response
 
 REFERENCE = "0193b3c8-0000-7000-8000-000000000001"
 CALL = Call.to(Service.PAYMENT, Action.EXECUTE, reference=REFERENCE)

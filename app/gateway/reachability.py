@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from app.services.one_request import OneRequestConnector, RepeatRefused, one_attempt
+from app.gateway.one_request import OneRequestConnector, RepeatRefused, one_attempt
 
 REACH_SECONDS = 3.0
 
