@@ -41,6 +41,7 @@ from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import Observer
 from app.saga.model.retry import RetryPolicy
 from app.saga.ports.clock import SystemClock
+from app.sandbox import Ledger
 from app.server import ConnectionLimits
 from app.server.running import running_server
 from app.services import (
@@ -58,7 +59,6 @@ from app.services import (
 from app.services import (
     Service as Participant,
 )
-from app.services.sandbox import Ledger
 from app.sessions import Sessions
 from app.settings.settings import Settings
 from app.storage import Storage, open_storage

@@ -133,7 +133,7 @@ def the_services(directory: Path, env: Mapping[str, str] | None = None) -> Itera
         port = free_port()
         books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
         return running(
-            [sys.executable, "-m", "app.services.sandbox", name, "--port", str(port)],
+            [sys.executable, "-m", "app.sandbox", name, "--port", str(port)],
             port=port,
             env={**books, **(env or {})},
             log=directory / f"{name}.log",

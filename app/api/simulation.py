@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.api.problem import Problem
-from app.services.sandbox.faults import SimulationError, parse
+from app.sandbox.faults import SimulationError, parse
 
 
 def simulation(headers: Sequence[str], *, allowed: bool) -> str | None:

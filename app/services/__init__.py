@@ -6,10 +6,10 @@ from app.gateway.port import Action, Call, Gateway, Service
 from app.gateway.reachability import reachable
 from app.gateway.resources import Payment, Reservation, Shipment
 from app.saga.model.step import Closed
+from app.sandbox import Sandbox, SandboxGateway, SimulationError
 from app.services.context import CheckoutContext, Item
 from app.services.inventory import InventoryService, InventoryStep
 from app.services.payment import PaymentService, PaymentStep
-from app.services.sandbox import Sandbox, SandboxGateway, SimulationError
 from app.services.shipping import ShippingService, ShippingStep
 
 __all__ = [

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from app.gateway.port import Action, Call, Gateway, Service
 from app.gateway.resources import Reservation, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
+from app.sandbox.gateway import SandboxGateway
 from app.services.context import CheckoutContext, Item
-from app.services.sandbox.gateway import SandboxGateway
 
 
 class InventoryService:

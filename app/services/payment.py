@@ -8,8 +8,8 @@ from app.gateway.answer import unusable
 from app.gateway.port import Action, Call, Gateway, Service
 from app.gateway.resources import Payment, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
+from app.sandbox.gateway import SandboxGateway
 from app.services.context import CheckoutContext
-from app.services.sandbox.gateway import SandboxGateway
 
 Capture = Literal["immediate", "deferred"]
 """Whether money is taken at once, or held until `capture` takes it."""

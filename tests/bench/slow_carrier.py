@@ -6,9 +6,9 @@ import asyncio
 
 from app.gateway.answer import Answer
 from app.gateway.port import Service
-from app.services.sandbox.request import Request
-from app.services.sandbox.sandbox import Sandbox
-from app.services.sandbox.server import sandbox_app
+from app.sandbox.request import Request
+from app.sandbox.sandbox import Sandbox
+from app.sandbox.server import sandbox_app
 from tests.bench.open_loop import SLOW
 
 SLOW_SECONDS = 2.0

@@ -134,7 +134,7 @@ def a_service(name: str, env: Mapping[str, str], directory: Path, port: int, see
     books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
     return Member(
         name=name,
-        command=(sys.executable, *f"-m app.services.sandbox {name} --port {port}".split()),
+        command=(sys.executable, *f"-m app.sandbox {name} --port {port}".split()),
         ready="/livez",
         port=port,
         log=directory / f"{name}.log",

@@ -14,7 +14,7 @@ from app.checkout import Checkout, SagaView
 from app.demo import an_order
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
-from app.services.sandbox import Ledger
+from app.sandbox import Ledger
 from app.settings.settings import Settings
 
 ORDERS = 150

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
+from app.sandbox import Ledger
+from app.sandbox.server import sandbox_app
 from app.services import Action, Call, Closed, Gateway, HttpGateway, Sandbox, SandboxGateway, Service
-from app.services.sandbox import Ledger
-from app.services.sandbox.server import sandbox_app
 from tests.builders import VirtualClock, an_id
 from tests.unit.gateway.network import serving
 

@@ -13,8 +13,8 @@ from app.saga.model.state import AT_REST
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog
 from app.saga.ports.memory_log import MemoryLog
+from app.sandbox import Ledger
 from app.services import Sandbox
-from app.services.sandbox import Ledger
 from tests.crash.boundary import LAPSES, Stop
 from tests.crash.loop import WorldClock
 from tests.crash.replica import LEASE_SECONDS, OpenLog, Replica

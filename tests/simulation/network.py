@@ -13,10 +13,10 @@ from app.gateway.answer import Answer, done, found, undone
 from app.gateway.port import Call, JsonObject, Service
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
-from app.services.sandbox.desk import Desk
-from app.services.sandbox.records import Notes, read_records
-from app.services.sandbox.request import Request, Verb, problem
-from app.services.sandbox.schema import SCHEMA
+from app.sandbox.dispatcher import Desk
+from app.sandbox.records import Notes, read_records
+from app.sandbox.request import Request, Verb, problem
+from app.sandbox.schema import SCHEMA
 from tests.proof.evidence import LedgerLine, LedgerStanding, standing_of
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault

@@ -16,8 +16,8 @@ from app.checkout import Checkout
 from app.demo import an_order
 from app.gateway.port import Service
 from app.saga.model.errors import LogUnavailable
-from app.services.sandbox.ledger import Ledger
-from app.services.sandbox.request import Request, Verb
+from app.sandbox.ledger import Ledger
+from app.sandbox.request import Request, Verb
 from app.settings.settings import Settings
 from app.sqlite.file import SqliteFileError
 from app.storage.migrations import upgrade

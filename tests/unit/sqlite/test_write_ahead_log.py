@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services.sandbox.ledger import Ledger
+from app.sandbox.ledger import Ledger
 from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
 from app.storage.engine import Database
 from app.storage.migrations import upgrade

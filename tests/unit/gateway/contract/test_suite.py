@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from app.cli import app as command_line
 from app.gateway.contract import CASES, SERVICES_YAML, Grade, Report, Sample, check, offered
+from app.sandbox.server import sandbox_app
 from app.services import Sandbox, Service
-from app.services.sandbox.server import sandbox_app
 from tests.unit.gateway.contract.careless import CarelessPayments
 from tests.unit.gateway.network import serving
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from app.gateway.port import JsonObject
-from app.services.sandbox.request import (
+from app.sandbox.request import (
     PaymentBody,
     Refusal,
     Request,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from app.gateway.answer import Answer
 from app.gateway.port import JsonObject, Service
-from app.services.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
-from app.services.sandbox.records import Notes, Standing
-from app.services.sandbox.request import Refusal, Request, Verb
+from app.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
+from app.sandbox.records import Notes, Standing
+from app.sandbox.request import Refusal, Request, Verb
 
 
 class Desk:

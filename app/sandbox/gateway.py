@@ -6,9 +6,9 @@ from app.gateway.answer import Answer, done, found, undone
 from app.gateway.port import Call, JsonObject, Service
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.step import Closed
-from app.services.sandbox.faults import SimulationError
-from app.services.sandbox.request import Request, Verb
-from app.services.sandbox.sandbox import Sandbox
+from app.sandbox.faults import SimulationError
+from app.sandbox.request import Request, Verb
+from app.sandbox.sandbox import Sandbox
 
 
 class SandboxGateway:

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.gateway.answer import Answer
-from app.services.sandbox.desk import Desk
-from app.services.sandbox.faults import Fault, Rule
-from app.services.sandbox.records import Notes, Record, Standing, read_records
-from app.services.sandbox.request import Request, problem
-from app.services.sandbox.schema import SCHEMA
+from app.sandbox.dispatcher import Desk
+from app.sandbox.faults import Fault, Rule
+from app.sandbox.records import Notes, Record, Standing, read_records
+from app.sandbox.request import Request, problem
+from app.sandbox.schema import SCHEMA
 from app.sqlite.file import SqliteFiles, connect_file, explained
 from app.sqlite.write_ahead_log import switch_to_wal
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, fields
 
 from app.gateway.port import JsonObject
-from app.services.sandbox.faults import Fault
-from app.services.sandbox.request import Request
+from app.sandbox.faults import Fault
+from app.sandbox.request import Request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

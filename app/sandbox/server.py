@@ -25,9 +25,9 @@ from app.gateway.answer import Answer
 from app.gateway.contract import SERVICES_YAML
 from app.gateway.port import JsonObject, Service
 from app.saga.model.step import JSON
-from app.services.sandbox.faults import SimulationError
-from app.services.sandbox.request import Refusal, Request, Verb, problem
-from app.services.sandbox.sandbox import Sandbox
+from app.sandbox.faults import SimulationError
+from app.sandbox.request import Refusal, Request, Verb, problem
+from app.sandbox.sandbox import Sandbox
 
 _METHODS = ["GET", "PUT", "DELETE", "POST", "PATCH", "HEAD", "OPTIONS"]
 

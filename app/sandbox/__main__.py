@@ -1,4 +1,4 @@
-"""Run one service of the sandbox: `python -m app.services.sandbox payment --port 9001`."""
+"""Run one service of the sandbox: `python -m app.sandbox payment --port 9001`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import sys
 import uvicorn
 
 from app.gateway.port import Service
+from app.sandbox.ledger import Ledger
+from app.sandbox.sandbox import Sandbox
+from app.sandbox.server import sandbox_app
 from app.server import HttpConnection
-from app.services.sandbox.ledger import Ledger
-from app.services.sandbox.sandbox import Sandbox
-from app.services.sandbox.server import sandbox_app
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the command line, with the environment for what it leaves out; exit with a sentence where it is wrong."""
     env = os.environ
     parser = argparse.ArgumentParser(
-        prog="python -m app.services.sandbox",
+        prog="python -m app.sandbox",
         description="One service of the sandbox over HTTP. Each option can be set in the environment.",
     )
     parser.add_argument("service", choices=[str(service) for service in Service])

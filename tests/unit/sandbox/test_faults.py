@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.gateway.port import Action, Service
-from app.services.sandbox.faults import Fault, RandomFaults, Rule, SimulationError, parse
+from app.sandbox.faults import Fault, RandomFaults, Rule, SimulationError, parse
 
 
 def test_the_contracts_example_is_read() -> None:

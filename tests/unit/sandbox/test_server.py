@@ -11,9 +11,9 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from app.sandbox.__main__ import arguments
+from app.sandbox.server import sandbox_app
 from app.services import Sandbox, Service
-from app.services.sandbox.__main__ import arguments
-from app.services.sandbox.server import sandbox_app
 from tests.processes import the_services
 from tests.unit.gateway.network import serving
 

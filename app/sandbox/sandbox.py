@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from app.gateway.answer import Answer
 from app.saga.engine.tasks import end_tasks
-from app.services.sandbox.faults import Fault, RandomFaults, parse
-from app.services.sandbox.ledger import Ledger
-from app.services.sandbox.request import Request
+from app.sandbox.faults import Fault, RandomFaults, parse
+from app.sandbox.ledger import Ledger
+from app.sandbox.request import Request
 
 _logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from app.gateway.port import Service
-from app.services.sandbox import Ledger, Sandbox
-from app.services.sandbox.faults import Fault, Rule
-from app.services.sandbox.request import Request, Verb
+from app.sandbox import Ledger, Sandbox
+from app.sandbox.faults import Fault, Rule
+from app.sandbox.request import Request, Verb
 
 CHARGE = {
     "order_id": "o",
@@ -41,9 +41,9 @@ def a_request(verb: Verb = Verb.PUT, reference: str = "r", **changes: Any) -> Re
 CHILD = """
 import asyncio, json, sys
 from app.gateway.port import Service
-from app.services.sandbox.ledger import Ledger
-from app.services.sandbox.faults import Fault, Rule
-from app.services.sandbox.request import Request, Verb
+from app.sandbox.ledger import Ledger
+from app.sandbox.faults import Fault, Rule
+from app.sandbox.request import Request, Verb
 
 async def main():
     ledger = Ledger(sys.argv[1])
@@ -126,7 +126,7 @@ async def test_what_breaks_within_a_request_leaves_nothing_of_it(monkeypatch: py
             raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.services.sandbox.records.Notes.add", break_down)
+        patch.setattr("app.sandbox.records.Notes.add", break_down)
         with pytest.raises(sqlite3.OperationalError):
             await ledger.handle(a_request())
     assert await ledger.standing() == []
