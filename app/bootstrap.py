@@ -71,7 +71,7 @@ from app.storage.sessions import SqlSessions
 from app.storage.start_faults import database_fault
 from app.storage.translation import translated
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
-from app.telemetry.workers import share_metrics
+from app.telemetry.multiprocess import share_metrics
 from app.unknown import Unknown
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.trace import TraceContext, given_trace, trace_id_of
+from app.telemetry.trace_context import TraceContext, given_trace, trace_id_of
 
 
 def traceparent(given: str | None, reference: str, *, span_id: str) -> str:

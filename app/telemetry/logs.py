@@ -14,7 +14,7 @@ from app.saga.engine.saga_instance import SagaRun
 from app.saga.model.errors import SagaError
 from app.saga.model.events import EventType, SagaEvent
 from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
-from app.trace import trace_id_of
+from app.telemetry.trace_context import trace_id_of
 
 _LEVELS = {
     EventType.SAGA_STARTED: logging.DEBUG,

@@ -22,8 +22,8 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import StoredSaga
 from app.saga.ports.queries import Census
 from app.settings.webhook_endpoints import Lag
-from app.telemetry.access import METHODS
-from app.telemetry.workers import forget_ended_workers, sum_of_workers
+from app.telemetry.access_log import METHODS
+from app.telemetry.multiprocess import forget_ended_workers, sum_of_workers
 
 CENSUS_SECONDS = 5.0
 """How old the figures of the database may be, however many scrape."""

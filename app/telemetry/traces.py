@@ -4,7 +4,7 @@
                        │             └─ inventory.execute
                        └─ checkout, taken over ─ link ─▶ the first run, of which nobody may have heard the end
 
-All of a saga's spans are in one trace, which is told from what is stored of it (`app.trace`). What a step's
+All of a saga's spans are in one trace, which is told from what is stored of it (`app.telemetry.trace_context`). What a step's
 span has is ids, codes and times, as everywhere in telemetry. Needs the extra `traces`.
 """
 
@@ -32,7 +32,7 @@ from app.saga.engine.saga_instance import SagaRun
 from app.saga.model.events import SagaEvent
 from app.saga.model.state import AT_REST, SagaStatus
 from app.telemetry.metrics import ANSWERS
-from app.trace import TraceContext, first_span_of, given_trace, trace_id_of
+from app.telemetry.trace_context import TraceContext, first_span_of, given_trace, trace_id_of
 
 CLOSE_SECONDS = 5.0
 """How long the end of the process waits for a collector that doesn't answer."""

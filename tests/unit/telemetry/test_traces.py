@@ -12,8 +12,8 @@ from uuid_utils import uuid7
 
 from app.saga import NewSaga, SagaStatus, StepOutcomeUnknown, StepRejected
 from app.saga.model.step import Context
+from app.telemetry.trace_context import first_span_of, trace_id_of
 from app.telemetry.traces import Traces
-from app.trace import first_span_of, trace_id_of
 from tests.builders import HANG, a_saga, settle
 from tests.unit.telemetry.traced import House, Replica
 
