@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uuid_utils import uuid4, uuid7
 
+from app.access.keys import Keys
+from app.access.read_tokens import ReadTokens
+from app.access.sessions import Sessions
+from app.access.unknown_credentials import Unknown
 from app.api import ApiSettings, Service
 from app.api.authentication import is_loopback
 from app.api.event_body import event_bytes
@@ -26,10 +30,8 @@ from app.api.routes.events import frame_of
 from app.api.startup import StartFailed
 from app.checkout import Checkout, checkout_saga
 from app.history import History
-from app.keys import Keys
 from app.operator import Operator
 from app.pulse import Pulse
-from app.read_tokens import ReadTokens
 from app.retention import Retention
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
@@ -59,7 +61,6 @@ from app.services import (
 from app.services import (
     Service as Participant,
 )
-from app.sessions import Sessions
 from app.settings.settings import Settings
 from app.storage import Storage, open_storage
 from app.storage.engine import Database, UnsafeDatabase, ping
@@ -72,7 +73,6 @@ from app.storage.start_faults import database_fault
 from app.storage.translation import translated
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.telemetry.multiprocess import share_metrics
-from app.unknown import Unknown
 from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line

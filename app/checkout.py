@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.callers import ANYONE, Caller
+from app.access.principal import ANYONE, Caller
 from app.saga.engine.runner import SagaRunner
 from app.saga.engine.saga_instance import SagaRun
 from app.saga.model.attention import Attention, StepAction, attention_of

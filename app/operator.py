@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from app.callers import Caller, Scope
+from app.access.principal import Caller, Scope
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.attention import attention_of
 from app.saga.model.decide import asked

@@ -23,19 +23,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.access.keys import Keys
+from app.access.principal import ANYONE, Caller
+from app.access.principal import Scope as Right
+from app.access.read_tokens import PREFIX as RT
+from app.access.read_tokens import ReadTokens
+from app.access.unknown_credentials import TooManyUnknown
 from app.api.base_path import link
 from app.api.cookies import cookie_of
 from app.api.forwarded import through_proxy
 from app.api.lasting import LastingAnswers
 from app.api.problem import Problem
 from app.api.service import Service, count_problem
-from app.callers import ANYONE, Caller
-from app.callers import Scope as Right
-from app.keys import Keys
-from app.read_tokens import PREFIX as RT
-from app.read_tokens import ReadTokens
 from app.saga.model.errors import LogUnavailable
-from app.unknown import TooManyUnknown
 from app.values.card_numbers import holds_card_number
 
 COOKIE = "checkout_session"

@@ -15,10 +15,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.principal import ANYONE, Caller
 from app.api.card_numbers import refuse_card_number_in_header
 from app.api.problem import Problem
 from app.api.startup import run_lifespan
-from app.callers import ANYONE, Caller
 from app.telemetry import AccessLog
 
 _logger = logging.getLogger(__name__)

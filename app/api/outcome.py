@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
+from app.access.principal import Caller
 from app.api.base_path import link
 from app.api.encode import encode
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS, name_of
 from app.api.saga_body import saga_body
 from app.api.service import Service
-from app.callers import Caller
 from app.checkout import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import FailureKind, LogUnavailable

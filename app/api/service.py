@@ -11,16 +11,16 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from app.access.keys import Keys
+from app.access.principal import ANYONE, Caller
+from app.access.read_tokens import ReadTokens
+from app.access.sessions import Sessions
 from app.api.problem import Problem
 from app.api.settings import ApiSettings
-from app.callers import ANYONE, Caller
 from app.checkout import Checkout
 from app.history import History
-from app.keys import Keys
 from app.operator import Operator
 from app.pulse import Pulse
-from app.read_tokens import ReadTokens
-from app.sessions import Sessions
 from app.telemetry import Metrics
 from app.watch import Watch
 from app.webhooks import Webhooks

@@ -11,13 +11,13 @@ from typing import Annotated, TypeVar
 import typer
 from uuid_utils import uuid7
 
+from app.access.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
+from app.access.keys import ApiKey, KeyRefused, Keys
+from app.access.principal import Scope
 from app.api.encode import encode
 from app.api.routes.keys import key_body
-from app.callers import Scope
 from app.cli.failing import database_failure, failure, settings_or_failure
 from app.cli.terminal import print_records, words
-from app.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
-from app.keys import ApiKey, KeyRefused, Keys
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.engine import UnsafeDatabase

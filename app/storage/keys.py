@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, Select, insert, select, text, update
 
-from app.callers import Scope
-from app.keys import ApiKey
+from app.access.keys import ApiKey
+from app.access.principal import Scope
 from app.storage.sql_log import SqlLog
 from app.storage.tables import api_key
 from app.storage.translation import repeats

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
-from app.keys import ApiKey
+from app.access.keys import ApiKey
 from app.storage.keys import key_of
 from app.storage.sql_log import SqlLog
 from app.storage.tables import api_key, session

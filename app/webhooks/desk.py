@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.callers import Caller
+from app.access.principal import Caller
 from app.checkout import Checkout, SagaView
 from app.saga.model.errors import SagaError
 from app.saga.ports.clock import Clock

@@ -10,13 +10,13 @@ from typing import Any
 
 from starlette.responses import Response
 
+from app.access.principal import ANYONE
 from app.api.encode import encode
 from app.api.idempotency import fingerprint
 from app.api.order import Order
 from app.api.outcome import outcome, saga_url
 from app.api.problem import Problem
 from app.api.saga_body import saga_body
-from app.callers import ANYONE
 from app.checkout import Checkout, SagaView, checkout_saga
 from app.operator import Operator, OperatorError
 from app.saga.engine.lease import Lease

@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.routing import Route
 
+from app.access.keys import Keys
+from app.access.principal import Scope
 from app.api import create_api
 from app.api.authentication import COOKIE, RIGHTS, right_of
 from app.bootstrap import api_settings, open_service
-from app.callers import Scope
-from app.keys import Keys
 from app.settings.settings import Settings
 from tests.processes import an_order
 

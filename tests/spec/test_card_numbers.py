@@ -20,10 +20,10 @@ from pydantic import SecretStr
 from sqlalchemy import MetaData, select
 from typer.testing import CliRunner
 
+from app.access.principal import Scope
 from app.api import create_api
 from app.api.openapi import document
 from app.bootstrap import api_settings, open_service
-from app.callers import Scope
 from app.cli import app as command_line
 from app.settings.settings import Settings
 from app.storage import open_storage

@@ -13,11 +13,11 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
+from app.access.keys import ApiKey, Keys
+from app.access.principal import Scope
+from app.access.read_tokens import ReadTokens
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
-from app.callers import Scope
-from app.keys import ApiKey, Keys
-from app.read_tokens import ReadTokens
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.keys import SqlKeys

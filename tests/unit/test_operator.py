@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.callers import ANYONE, Caller, Scope
+from app.access.principal import ANYONE, Caller, Scope
 from app.operator import (
     TRIES,
     NoAttentionNeeded,

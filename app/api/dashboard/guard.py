@@ -13,12 +13,12 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Scope
 
+from app.access.sessions import form_token
 from app.api.authentication import session_of
 from app.api.card_numbers import refuse_card_numbers_in_fields
 from app.api.problem import Problem
 from app.api.service import settings_of
 from app.api.uploads import read_body
-from app.sessions import form_token
 
 _FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 20

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from app.access.principal import Scope
 from app.api.base_path import link
 from app.api.dashboard import words
 from app.api.dashboard.guard import token_of
@@ -20,7 +21,6 @@ from app.api.order import LONGEST_REFERENCE
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import caller_of
-from app.callers import Scope
 from app.saga.model.attention import sentence
 from app.values.money import money
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from app.access.unknown_credentials import TooManyUnknown
 from app.api import query
 from app.api.authentication import COOKIE, SIGN_IN, address_of, session_of, too_many
 from app.api.base_path import base_path, link
@@ -35,7 +36,6 @@ from app.pulse import TooManyLookers
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import FINAL, SagaStatus
-from app.unknown import TooManyUnknown
 
 router = APIRouter(include_in_schema=False)
 

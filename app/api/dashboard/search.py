@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from app.access.principal import Caller
 from app.api import query
 from app.api.base_path import link
-from app.callers import Caller
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter
 

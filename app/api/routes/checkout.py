@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.principal import Caller
 from app.api.admission import Admission
 from app.api.card_numbers import refuse_card_number_in_header
 from app.api.complaints import NO_SAGA
@@ -30,7 +31,6 @@ from app.api.service import Service, caller_of, service_of, settings_of
 from app.api.settings import ApiSettings
 from app.api.simulation import simulation
 from app.api.traceparent import traceparent
-from app.callers import Caller
 from app.checkout import Placed, SagaView
 from app.saga.model.errors import LogUnavailable
 

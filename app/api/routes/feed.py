@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.principal import Scope
 from app.api import query
 from app.api.encode import encode
 from app.api.event_body import EventPageBody, event_body
@@ -19,7 +20,6 @@ from app.api.outcome import patiently
 from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.service import caller_of, service_of, settings_of, webhooks_of
-from app.callers import Scope
 from app.storage.outbox import Place
 
 router = APIRouter(tags=["events"])

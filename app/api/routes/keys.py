@@ -20,6 +20,8 @@ from pydantic import (
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.keys import NAME, ApiKey, KeyRefused, Keys
+from app.access.principal import Scope
 from app.api import query
 from app.api.complaints import Unfit, complaints, invalid
 from app.api.encode import Body, encode
@@ -27,8 +29,6 @@ from app.api.json_body import check_headers, read_json
 from app.api.problem import Problem
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
-from app.callers import Scope
-from app.keys import NAME, ApiKey, KeyRefused, Keys
 from app.values.timestamps import instant_of
 
 router = APIRouter(tags=["keys"])

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.principal import Scope
 from app.api import query
 from app.api.complaints import complaint, invalid
 from app.api.encode import encode
@@ -23,7 +24,6 @@ from app.api.routes.sagas import saga_etag
 from app.api.saga_body import saga_body
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
-from app.callers import Scope
 from app.checkout import SagaView
 from app.operator import (
     NoAttentionNeeded,

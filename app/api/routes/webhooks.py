@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.principal import Scope
 from app.api import query
 from app.api.complaints import complaint, invalid
 from app.api.encode import encode
@@ -21,7 +22,6 @@ from app.api.json_body import check_headers, read_json
 from app.api.outcome import patiently
 from app.api.problem import Problem
 from app.api.service import caller_of, settings_of, webhooks_of
-from app.callers import Scope
 from app.storage.deliveries import DeliveryStatus
 from app.webhooks import Unknown
 

@@ -14,12 +14,12 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from app.access.keys import Keys
+from app.access.principal import Scope
 from app.api import create_api
 from app.api.base_path import OWN, reached_under
 from app.api.forwarded import forwarded_prefix
 from app.bootstrap import api_settings, open_service
-from app.callers import Scope
-from app.keys import Keys
 from app.settings.settings import Settings
 from tests.processes import ROOT, an_order
 from tests.unit.api.test_page import HERE, STUCK, field_of

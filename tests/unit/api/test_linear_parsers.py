@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 
+from app.access.keys import _KEY
 from app.api.authentication import _BEARER, _from_outside, right_of, session_of
 from app.api.dashboard.guard import MOST_FIELDS
 from app.api.envelope import _request_id
@@ -29,7 +30,6 @@ from app.api.routes.events import _after
 from app.api.saga_id import known_form
 from app.api.simulation import simulation
 from app.api.traceparent import traceparent
-from app.keys import _KEY
 from app.values.card_numbers import holds_card_number
 
 SMALL, TIMES, SLACK = 4_000, 8, 3

@@ -11,8 +11,8 @@ import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 
+from app.access.principal import Caller, Scope
 from app.api.operation import seen_by
-from app.callers import Caller, Scope
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import an_id, settle
 from tests.unit.api.served import Served, an_order, problem, served

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from app.access.principal import Caller, Scope
 from app.api import ApiSettings
 from app.api.etag import etag_of, matches
-from app.callers import Caller, Scope
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import HANG, an_id, settle
 from tests.unit.api.served import Served, an_order, problem, served

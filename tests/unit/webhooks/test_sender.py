@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.callers import ANYONE, Caller, Scope
+from app.access.principal import ANYONE, Caller, Scope
 from app.settings.webhook_endpoints import EventName
 from app.storage.deliveries import DeliveryStatus, Settled
 from app.storage.outbox import Place

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from app.access.unknown_credentials import MOST_REMEMBERED, Existing, TooManyUnknown, Unknown
 from app.saga.model.errors import LogUnavailable
-from app.unknown import MOST_REMEMBERED, Existing, TooManyUnknown, Unknown
 
 
 class Clock:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from app.callers import Caller, Scope
-from app.keys import ApiKey, Keys
+from app.access.keys import ApiKey, Keys
+from app.access.principal import Caller, Scope
 
 PREFIX = "rt_"
 _TOKEN = re.compile(r"rt_([a-z0-9]{8})_([0-9]{10})_([A-Za-z0-9_-]{43})")

@@ -9,13 +9,13 @@ from functools import partial
 
 import pytest
 
-from app.callers import ANYONE, Scope
-from app.key_policy import FIRST_KEY_SCOPES
-from app.keys import ApiKey, KeyRefused, Keys
+from app.access.key_policy import FIRST_KEY_SCOPES
+from app.access.keys import ApiKey, KeyRefused, Keys
+from app.access.principal import ANYONE, Scope
+from app.access.unknown_credentials import TooManyUnknown, Unknown
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.keys import SqlKeys
-from app.unknown import TooManyUnknown, Unknown
 from tests.builders import VirtualClock, an_id
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.callers import Caller, Scope
+from app.access.principal import Caller, Scope
 
 AT_MOST_ACTIVE = 2
 """Keys that one person or program may have at once: the old and the new one of a rotation."""

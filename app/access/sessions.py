@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app.callers import Caller
-from app.keys import ApiKey, Keys
-from app.unknown import MOST_REMEMBERED, Existing
+from app.access.keys import ApiKey, Keys
+from app.access.principal import Caller
+from app.access.unknown_credentials import MOST_REMEMBERED, Existing
 
 
 class SessionStore(Protocol):

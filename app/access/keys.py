@@ -16,10 +16,10 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from app.callers import Caller, Scope
-from app.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
+from app.access.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
+from app.access.principal import Caller, Scope
+from app.access.unknown_credentials import Existing, Unknown
 from app.saga.model.errors import LogUnavailable
-from app.unknown import Existing, Unknown
 from app.values.card_numbers import holds_card_number
 
 __all__ = ["ApiKey", "KeyRefused", "KeyStore", "Keys"]

@@ -8,14 +8,14 @@ from datetime import datetime
 
 import pytest
 
-from app.callers import Scope
-from app.keys import ApiKey, Keys
-from app.sessions import Sessions, form_token
+from app.access.keys import ApiKey, Keys
+from app.access.principal import Scope
+from app.access.sessions import Sessions, form_token
+from app.access.unknown_credentials import TooManyUnknown, Unknown
 from app.storage import Storage, open_storage
 from app.storage.keys import SqlKeys
 from app.storage.sessions import SqlSessions
 from app.storage.tables import session
-from app.unknown import TooManyUnknown, Unknown
 from tests.builders import VirtualClock, an_id
 
 HOURS = 2.0
