@@ -10,10 +10,10 @@ from sqlalchemy import Connection, text
 
 from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.settings.settings import Settings
-from app.storage.engine import Database
-from app.storage.migrations import SchemaAhead, found_in, try_again_while_locked
-from app.storage.start_faults import database_fault
-from app.storage.tables import SCHEMA
+from app.storage.engine.database import Database
+from app.storage.engine.migrations import SchemaAhead, found_in, try_again_while_locked
+from app.storage.engine.start_faults import database_fault
+from app.storage.engine.tables import SCHEMA
 
 ONE_AT_A_TIME = 7_305_104_219_033_620_993
 """The key of PostgreSQL's advisory lock: any number, as long as nobody else's."""

@@ -63,14 +63,14 @@ from app.services import (
 )
 from app.settings.settings import Settings
 from app.storage import Storage, open_storage
-from app.storage.engine import Database, UnsafeDatabase, ping
-from app.storage.history import SqlHistory
-from app.storage.keys import SqlKeys
-from app.storage.migrations import fault, require_current, upgrade
-from app.storage.retention import SqlRetention
-from app.storage.sessions import SqlSessions
-from app.storage.start_faults import database_fault
-from app.storage.translation import translated
+from app.storage.access.keys import SqlKeys
+from app.storage.access.sessions import SqlSessions
+from app.storage.engine.database import Database, UnsafeDatabase, ping
+from app.storage.engine.migrations import fault, require_current, upgrade
+from app.storage.engine.start_faults import database_fault
+from app.storage.engine.translation import translated
+from app.storage.retention.retention import SqlRetention
+from app.storage.sagas.statistics import SqlHistory
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.telemetry.multiprocess import share_metrics
 from app.watch import Watch

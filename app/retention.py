@@ -21,8 +21,8 @@ from app.saga.engine.outage_reporter import Trouble
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogUnavailable
 from app.saga.ports.clock import Clock
-from app.storage.redaction import REMOVED
-from app.storage.retention import FIRST, Left, SqlRetention
+from app.storage.retention.redaction import REMOVED
+from app.storage.retention.retention import FIRST, Left, SqlRetention
 
 _logger = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ def _or_give_up() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_databases: Databases) -> Iterator[str]:
     """Name the database that was migrated once, and that every test's own is copied from."""
-    from app.storage.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
+    from app.storage.engine.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
 
     url = postgres_databases.create("template")
     try:
@@ -107,7 +107,7 @@ def _a_database(
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a SQLite file that was migrated once, and that every test's own is copied from."""
-    from app.storage.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
+    from app.storage.engine.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
 
     path = tmp_path_factory.mktemp("template") / "checkout.db"
     upgrade(f"sqlite:///{path}")

@@ -13,8 +13,8 @@ from app.api.encode import Body, encode
 from app.api.saga_body import SagaBody, saga_body
 from app.checkout import SagaView
 from app.settings.webhook_endpoints import EventName
-from app.storage.deliveries import Delivery, DeliveryStatus
-from app.storage.outbox import OutboxEvent
+from app.storage.outbox.deliveries import Delivery, DeliveryStatus
+from app.storage.outbox.feed import OutboxEvent
 from app.webhooks.desk import EndpointView, Told
 
 

@@ -7,7 +7,7 @@ import typer
 from app.cli.terminal import safe
 from app.settings.environment import SettingsError, read_settings
 from app.settings.settings import Settings
-from app.storage.start_faults import database_fault
+from app.storage.engine.start_faults import database_fault
 
 REFUSED = 1
 MISUSED = 2

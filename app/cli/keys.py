@@ -20,8 +20,8 @@ from app.cli.failing import database_failure, failure, settings_or_failure
 from app.cli.terminal import print_records, words
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
-from app.storage.engine import UnsafeDatabase
-from app.storage.keys import SqlKeys
+from app.storage.access.keys import SqlKeys
+from app.storage.engine.database import UnsafeDatabase
 
 T = TypeVar("T")
 _COLUMNS = ("prefix", "state", "caller", "who", "scopes", "sees", "made", "by", "ends", "last used")

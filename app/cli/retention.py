@@ -17,7 +17,7 @@ from app.retention import Forgotten, Leaving, Retention
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
 from app.storage import open_storage
-from app.storage.engine import UnsafeDatabase
+from app.storage.engine.database import UnsafeDatabase
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True)

@@ -22,10 +22,10 @@ from app.settings.environment import unknown_variables
 from app.settings.settings import Settings
 from app.sqlite.file import why_not
 from app.storage import open_storage
-from app.storage.engine import Database, UnsafeDatabase
-from app.storage.migrations import SchemaAhead, current, head, upgrade
-from app.storage.postgres_session import advice
-from app.storage.start_faults import database_fault
+from app.storage.engine.database import Database, UnsafeDatabase
+from app.storage.engine.migrations import SchemaAhead, current, head, upgrade
+from app.storage.engine.postgres_session import advice
+from app.storage.engine.start_faults import database_fault
 
 CLOCKS_APART_SECONDS = 5.0
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from app.api.description import VERSION
-from app.storage.migrations import head
+from app.storage.engine.migrations import head
 
 _TREE = Path(__file__).resolve().parents[2]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.storage.deliveries import SqlDeliveries
-from app.storage.engine import Database
-from app.storage.journal import Journal
-from app.storage.log_clock import MachineClock
-from app.storage.outbox import SqlOutbox
-from app.storage.postgres_writer import PostgresWriter
-from app.storage.queries import SqlQueries
-from app.storage.sql_log import SqlLog
-from app.storage.sqlite_writer import SqliteWriter
+from app.storage.engine.database import Database
+from app.storage.engine.log_clock import MachineClock
+from app.storage.journal.journal import Journal
+from app.storage.journal.postgres_writer import PostgresWriter
+from app.storage.journal.sqlite_writer import SqliteWriter
+from app.storage.outbox.deliveries import SqlDeliveries
+from app.storage.outbox.feed import SqlOutbox
+from app.storage.sagas.queries import SqlQueries
+from app.storage.sagas.sql_log import SqlLog
 
 LEASE_COMMAND_SECONDS = 2.0
 """A renewal that hangs on a silent connection must leave time for another within the lease."""

@@ -11,8 +11,8 @@ from app.checkout import Checkout, SagaView
 from app.saga.model.errors import SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
-from app.storage.deliveries import Delivery, DeliveryStatus, SqlDeliveries, Standing
-from app.storage.outbox import OutboxEvent, Place, SqlOutbox
+from app.storage.outbox.deliveries import Delivery, DeliveryStatus, SqlDeliveries, Standing
+from app.storage.outbox.feed import OutboxEvent, Place, SqlOutbox
 
 
 class Unknown(SagaError):

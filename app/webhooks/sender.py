@@ -17,8 +17,8 @@ from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogError, SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
-from app.storage.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
-from app.storage.outbox import OutboxEvent, SqlOutbox
+from app.storage.outbox.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
+from app.storage.outbox.feed import OutboxEvent, SqlOutbox
 from app.webhooks.backoff import Pauses
 from app.webhooks.poster import Posted, Poster
 from app.webhooks.signature import signed

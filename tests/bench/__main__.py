@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.bench.page import Cell, Measured, Told, left_out, page, table
 from tests.bench.peers import DBOS, RESTATE, NotFetched, python_with, restate_server
 from tests.bench.sides.over_http import NoWrk, http

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from app.bootstrap import open_service
 from app.settings.settings import Settings
-from app.storage.tables import saga, saga_log
+from app.storage.engine.tables import saga, saga_log
 from tests.processes import ADDRESS, an_order
 
 if TYPE_CHECKING:

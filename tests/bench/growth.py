@@ -35,7 +35,7 @@ from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings
 from app.storage import open_storage
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.bench import filling
 from tests.bench.growth_page import Growth, Recovered, Timed, amount, page, per_saga, tables
 from tests.bench.page import Told

@@ -28,7 +28,7 @@ import asyncpg
 import httpx2 as httpx
 from rich.console import Console
 
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.bench.load_page import Left, Phase, Run, page, table, verdict_table, verdicts
 from tests.bench.open_loop import Told
 from tests.bench.sides.clock import processor_seconds

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.chaos.database import a_crashing_postgres
 from tests.chaos.figures import Figures
 from tests.chaos.plan import a_plan

@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.storage.engine import Database
-from app.storage.sql_log import UNFINISHED
-from app.storage.tables import replica, saga
+from app.storage.engine.database import Database
+from app.storage.engine.tables import replica, saga
+from app.storage.sagas.sql_log import UNFINISHED
 from tests.chaos.database import CrashingPostgres
 from tests.chaos.members import Member, a_port, a_replica, a_service
 from tests.chaos.plan import Plan

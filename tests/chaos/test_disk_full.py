@@ -26,7 +26,7 @@ from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga, Started
 from app.storage import open_storage
-from app.storage.engine import Database
+from app.storage.engine.database import Database
 from tests.chaos.caller import Caller, saga_id_in
 from tests.processes import Running, a_checkout, an_order, the_services, urls_of
 

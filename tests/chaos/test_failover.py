@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.chaos.caller import Caller, saga_id_in
 from tests.chaos.pair import Pair, a_pair
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of

@@ -19,8 +19,8 @@ from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, Started
-from app.storage import open_storage, postgres_session
-from app.storage.engine import Database
+from app.storage import open_storage
+from app.storage.engine.database import Database, postgres_session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED = SagaEvent(seq=1, at=NOW, type=EventType.SAGA_STARTED)
@@ -94,7 +94,7 @@ async def test_the_journal_leaves_a_connection_that_went_silent(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was writing is written on the next connection, once."""
-    monkeypatch.setattr("app.storage.postgres_writer.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("app.storage.journal.postgres_writer.ANSWER_SECONDS", 0.3)
     async with _a_line_to(postgres_url) as line, open_storage(line.url) as storage:
         saga = _a_saga()
         assert await storage.log.start(saga, STARTED, owner="me") == Started()
@@ -125,7 +125,7 @@ async def test_who_stands_still_in_a_transaction_loses_its_locks(
 ) -> None:
     """A replica that is stopped within a claim (SIGSTOP) must not hold up another's journal."""
     monkeypatch.setitem(postgres_session._MODEST, "idle_in_transaction_session_timeout", "300ms")
-    monkeypatch.setattr("app.storage.postgres_writer.ANSWER_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr("app.storage.journal.postgres_writer.ANSWER_SECONDS", 2 * PATIENCE)
     async with open_storage(postgres_url) as storage:
         saga = _a_saga()
         await storage.log.start(saga, STARTED, owner="me")
@@ -140,7 +140,7 @@ async def test_a_statement_that_was_given_up_never_lands_later(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its backend is ended before the batch is written again, so that only the last answer counts."""
-    monkeypatch.setattr("app.storage.postgres_writer.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("app.storage.journal.postgres_writer.ANSWER_SECONDS", 0.3)
     other, looking = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
     async with open_storage(postgres_url) as storage, asyncio.timeout(PATIENCE):
         saga = _a_saga()

@@ -17,8 +17,8 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import KeyTaken, NewSaga, OrderTaken, StartResult
 from app.storage import Storage, open_storage
-from app.storage.engine import Database
-from app.storage.migrations import upgrade
+from app.storage.engine.database import Database
+from app.storage.engine.migrations import upgrade
 from tests.chaos.pair import Pair, a_pair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,9 +40,9 @@ def followed() -> Iterator[Pair]:
 @pytest.fixture
 def pair(followed: Pair, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """Give the pair, with its standby awake before and after, to a service that soon gives up a silent database."""
-    monkeypatch.setattr("app.storage.postgres_writer.ANSWER_SECONDS", GIVEN_UP_SECONDS)
+    monkeypatch.setattr("app.storage.journal.postgres_writer.ANSWER_SECONDS", GIVEN_UP_SECONDS)
     impatient = partialmethod(Database.engine, command_seconds=GIVEN_UP_SECONDS)
-    monkeypatch.setattr("app.storage.engine.Database.engine", impatient)
+    monkeypatch.setattr("app.storage.engine.database.Database.engine", impatient)
     try:
         yield followed
     finally:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.chaos.cast import Cast
 from tests.chaos.clients import Clients
 from tests.chaos.database import a_crashing_postgres

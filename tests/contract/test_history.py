@@ -11,7 +11,7 @@ from app.saga.model.state import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.saga.ports.queries import DURATION_EDGES, SagaFilter
 from app.storage import Storage, open_storage
-from app.storage.history import SqlHistory, first_id
+from app.storage.sagas.statistics import SqlHistory, first_id
 from tests.builders import NOON, an_id
 
 MINUTE = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from app.saga.model.state import SagaStatus
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
 from app.services import Call, Closed, Gateway, Service
-from app.storage.journal import FIRST_PAUSE_SECONDS
+from app.storage.journal.journal import FIRST_PAUSE_SECONDS
 from tests.builders import told
 from tests.crash.boundary import Gate, Mode
 from tests.crash.loop import OUTSIDE, WorldClock

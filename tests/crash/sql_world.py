@@ -11,8 +11,8 @@ from sqlalchemy import update
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog
 from app.storage import open_storage
-from app.storage.engine import Database
-from app.storage.tables import replica as replicas
+from app.storage.engine.database import Database
+from app.storage.engine.tables import replica as replicas
 from tests.crash.boundary import Stop
 from tests.crash.judge import judged, stranded
 from tests.crash.lives import Lived

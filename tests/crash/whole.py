@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from app.storage.migrations import upgrade
+from app.storage.engine.migrations import upgrade
 from tests.crash.boundary import Stop
 from tests.crash.judge import Verdict
 from tests.crash.lives import live, two_owners

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from app.settings.settings import Settings
-from app.storage.engine import Database
-from app.storage.postgres_session import AT_START
+from app.storage.engine.database import Database
+from app.storage.engine.postgres_session import AT_START
 from tests import pgbouncer
 from tests.processes import ROOT
 

@@ -20,11 +20,11 @@ from sqlalchemy import Connection, insert, inspect, text
 from app.bootstrap import open_service
 from app.settings.database_url import DatabaseUrlError
 from app.settings.settings import Settings
-from app.storage import migrations, open_storage
-from app.storage.engine import Database
-from app.storage.keys import SqlKeys
-from app.storage.migrations import LockHeld, SchemaAhead, SchemaBehind, configuration, head, upgrade
-from app.storage.tables import SCHEMA, api_key
+from app.storage import open_storage
+from app.storage.access.keys import SqlKeys
+from app.storage.engine.database import Database, migrations
+from app.storage.engine.migrations import LockHeld, SchemaAhead, SchemaBehind, configuration, head, upgrade
+from app.storage.engine.tables import SCHEMA, api_key
 
 
 async def _on(url: str, work: Callable[[Connection], Any]) -> Any:

@@ -27,7 +27,7 @@ from app.saga.model.errors import StepOutcomeUnknown, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaState, StepState, StepStatus
 from app.saga.ports.log import Started, StartResult, StoredSaga
-from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result
+from app.storage.journal.journal import AppendEntry, Entry, Interrupted, Journal, Result
 from tests.simulation.database import Database, Row
 from tests.simulation.network import ServiceGateway
 from tests.simulation.storage import ReplicaLog

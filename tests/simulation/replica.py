@@ -29,7 +29,7 @@ from app.services import (
     ShippingStep,
 )
 from app.services import Service as Participant
-from app.storage.journal import Journal
+from app.storage.journal.journal import Journal
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.network import CLIENT_TIMEOUT, Network, ServiceGateway
 from tests.simulation.storage import Line, ReplicaLog, Writer

@@ -21,7 +21,7 @@ from app.saga.ports.log import (
     check_start,
 )
 from app.saga.ports.queries import SagaFilter
-from app.storage.journal import AppendEntry, Entry, Interrupted, Journal, Result, StartEntry
+from app.storage.journal.journal import AppendEntry, Entry, Interrupted, Journal, Result, StartEntry
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault
 from tests.simulation.world import World

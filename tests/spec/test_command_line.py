@@ -22,7 +22,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.storage.migrations import head
+from app.storage.engine.migrations import head
 from tests.processes import ADDRESS, ROOT, Running, a_checkout, an_order
 
 QUICK = {

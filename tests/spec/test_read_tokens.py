@@ -20,7 +20,7 @@ from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from app.storage import open_storage
-from app.storage.keys import SqlKeys
+from app.storage.access.keys import SqlKeys
 from tests.builders import VirtualClock, an_id
 from tests.processes import an_order
 

@@ -22,7 +22,7 @@ from app.retention import Leaving, Retention
 from app.saga.ports.clock import SystemClock
 from app.settings.settings import Settings
 from app.storage import open_storage
-from app.storage.retention import SqlRetention
+from app.storage.retention.retention import SqlRetention
 from tests.builders import VirtualClock
 from tests.processes import an_order
 

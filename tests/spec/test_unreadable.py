@@ -22,7 +22,7 @@ from app.bootstrap import api_settings, open_service
 from app.retention import Leaving
 from app.settings.settings import Settings
 from app.storage import open_storage
-from app.storage.redaction import REMOVED
+from app.storage.retention.redaction import REMOVED
 from tests.processes import an_order
 from tests.spec.test_retention import leave
 from tests.unit.api.served import problem

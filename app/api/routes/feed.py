@@ -20,7 +20,7 @@ from app.api.outcome import patiently
 from app.api.prefer import preference
 from app.api.problem import Problem
 from app.api.service import caller_of, service_of, settings_of, webhooks_of
-from app.storage.outbox import Place
+from app.storage.outbox.feed import Place
 
 router = APIRouter(tags=["events"])
 

@@ -22,7 +22,7 @@ from app.api.json_body import check_headers, read_json
 from app.api.outcome import patiently
 from app.api.problem import Problem
 from app.api.service import caller_of, settings_of, webhooks_of
-from app.storage.deliveries import DeliveryStatus
+from app.storage.outbox.deliveries import DeliveryStatus
 from app.webhooks import Unknown
 
 router = APIRouter(tags=["webhooks"])

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from app import storage
 from app.main import app
-from app.storage.journal import Entry, Result, Started
-from app.storage.sqlite_writer import SqliteWriter
+from app.storage.journal.journal import Entry, Result, Started
+from app.storage.journal.sqlite_writer import SqliteWriter
 
 
 class Nowhere(SqliteWriter):

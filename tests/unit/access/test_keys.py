@@ -15,7 +15,7 @@ from app.access.principal import ANYONE, Scope
 from app.access.unknown_credentials import TooManyUnknown, Unknown
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
-from app.storage.keys import SqlKeys
+from app.storage.access.keys import SqlKeys
 from tests.builders import VirtualClock, an_id
 
 

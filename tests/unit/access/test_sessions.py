@@ -13,9 +13,9 @@ from app.access.principal import Scope
 from app.access.sessions import Sessions, form_token
 from app.access.unknown_credentials import TooManyUnknown, Unknown
 from app.storage import Storage, open_storage
-from app.storage.keys import SqlKeys
-from app.storage.sessions import SqlSessions
-from app.storage.tables import session
+from app.storage.access.keys import SqlKeys
+from app.storage.access.sessions import SqlSessions
+from app.storage.engine.tables import session
 from tests.builders import VirtualClock, an_id
 
 HOURS = 2.0

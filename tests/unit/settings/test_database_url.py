@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.settings.database_url import DatabaseUrlError, Host, PostgresUrl, SqliteUrl, parse_database_url
-from app.storage.engine import Database
+from app.storage.engine.database import Database
 
 SECRET = "sEcr3t"
 

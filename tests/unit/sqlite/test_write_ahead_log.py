@@ -11,8 +11,8 @@ import pytest
 
 from app.sandbox.ledger import Ledger
 from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
-from app.storage.engine import Database
-from app.storage.migrations import upgrade
+from app.storage.engine.database import Database
+from app.storage.engine.migrations import upgrade
 
 
 @pytest.fixture

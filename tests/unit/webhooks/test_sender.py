@@ -15,8 +15,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.access.principal import ANYONE, Caller, Scope
 from app.settings.webhook_endpoints import EventName
-from app.storage.deliveries import DeliveryStatus, Settled
-from app.storage.outbox import Place
+from app.storage.outbox.deliveries import DeliveryStatus, Settled
+from app.storage.outbox.feed import Place
 from app.webhooks import Sender, Unknown
 from app.webhooks.poster import Posted
 from app.webhooks.sender import Line

@@ -20,8 +20,8 @@ from app.saga.model.state import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
-from app.storage.deliveries import Delivery, DeliveryStatus
-from app.storage.tables import outbox
+from app.storage.engine.tables import outbox
+from app.storage.outbox.deliveries import Delivery, DeliveryStatus
 from app.webhooks import Pauses, Sender, Webhooks
 from app.webhooks.poster import Posted, Poster
 from app.webhooks.sender import Line

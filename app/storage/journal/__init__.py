@@ -1,0 +1,1 @@
+"""Group commit: how everything is written."""

@@ -1,0 +1,1 @@
+"""Old sagas in the database: redacted, then deleted."""

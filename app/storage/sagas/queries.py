@@ -1,0 +1,117 @@
+"""Reading many sagas, for the list and those who search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, select, text, union_all
+
+from app.saga.model.events import TrailEntry
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import LOST, ReadSaga
+from app.saga.ports.queries import Census, SagaFilter
+from app.storage.engine.tables import GIVEN_UP, api_key, replica, saga, saga_log
+from app.storage.sagas.saga_rows import document, entry_of, event_of, read_sagas, select_sagas
+from app.storage.sagas.sql_log import UNFINISHED, SqlLog
+from app.storage.sagas.statistics import ID_SLACK, first_id
+
+_COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt")
+_DATA: ColumnClause[str] = column("data", String)
+"""As text: where one event's can't be made out, the others are told all the same."""
+_NEWS_POSTGRES = """
+SELECT l.saga_id, l.seq, l.at, l.event, l.step, l.attempt, l.data
+FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[])) AS w(id, seq)
+JOIN saga_log l ON l.saga_id = w.id AND l.seq > w.seq ORDER BY l.saga_id, l.seq
+"""
+_NEWS_SQLITE = """
+SELECT l.saga_id, l.seq, l.at, l.event, l.step, l.attempt, l.data
+FROM json_each(:asked) AS w
+JOIN saga_log l ON l.saga_id = w.key AND l.seq > w.value ORDER BY l.saga_id, l.seq
+"""
+
+
+class SqlQueries:
+    """Newest first: ids are UUIDv7, so their order is the order in which the sagas began."""
+
+    def __init__(self, log: SqlLog) -> None:
+        self._log = log
+
+    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[ReadSaga]:
+        query = select_sagas().order_by(saga.c.id.desc()).limit(limit)
+        if wanted.caller is not None:
+            query = query.where(saga.c.caller == wanted.caller)
+        elif wanted.order_id is not None or wanted.customer_id is not None:
+            # Everybody's, by name: the indexes begin with the caller, and there are as many as had keys.
+            query = query.where(saga.c.caller.in_(union_all(select(literal("")), select(api_key.c.caller))))
+        if before is not None:
+            query = query.where(saga.c.id < before)
+        if wanted.status is not None:
+            query = query.where(saga.c.status == wanted.status.value)
+        if wanted.order_id is not None:  # in two halves, as each has its own partial index
+            here = saga.c.order_id == wanted.order_id
+            query = query.where(
+                or_(
+                    and_(here, text("saga.status <> 'compensated'")),
+                    and_(here, text("saga.status = 'compensated'")),
+                )
+            )
+        if wanted.customer_id is not None:
+            query = query.where(saga.c.customer_id == wanted.customer_id)
+        if wanted.failing_step is not None:
+            failed = select(saga_log.c.saga_id).where(
+                saga_log.c.saga_id == saga.c.id,
+                saga_log.c.step == wanted.failing_step,
+                text(f"saga_log.{GIVEN_UP}"),  # written out, as its partial index has it
+            )
+            query = query.where(failed.exists())
+        # An id begins with its time: without its bounds all that is newer, or older, would be read and thrown away.
+        if wanted.created_after is not None:
+            after = wanted.created_after
+            query = query.where(saga.c.created_at >= after, saga.c.id >= first_id(after, -ID_SLACK))
+        if wanted.created_before is not None:
+            until = wanted.created_before
+            query = query.where(saga.c.created_at < until, saga.c.id < first_id(until, ID_SLACK))
+        async with self._log.reading() as connection:
+            return await read_sagas(connection, query)
+
+    async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[TrailEntry]]:
+        async with self._log.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                sql, given = _NEWS_POSTGRES, {"ids": list(seqs), "seqs": list(seqs.values())}
+            else:
+                sql, given = _NEWS_SQLITE, {"asked": json.dumps(dict(seqs))}
+            typed = text(sql).columns(*(saga_log.c[name] for name in _COLUMNS), _DATA)
+            rows = (await connection.execute(typed, given)).mappings().all()
+        news: dict[str, list[TrailEntry]] = {}
+        for row in rows:
+            try:
+                event: TrailEntry = event_of({**row, "data": document(row["data"])})
+            except ValueError:
+                event = entry_of(row)  # a newer release's word: it is told as it stands
+            news.setdefault(row["saga_id"], []).append(event)
+        return news
+
+    async def census(self) -> Census:
+        """Count the sagas that aren't finished, over their partial indexes. Raise `LogUnavailable`."""
+        unfinished = text("saga.status IN ('running', 'compensating')")
+        counted = select(saga.c.status, func.count().label("sagas")).where(unfinished).group_by(saga.c.status)
+        attended = select(func.count()).where(text("saga.status = 'needs_attention'")).select_from(saga)
+        async with self._log.reading() as connection:
+            now = await self._log.now(connection)
+            alive = select(replica.c.id).where(replica.c.lease_expires_at > await self._log.shown(connection))
+            nobodys = or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive))
+            oldest = select(func.min(saga.c.next_action_at)).where(
+                unfinished, saga.c.next_action_at <= now, nobodys
+            )
+            asleep = select(func.count()).where(unfinished, saga.c.next_action_at.is_(None)).select_from(saga)
+            lost = select(func.count()).where(unfinished, saga.c.owner == LOST).select_from(saga)
+            found = dict.fromkeys(UNFINISHED, 0)
+            for row in await connection.execute(counted):
+                found[row.status] = row.sagas
+            found[SagaStatus.NEEDS_ATTENTION.value] = (await connection.execute(attended)).scalar_one()
+            due = (await connection.execute(oldest)).scalar_one()
+            without = (await connection.execute(asleep)).scalar_one()
+            put_off = (await connection.execute(lost)).scalar_one()
+        overdue = max(0.0, (now - due).total_seconds()) if due else 0.0
+        return Census(unfinished=found, overdue_seconds=overdue, without_wakeup=without, put_off=put_off)

@@ -1,0 +1,95 @@
+"""What became of the sagas of a time, for the page's plots.
+
+A saga's id begins with when it began (UUIDv7, RFC 9562), so that a time is a range of the primary key:
+no index is kept for this, and no write pays for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, literal_column, select, text
+
+from app.saga.model.state import SagaStatus
+from app.saga.ports.queries import DURATION_EDGES, Tally
+from app.storage.engine.tables import saga
+from app.storage.sagas.sql_log import UNFINISHED, SqlLog
+
+ID_SLACK = timedelta(seconds=5)
+"""By how much an id may be older or younger than what the log says of its saga's begin."""
+
+_Measured = tuple[ColumnElement[Any], ColumnElement[Any]]
+_ON_POSTGRESQL: _Measured = (
+    func.date_trunc("minute", saga.c.created_at, "UTC"),
+    literal_column("EXTRACT(epoch FROM finished_at - created_at)"),
+)
+_ON_SQLITE: _Measured = (
+    literal_column("substr(created_at, 1, 16)"),
+    literal_column("(julianday(finished_at) - julianday(created_at)) * 86400"),
+)
+"""The minute in which a saga began, and how many seconds it took; NULL while it isn't finished."""
+
+
+class SqlHistory:
+    """`SagaHistory` over either database."""
+
+    def __init__(self, log: SqlLog) -> None:
+        self._log = log
+
+    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[Tally]:
+        async with self._log.reading() as connection:
+            minute, took = _ON_POSTGRESQL if connection.dialect.name == "postgresql" else _ON_SQLITE
+            slot = case(
+                (saga.c.finished_at.is_(None), None),
+                *((took <= edge, at) for at, edge in enumerate(DURATION_EDGES)),
+                else_=len(DURATION_EDGES),
+            )
+            query = (
+                select(minute.label("minute"), saga.c.status, slot.label("slot"), func.count().label("sagas"))
+                .where(
+                    saga.c.id >= first_id(after, -ID_SLACK),
+                    saga.c.id < first_id(before, ID_SLACK),
+                    saga.c.created_at >= after,
+                    saga.c.created_at < before,
+                )
+                .group_by(text("1"), text("2"), text("3"))
+            )
+            if caller is not None:
+                query = query.where(saga.c.caller == caller)
+            rows = (await connection.execute(query)).all()
+        return [
+            Tally(minute=_minute(row.minute), status=SagaStatus(row.status), slot=row.slot, sagas=row.sagas)
+            for row in rows
+        ]
+
+    async def unfinished(self, *, caller: str | None) -> Mapping[SagaStatus, int]:
+        found = dict.fromkeys((SagaStatus(one) for one in UNFINISHED), 0)
+        found[SagaStatus.NEEDS_ATTENTION] = 0
+        async with self._log.reading() as connection:
+            for status in ("saga.status IN ('running', 'compensating')", "saga.status = 'needs_attention'"):
+                query = select(saga.c.status, func.count().label("sagas")).where(text(status))
+                if caller is not None:
+                    query = query.where(saga.c.caller == caller)
+                for row in await connection.execute(query.group_by(saga.c.status)):
+                    found[SagaStatus(row.status)] = row.sagas
+        return found
+
+    async def newest(self) -> str | None:
+        query = select(saga.c.id).order_by(saga.c.id.desc()).limit(1)
+        async with self._log.reading() as connection:
+            found: str | None = (await connection.execute(query)).scalar()
+        return found
+
+
+def first_id(at: datetime, slack: timedelta = timedelta()) -> str:
+    """Return the least UUIDv7 of a time, moved by `slack`; before 1970 there are none, so the first of all."""
+    digits = f"{max(0, int((at.timestamp() + slack.total_seconds()) * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
+
+
+def _minute(found: datetime | str) -> datetime:
+    if isinstance(found, str):
+        return datetime.fromisoformat(found).replace(tzinfo=UTC)
+    return found.astimezone(UTC)
