@@ -24,7 +24,7 @@ from app.storage.engine.tables import schema_floor
 
 _logger = logging.getLogger(__name__)
 
-_SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
+_SCRIPTS = Path(__file__).resolve().parents[3] / "alembic"
 
 
 LOCK_PAUSE_SECONDS = 2.0
