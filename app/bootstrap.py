@@ -28,7 +28,7 @@ from app.api.problem import MEDIA_TYPE, Problem
 from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.api.startup import StartFailed
-from app.checkout import Checkout, checkout_saga
+from app.checkout.checkout import Checkout, checkout_saga
 from app.history import History
 from app.operator import Operator
 from app.pulse import Pulse

@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 
 from app.api.startup import StartFailed
 from app.bootstrap import open_service, start_failures
-from app.checkout import Checkout, SagaView
+from app.checkout.checkout import Checkout, SagaView
 from app.saga.model.errors import LogError
 from app.saga.model.events import EventType
 from app.saga.model.state import SagaStatus

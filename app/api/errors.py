@@ -18,7 +18,7 @@ from app.api.outcome import status_headers
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import count_problem
-from app.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
+from app.checkout.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
 from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
 
 _logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pydantic import Field
 from app.api.base_path import link
 from app.api.encode import Body, encode
 from app.api.saga_body import SagaBody, saga_body
-from app.checkout import SagaView
+from app.checkout.checkout import SagaView
 from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent

@@ -16,7 +16,7 @@ from app.api.plan import plan_of
 from app.api.problem import Problem
 from app.api.query import wrong
 from app.api.saga_body import saga_body
-from app.checkout import SagaView, checkout_saga
+from app.checkout.checkout import SagaView, checkout_saga
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import FailureKind
 from app.saga.model.events import EventType, SagaEvent

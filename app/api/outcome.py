@@ -15,7 +15,7 @@ from app.api.problem import Problem
 from app.api.problems import PROBLEMS, name_of
 from app.api.saga_body import saga_body
 from app.api.service import Service
-from app.checkout import SagaView
+from app.checkout.checkout import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import FailureKind, LogUnavailable
 from app.saga.model.state import Failure, SagaStatus

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from app.api.encode import Body, SparseBody
-from app.checkout import SagaView
+from app.checkout.checkout import SagaView
 from app.saga.model.attention import Attention, StepAction
 from app.saga.model.events import EventType, TrailEntry
 from app.saga.model.operator_action import Action

@@ -17,7 +17,7 @@ from app.access.read_tokens import ReadTokens
 from app.access.sessions import Sessions
 from app.api.problem import Problem
 from app.api.settings import ApiSettings
-from app.checkout import Checkout
+from app.checkout.checkout import Checkout
 from app.history import History
 from app.operator import Operator
 from app.pulse import Pulse

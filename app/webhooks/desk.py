@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.access.principal import Caller
-from app.checkout import Checkout, SagaView
+from app.checkout.checkout import Checkout, SagaView
 from app.saga.model.errors import SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint

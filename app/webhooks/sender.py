@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.checkout import Checkout, SagaView
+from app.checkout.checkout import Checkout, SagaView
 from app.saga.engine.outage_reporter import Trouble
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogError, SagaError

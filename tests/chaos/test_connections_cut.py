@@ -10,7 +10,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from app.bootstrap import open_service
-from app.checkout import Checkout, SagaView
+from app.checkout.checkout import Checkout, SagaView
 from app.demo import an_order
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus

@@ -10,7 +10,7 @@ from itertools import count
 from app.api import ApiSettings, Service
 from app.api.admission import Admission
 from app.bootstrap import Drain
-from app.checkout import Checkout, checkout_saga
+from app.checkout.checkout import Checkout, checkout_saga
 from app.operator import Operator
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator

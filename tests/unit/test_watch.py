@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.checkout import SagaView
+from app.checkout.checkout import SagaView
 from app.saga import EventType, NewSaga, SagaEvent, SagaState
 from app.watch import TooManyWatchers, Watch, Watched
 from tests.builders import NOON, settle

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.api.dashboard.words import lasting, took, turn
-from app.checkout import SagaView
+from app.checkout.checkout import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.events import EventType, TrailEntry
 from app.saga.model.state import AT_REST, SagaStatus

@@ -31,7 +31,7 @@ from app.api.service import Service, caller_of, service_of, settings_of
 from app.api.settings import ApiSettings
 from app.api.simulation import simulation
 from app.api.traceparent import traceparent
-from app.checkout import Placed, SagaView
+from app.checkout.checkout import Placed, SagaView
 from app.saga.model.errors import LogUnavailable
 
 router = APIRouter(tags=["checkout"])

@@ -15,7 +15,7 @@ from app.api.problem import Problem
 from app.api.saga_body import saga_body
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
-from app.checkout import SagaView
+from app.checkout.checkout import SagaView
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter
 

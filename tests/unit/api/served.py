@@ -22,7 +22,7 @@ from starlette.routing import Match, Route
 from app.api import ApiSettings, Service, create_api
 from app.api.examples import ORDER
 from app.api.openapi import document
-from app.checkout import Checkout, checkout_saga
+from app.checkout.checkout import Checkout, checkout_saga
 from app.operator import Operator
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga
 from app.saga.engine.runner import SagaRunner

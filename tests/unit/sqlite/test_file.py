@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.bootstrap import open_service
-from app.checkout import Checkout
+from app.checkout.checkout import Checkout
 from app.demo import an_order
 from app.gateway.port import Service
 from app.saga.model.errors import LogUnavailable
