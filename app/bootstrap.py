@@ -29,10 +29,11 @@ from app.api.problems import PROBLEMS
 from app.api.routes.events import frame_of
 from app.api.startup import StartFailed
 from app.checkout.checkout import Checkout, checkout_saga
-from app.history import History
-from app.operator import Operator
-from app.pulse import Pulse
-from app.retention import Retention
+from app.operations.change_notifier import Pulse
+from app.operations.event_streams import Watch
+from app.operations.operator import Operator
+from app.operations.retention import Retention
+from app.operations.statistics import History
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
@@ -73,7 +74,6 @@ from app.storage.retention.retention import SqlRetention
 from app.storage.sagas.statistics import SqlHistory
 from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
 from app.telemetry.multiprocess import share_metrics
-from app.watch import Watch
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line
 

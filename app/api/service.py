@@ -18,11 +18,11 @@ from app.access.sessions import Sessions
 from app.api.problem import Problem
 from app.api.settings import ApiSettings
 from app.checkout.checkout import Checkout
-from app.history import History
-from app.operator import Operator
-from app.pulse import Pulse
+from app.operations.change_notifier import Pulse
+from app.operations.event_streams import Watch
+from app.operations.operator import Operator
+from app.operations.statistics import History
 from app.telemetry import Metrics
-from app.watch import Watch
 from app.webhooks import Webhooks
 
 

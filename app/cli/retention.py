@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.bootstrap import log_time, open_retention
 from app.cli.failing import database_failure, failure, settings_or_failure
-from app.retention import Forgotten, Leaving, Retention
+from app.operations.retention import Forgotten, Leaving, Retention
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
 from app.storage import open_storage

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from uuid_utils import uuid7
 
-from app.retention import Retention
+from app.operations.retention import Retention
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
 from app.saga.engine.runner import SagaRunner
 from app.saga.engine.tasks import end_tasks

@@ -18,7 +18,7 @@ from app.api.outcome import outcome, saga_url
 from app.api.problem import Problem
 from app.api.saga_body import saga_body
 from app.checkout.checkout import Checkout, SagaView, checkout_saga
-from app.operator import Operator, OperatorError
+from app.operations.operator import Operator, OperatorError
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery

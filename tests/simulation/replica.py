@@ -11,7 +11,7 @@ from app.api import ApiSettings, Service
 from app.api.admission import Admission
 from app.bootstrap import Drain
 from app.checkout.checkout import Checkout, checkout_saga
-from app.operator import Operator
+from app.operations.operator import Operator
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery

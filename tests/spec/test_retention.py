@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from app.api import create_api
 from app.bootstrap import api_settings, open_service
 from app.cli import app as command_line
-from app.retention import Leaving, Retention
+from app.operations.retention import Leaving, Retention
 from app.saga.ports.clock import SystemClock
 from app.settings.settings import Settings
 from app.storage import open_storage
@@ -186,7 +186,7 @@ async def test_the_running_service_lets_them_leave_and_counts_them(
 ) -> None:
     """By itself, while it serves."""
     _age(shop)
-    monkeypatch.setattr("app.retention.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("app.operations.retention.POLL_SECONDS", 0.05)
     async with a_client(sqlite_url) as client, asyncio.timeout(30):
         while "checkout_sagas_redacted_total 2.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110 (only asking tells)
             await asyncio.sleep(0.05)

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from app.api import create_api
 from app.api.openapi import document
 from app.bootstrap import api_settings, open_service
-from app.retention import Leaving
+from app.operations.retention import Leaving
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.retention.redaction import REMOVED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.api.dashboard.words import STATUSES, lasting
-from app.history import Slice
+from app.operations.statistics import Slice
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES
 

@@ -32,7 +32,7 @@ from app.api.saga_body import saga_body, subject
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout.checkout import SagaView
-from app.pulse import TooManyLookers
+from app.operations.change_notifier import TooManyLookers
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import FINAL, SagaStatus

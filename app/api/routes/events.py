@@ -18,8 +18,8 @@ from app.api.problem import Problem
 from app.api.saga_body import trail_line
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
+from app.operations.event_streams import TooManyWatchers, Watched
 from app.saga.model.events import TrailEntry
-from app.watch import TooManyWatchers, Watched
 
 router = APIRouter(tags=["sagas"])
 

@@ -25,7 +25,7 @@ from app.api.saga_body import saga_body
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout.checkout import SagaView
-from app.operator import (
+from app.operations.operator import (
     NoAttentionNeeded,
     NotAllowed,
     NotCancellable,

@@ -23,7 +23,7 @@ from app.api import ApiSettings, Service, create_api
 from app.api.examples import ORDER
 from app.api.openapi import document
 from app.checkout.checkout import Checkout, checkout_saga
-from app.operator import Operator
+from app.operations.operator import Operator
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.errors import LeaseLost

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.api.routes.events import frame_of
+from app.operations.event_streams import Watch
 from app.saga import StepRejected
-from app.watch import Watch
 from tests.builders import an_id
 from tests.unit.api.served import Served, problem, served
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from app.retention import Leaving, Retention
+from app.operations.retention import Leaving, Retention
 from app.saga import EventType, SagaEvent, SagaStatus, fold
 from app.saga.model.errors import LogUnavailable
 from app.saga.ports.log import KeyTaken, NewSaga, RowChange, StoredSaga

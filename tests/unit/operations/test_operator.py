@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.access.principal import ANYONE, Caller, Scope
-from app.operator import (
+from app.operations.operator import (
     TRIES,
     NoAttentionNeeded,
     NotAllowed,

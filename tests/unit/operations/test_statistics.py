@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from app.history import MINUTE, History
+from app.operations.statistics import MINUTE, History
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES, Tally
 from tests.builders import VirtualClock

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from app.pulse import Pulse, TooManyLookers
+from app.operations.change_notifier import Pulse, TooManyLookers
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import Tally
 

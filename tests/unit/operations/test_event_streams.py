@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app.checkout.checkout import SagaView
+from app.operations.event_streams import TooManyWatchers, Watch, Watched
 from app.saga import EventType, NewSaga, SagaEvent, SagaState
-from app.watch import TooManyWatchers, Watch, Watched
 from tests.builders import NOON, settle
 
 NEVER = 3600.0

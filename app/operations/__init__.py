@@ -1,0 +1,1 @@
+"""What is done with sagas: operators' actions, retention, statistics and live streams."""
