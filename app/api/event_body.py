@@ -15,7 +15,7 @@ from app.checkout.checkout import SagaView
 from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent
-from app.webhooks.desk import EndpointView, Told
+from app.webhooks.service import EndpointView, Told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
 from app.storage.outbox.feed import OutboxEvent, SqlOutbox
-from app.webhooks.backoff import Pauses
-from app.webhooks.poster import Posted, Poster
+from app.webhooks.client import Posted, Poster
+from app.webhooks.retry_schedule import Pauses
 from app.webhooks.signature import signed
 
 _logger = logging.getLogger(__name__)

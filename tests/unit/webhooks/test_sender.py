@@ -18,7 +18,7 @@ from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.deliveries import DeliveryStatus, Settled
 from app.storage.outbox.feed import Place
 from app.webhooks import Sender, Unknown
-from app.webhooks.poster import Posted
+from app.webhooks.client import Posted
 from app.webhooks.sender import Line
 from app.webhooks.signature import signed
 from tests.builders import NOON

@@ -23,7 +23,7 @@ from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
 from app.webhooks import Pauses, Sender, Webhooks
-from app.webhooks.poster import Posted, Poster
+from app.webhooks.client import Posted, Poster
 from app.webhooks.sender import Line
 from tests.builders import (
     NOON,

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.settings.ssrf_guard import is_public
-from app.webhooks.poster import NoPublicAddress, Poster, resolved
+from app.webhooks.client import NoPublicAddress, Poster, resolved
 from tests.builders import NOON
 from tests.unit.gateway.network import Line, hostile, response, serving
 
