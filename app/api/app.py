@@ -12,7 +12,6 @@ from app.api.admission import Admission
 from app.api.authentication import Authentication
 from app.api.base_path import BasePath
 from app.api.cors import allow_origins
-from app.api.dashboard import routes as dashboard
 from app.api.description import DESCRIPTION, VERSION, describe, operation_id
 from app.api.envelope import Envelope
 from app.api.errors import answer_errors
@@ -35,6 +34,7 @@ from app.api.service import OpenService
 from app.api.settings import ApiSettings
 from app.api.turnstile import Turnstile
 from app.api.uploads import Uploads
+from app.dashboard import routes as dashboard
 
 
 def create_api(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from app.api.base_path import base_path, reached_under
-from app.api.dashboard.rendering import template
 from app.api.encode import encode
 from app.api.problem import Problem
 from app.api.problems import NOTICES, PROBLEMS
+from app.dashboard.rendering import template
 
 router = APIRouter(tags=["pages"])
 

@@ -17,7 +17,6 @@ from starlette.requests import Request
 
 from app.access.keys import _KEY
 from app.api.authentication import _BEARER, _from_outside, right_of, session_of
-from app.api.dashboard.guard import MOST_FIELDS
 from app.api.envelope import _request_id
 from app.api.etag import matches
 from app.api.forwarded import forwarded_prefix, through_proxy
@@ -30,6 +29,7 @@ from app.api.routes.events import _after
 from app.api.saga_id import known_form
 from app.api.simulation import simulation
 from app.api.traceparent import traceparent
+from app.dashboard.guard import MOST_FIELDS
 from app.values.card_numbers import holds_card_number
 
 SMALL, TIMES, SLACK = 4_000, 8, 3

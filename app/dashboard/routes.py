@@ -17,12 +17,6 @@ from app.access.unknown_credentials import TooManyUnknown
 from app.api import query
 from app.api.authentication import COOKIE, SIGN_IN, address_of, session_of, too_many
 from app.api.base_path import base_path, link
-from app.api.dashboard import plots
-from app.api.dashboard.guard import form_of
-from app.api.dashboard.rendering import page, problem_page, static
-from app.api.dashboard.search import AGES, Search
-from app.api.dashboard.timeline import timeline
-from app.api.dashboard.words import now_is, stuck_steps
 from app.api.encode import Body, encode
 from app.api.operation import Operation, Resolution
 from app.api.outcome import patiently
@@ -32,6 +26,12 @@ from app.api.saga_body import saga_body, subject
 from app.api.saga_id import known_form
 from app.api.service import caller_of, service_of, settings_of
 from app.checkout.checkout import SagaView
+from app.dashboard import plots
+from app.dashboard.guard import form_of
+from app.dashboard.rendering import page, problem_page, static
+from app.dashboard.search import AGES, Search
+from app.dashboard.timeline import timeline
+from app.dashboard.words import now_is, stuck_steps
 from app.operations.change_notifier import TooManyLookers
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable

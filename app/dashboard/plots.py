@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.api.dashboard.words import STATUSES, lasting
+from app.dashboard.words import STATUSES, lasting
 from app.operations.statistics import Slice
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES

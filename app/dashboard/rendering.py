@@ -14,13 +14,13 @@ from starlette.responses import HTMLResponse
 
 from app.access.principal import Scope
 from app.api.base_path import link
-from app.api.dashboard import words
-from app.api.dashboard.guard import token_of
 from app.api.operation import LONGEST_REASON
 from app.api.order import LONGEST_REFERENCE
 from app.api.problem import Problem
 from app.api.problems import PROBLEMS
 from app.api.service import caller_of
+from app.dashboard import words
+from app.dashboard.guard import token_of
 from app.saga.model.attention import sentence
 from app.values.money import money
 
@@ -36,7 +36,7 @@ HEADERS = {
 }
 
 _environment = Environment(
-    loader=PackageLoader("app.api.dashboard"),
+    loader=PackageLoader("app.dashboard"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -64,7 +64,7 @@ _environment.globals |= {
 @cache
 def static(name: str) -> tuple[bytes, str]:
     """Return a static file and the version of its bytes; raise `FileNotFoundError`."""
-    file = resources.files("app.api.dashboard") / "static" / name
+    file = resources.files("app.dashboard") / "static" / name
     if not file.is_file():
         raise FileNotFoundError(name)
     content = file.read_bytes()
