@@ -22,12 +22,12 @@ from app.access.read_tokens import ReadTokens
 from app.access.sessions import Sessions
 from app.access.unknown_credentials import Unknown
 from app.api import ApiSettings, Service
-from app.api.authentication import is_loopback
-from app.api.event_body import event_bytes
-from app.api.problem import MEDIA_TYPE, Problem
-from app.api.problems import PROBLEMS
+from app.api.middleware.authentication import is_loopback
+from app.api.middleware.startup import StartFailed
+from app.api.problems.catalogue import PROBLEMS
+from app.api.problems.problem import MEDIA_TYPE, Problem
 from app.api.routes.events import frame_of
-from app.api.startup import StartFailed
+from app.api.schemas.event_body import event_bytes
 from app.checkout.checkout import Checkout, checkout_saga
 from app.operations.change_notifier import Pulse
 from app.operations.event_streams import Watch

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 from uuid_utils import uuid7
 
-from app.api.startup import StartFailed
+from app.api.middleware.startup import StartFailed
 from app.bootstrap import open_service, start_failures
 from app.checkout.checkout import Checkout, SagaView
 from app.saga.model.errors import LogError

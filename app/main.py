@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.api import create_api
-from app.api.service import Service
+from app.api.context import Service
 from app.bootstrap import api_settings, connection_limits, open_service, start_failures
 from app.collector import spare_what_stays
 from app.server import allow_many_files, use_connections

@@ -8,14 +8,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from app.api.admission import Admission
-from app.api.authentication import Authentication
-from app.api.base_path import BasePath
-from app.api.cors import allow_origins
-from app.api.description import DESCRIPTION, VERSION, describe, operation_id
-from app.api.envelope import Envelope
-from app.api.errors import answer_errors
-from app.api.rate import RateLimit
+from app.api.context import OpenService
+from app.api.http.uploads import Uploads
+from app.api.limits import ApiSettings
+from app.api.middleware.admission import Admission
+from app.api.middleware.authentication import Authentication
+from app.api.middleware.base_path import BasePath
+from app.api.middleware.cors import allow_origins
+from app.api.middleware.fast_path import Turnstile
+from app.api.middleware.rate_limit import RateLimit
+from app.api.middleware.request_context import Envelope
+from app.api.openapi.description import DESCRIPTION, VERSION, describe, operation_id
+from app.api.problems.handlers import answer_errors
 from app.api.readiness import Readiness
 from app.api.routes import (
     checkout,
@@ -30,10 +34,6 @@ from app.api.routes import (
     sagas,
     webhooks,
 )
-from app.api.service import OpenService
-from app.api.settings import ApiSettings
-from app.api.turnstile import Turnstile
-from app.api.uploads import Uploads
 from app.dashboard import routes as dashboard
 
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.api.encode import Body, SparseBody, encode
-from app.api.service import Service
+from app.api.context import Service
+from app.api.http.json_encoding import Body, SparseBody, encode
 
 _logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 from app.access.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
 from app.access.keys import ApiKey, KeyRefused, Keys
 from app.access.principal import Scope
-from app.api.encode import encode
+from app.api.http.json_encoding import encode
 from app.api.routes.keys import key_body
 from app.cli.failing import database_failure, failure, settings_or_failure
 from app.cli.terminal import print_records, words

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from app.access.sessions import form_token
-from app.api.authentication import session_of
-from app.api.card_numbers import refuse_card_numbers_in_fields
-from app.api.problem import Problem
-from app.api.service import settings_of
-from app.api.uploads import read_body
+from app.api.context import settings_of
+from app.api.http.card_number_check import refuse_card_numbers_in_fields
+from app.api.http.uploads import read_body
+from app.api.middleware.authentication import session_of
+from app.api.problems.problem import Problem
 
 _FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 20

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from app.access.principal import Scope
-from app.api.base_path import link
-from app.api.operation import LONGEST_REASON
-from app.api.order import LONGEST_REFERENCE
-from app.api.problem import Problem
-from app.api.problems import PROBLEMS
-from app.api.service import caller_of
+from app.api.context import caller_of
+from app.api.middleware.base_path import link
+from app.api.problems.catalogue import PROBLEMS
+from app.api.problems.problem import Problem
+from app.api.schemas.operator_requests import LONGEST_REASON
+from app.api.schemas.order import LONGEST_REFERENCE
 from app.dashboard import words
 from app.dashboard.guard import token_of
 from app.saga.model.attention import sentence

@@ -14,17 +14,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.access.unknown_credentials import TooManyUnknown
-from app.api import query
-from app.api.authentication import COOKIE, SIGN_IN, address_of, session_of, too_many
-from app.api.base_path import base_path, link
-from app.api.encode import Body, encode
-from app.api.operation import Operation, Resolution
-from app.api.outcome import patiently
-from app.api.problem import Problem
+from app.api.context import caller_of, service_of, settings_of
+from app.api.http import query
+from app.api.http.json_encoding import Body, encode
+from app.api.http.saga_id import known_form
+from app.api.middleware.authentication import COOKIE, SIGN_IN, address_of, session_of, too_many
+from app.api.middleware.base_path import base_path, link
+from app.api.problems.problem import Problem
 from app.api.routes.operate import cancelled, done
-from app.api.saga_body import saga_body, subject
-from app.api.saga_id import known_form
-from app.api.service import caller_of, service_of, settings_of
+from app.api.schemas.operator_requests import Operation, Resolution
+from app.api.schemas.outcome import patiently
+from app.api.schemas.saga_body import saga_body, subject
 from app.checkout.checkout import SagaView
 from app.dashboard import plots
 from app.dashboard.guard import form_of

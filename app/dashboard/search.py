@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from app.access.principal import Caller
-from app.api import query
-from app.api.base_path import link
+from app.api.http import query
+from app.api.middleware.base_path import link
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.api.openapi import document
+from app.api.openapi.__main__ import document
 from tests.processes import ROOT, a_checkout
 
 HERE = Path(__file__).parent

@@ -11,12 +11,12 @@ from typing import Any
 from starlette.responses import Response
 
 from app.access.principal import ANYONE
-from app.api.encode import encode
-from app.api.idempotency import fingerprint
-from app.api.order import Order
-from app.api.outcome import outcome, saga_url
-from app.api.problem import Problem
-from app.api.saga_body import saga_body
+from app.api.http.idempotency import fingerprint
+from app.api.http.json_encoding import encode
+from app.api.problems.problem import Problem
+from app.api.schemas.order import Order
+from app.api.schemas.outcome import outcome, saga_url
+from app.api.schemas.saga_body import saga_body
 from app.checkout.checkout import Checkout, SagaView, checkout_saga
 from app.operations.operator import Operator, OperatorError
 from app.saga.engine.lease import Lease

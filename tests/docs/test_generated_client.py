@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.api.openapi import document
+from app.api.openapi.__main__ import document
 from tests.docs.test_readme import README
 from tests.processes import a_checkout
 

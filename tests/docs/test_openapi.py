@@ -15,13 +15,13 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
 from app.api import ApiSettings, create_api
-from app.api.authentication import right_of
-from app.api.idempotency import idempotency_key
-from app.api.openapi import _Unserved, document
-from app.api.order import NAME_PATTERN, Address, Item, Order, Reference
-from app.api.problem import Problem
-from app.api.problems import PROBLEMS
+from app.api.http.idempotency import idempotency_key
+from app.api.middleware.authentication import right_of
+from app.api.openapi.__main__ import _Unserved, document
+from app.api.problems.catalogue import PROBLEMS
+from app.api.problems.problem import Problem
 from app.api.routes.keys import NewKey
+from app.api.schemas.order import NAME_PATTERN, Address, Item, Order, Reference
 from app.settings.webhook_endpoints import EventName
 
 KEPT = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -66,7 +66,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def test_the_kept_description_is_the_apps() -> None:
-    """Run `python -m app.api.openapi > docs/openapi.json` where this fails."""
+    """Run `python -m app.api.openapi.__main__ > docs/openapi.json` where this fails."""
     assert KEPT.read_text() == document()
 
 

@@ -13,8 +13,8 @@ import typer
 from sqlalchemy import text
 from starlette.routing import Match, Route
 
-from app.api.openapi import document
-from app.api.problems import PROBLEMS
+from app.api.openapi.__main__ import document
+from app.api.problems.catalogue import PROBLEMS
 from app.cli import app as command_line
 from app.settings.settings import Settings
 from app.storage import open_storage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 
-from app.api.problems import NOTICES
+from app.api.problems.catalogue import NOTICES
 from tests.processes import ROOT, a_checkout
 
 PAGE = (ROOT / "docs" / "how-to" / "when-a-checkout-needs-attention.md").read_text()

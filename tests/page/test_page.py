@@ -9,7 +9,7 @@ import httpx2 as httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.api.problems import PROBLEMS
+from app.api.problems.catalogue import PROBLEMS
 from tests.page.browser import a_browser, a_page
 from tests.page.shop import a_shop, check_out, fill
 from tests.processes import Running

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from app.api.errors import problem_of
-from app.api.problem import Problem
-from app.api.rate import RateLimit
+from app.api.http.uploads import Uploads
+from app.api.middleware.rate_limit import RateLimit
+from app.api.problems.handlers import problem_of
+from app.api.problems.problem import Problem
 from app.api.routes.checkout import place_checkout
 from app.api.routes.sagas import read_saga
-from app.api.uploads import Uploads
 from tests.proof.evidence import ApiAnswer
 from tests.simulation.replica import SETTINGS, Replica
 from tests.simulation.world import World

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from app.api import ApiSettings, Service
-from app.api.admission import Admission
+from app.api.middleware.admission import Admission
 from app.bootstrap import Drain
 from app.checkout.checkout import Checkout, checkout_saga
 from app.operations.operator import Operator

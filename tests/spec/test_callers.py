@@ -19,7 +19,7 @@ from starlette.routing import Route
 from app.access.keys import Keys
 from app.access.principal import Scope
 from app.api import create_api
-from app.api.authentication import COOKIE, RIGHTS, right_of
+from app.api.middleware.authentication import COOKIE, RIGHTS, right_of
 from app.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from tests.processes import an_order

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from pydantic import SecretStr
 
-from app.api.startup import StartFailed
+from app.api.middleware.startup import StartFailed
 from app.bootstrap import open_service, start_failures
 from app.settings.settings import Settings
 from tests.processes import ROOT, free_port

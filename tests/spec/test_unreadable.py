@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.api import create_api
-from app.api.openapi import document
+from app.api.openapi.__main__ import document
 from app.bootstrap import api_settings, open_service
 from app.operations.retention import Leaving
 from app.settings.settings import Settings

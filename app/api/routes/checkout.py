@@ -13,24 +13,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.principal import Caller
-from app.api.admission import Admission
-from app.api.card_numbers import refuse_card_number_in_header
-from app.api.complaints import NO_SAGA
-from app.api.encode import encode
-from app.api.envelope import request_id_of
-from app.api.idempotency import fingerprint, idempotency_key, is_of_earlier_release
-from app.api.json_body import check_headers, read_json
-from app.api.order import Order
-from app.api.outcome import accepted, outcome, saga_url, status_headers, wait_for
-from app.api.plan import plan_of
-from app.api.prefer import preference
-from app.api.problem import Problem
-from app.api.query import flag, parameters
-from app.api.rate import RateLimit
-from app.api.service import Service, caller_of, service_of, settings_of
-from app.api.settings import ApiSettings
-from app.api.simulation import simulation
-from app.api.traceparent import traceparent
+from app.api.context import Service, caller_of, service_of, settings_of
+from app.api.http.card_number_check import refuse_card_number_in_header
+from app.api.http.idempotency import fingerprint, idempotency_key, is_of_earlier_release
+from app.api.http.json_body import check_headers, read_json
+from app.api.http.json_encoding import encode
+from app.api.http.prefer import preference
+from app.api.http.query import flag, parameters
+from app.api.http.simulation import simulation
+from app.api.http.traceparent import traceparent
+from app.api.limits import ApiSettings
+from app.api.middleware.admission import Admission
+from app.api.middleware.rate_limit import RateLimit
+from app.api.middleware.request_context import request_id_of
+from app.api.problems.problem import Problem
+from app.api.problems.validation import NO_SAGA
+from app.api.schemas.order import Order
+from app.api.schemas.outcome import accepted, outcome, saga_url, status_headers, wait_for
+from app.api.schemas.plan import plan_of
 from app.checkout.checkout import Placed, SagaView
 from app.saga.model.errors import LogUnavailable
 

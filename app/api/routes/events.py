@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api import query
-from app.api.encode import encode
-from app.api.outcome import patiently
-from app.api.problem import Problem
-from app.api.saga_body import trail_line
-from app.api.saga_id import known_form
-from app.api.service import caller_of, service_of, settings_of
+from app.api.context import caller_of, service_of, settings_of
+from app.api.http import query
+from app.api.http.json_encoding import encode
+from app.api.http.saga_id import known_form
+from app.api.problems.problem import Problem
+from app.api.schemas.outcome import patiently
+from app.api.schemas.saga_body import trail_line
 from app.operations.event_streams import TooManyWatchers, Watched
 from app.saga.model.events import TrailEntry
 

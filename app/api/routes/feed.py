@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.principal import Scope
-from app.api import query
-from app.api.encode import encode
-from app.api.event_body import EventPageBody, event_body
-from app.api.outcome import patiently
-from app.api.prefer import preference
-from app.api.problem import Problem
-from app.api.service import caller_of, service_of, settings_of, webhooks_of
+from app.api.context import caller_of, service_of, settings_of, webhooks_of
+from app.api.http import query
+from app.api.http.json_encoding import encode
+from app.api.http.prefer import preference
+from app.api.problems.problem import Problem
+from app.api.schemas.event_body import EventPageBody, event_body
+from app.api.schemas.outcome import patiently
 from app.storage.outbox.feed import Place
 
 router = APIRouter(tags=["events"])

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.encode import Body, encode
+from app.api.http.json_encoding import Body, encode
 from app.api.readiness import Readiness
 
 router = APIRouter(tags=["health"])

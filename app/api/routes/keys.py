@@ -22,13 +22,13 @@ from starlette.responses import Response
 
 from app.access.keys import NAME, ApiKey, KeyRefused, Keys
 from app.access.principal import Scope
-from app.api import query
-from app.api.complaints import Unfit, complaints, invalid
-from app.api.encode import Body, encode
-from app.api.json_body import check_headers, read_json
-from app.api.problem import Problem
-from app.api.saga_id import known_form
-from app.api.service import caller_of, service_of, settings_of
+from app.api.context import caller_of, service_of, settings_of
+from app.api.http import query
+from app.api.http.json_body import check_headers, read_json
+from app.api.http.json_encoding import Body, encode
+from app.api.http.saga_id import known_form
+from app.api.problems.problem import Problem
+from app.api.problems.validation import Unfit, complaints, invalid
 from app.values.timestamps import instant_of
 
 router = APIRouter(tags=["keys"])

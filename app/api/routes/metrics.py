@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.problem import Problem
-from app.api.service import service_of
+from app.api.context import service_of
+from app.api.problems.problem import Problem
 
 router = APIRouter(tags=["health"])
 

@@ -11,19 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.principal import Scope
-from app.api import query
-from app.api.complaints import complaint, invalid
-from app.api.encode import encode
-from app.api.json_body import check_headers, read_json
-from app.api.operation import Operation, Resolution, seen_by
-from app.api.outcome import accepted, saga_url, status_headers, wait_for
-from app.api.prefer import preference
-from app.api.problem import Problem
-from app.api.problems import PROBLEMS
+from app.api.context import caller_of, service_of, settings_of
+from app.api.http import query
+from app.api.http.json_body import check_headers, read_json
+from app.api.http.json_encoding import encode
+from app.api.http.prefer import preference
+from app.api.http.saga_id import known_form
+from app.api.problems.catalogue import PROBLEMS
+from app.api.problems.problem import Problem
+from app.api.problems.validation import complaint, invalid
 from app.api.routes.sagas import saga_etag
-from app.api.saga_body import saga_body
-from app.api.saga_id import known_form
-from app.api.service import caller_of, service_of, settings_of
+from app.api.schemas.operator_requests import Operation, Resolution, seen_by
+from app.api.schemas.outcome import accepted, saga_url, status_headers, wait_for
+from app.api.schemas.saga_body import saga_body
 from app.checkout.checkout import SagaView
 from app.operations.operator import (
     NoAttentionNeeded,

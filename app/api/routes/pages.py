@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from app.api.base_path import base_path, reached_under
-from app.api.encode import encode
-from app.api.problem import Problem
-from app.api.problems import NOTICES, PROBLEMS
+from app.api.http.json_encoding import encode
+from app.api.middleware.base_path import base_path, reached_under
+from app.api.problems.catalogue import NOTICES, PROBLEMS
+from app.api.problems.problem import Problem
 from app.dashboard.rendering import template
 
 router = APIRouter(tags=["pages"])

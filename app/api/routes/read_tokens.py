@@ -12,14 +12,14 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import query
-from app.api.authentication import PARAMETER, bearer_of
-from app.api.base_path import link
-from app.api.encode import Body, encode
-from app.api.outcome import patiently, saga_url
-from app.api.problem import Problem
-from app.api.saga_id import known_form
-from app.api.service import caller_of, service_of, settings_of
+from app.api.context import caller_of, service_of, settings_of
+from app.api.http import query
+from app.api.http.json_encoding import Body, encode
+from app.api.http.saga_id import known_form
+from app.api.middleware.authentication import PARAMETER, bearer_of
+from app.api.middleware.base_path import link
+from app.api.problems.problem import Problem
+from app.api.schemas.outcome import patiently, saga_url
 
 router = APIRouter(tags=["sagas"])
 

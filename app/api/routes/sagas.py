@@ -6,15 +6,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import query
-from app.api.encode import encode
-from app.api.etag import etag_of, matches
-from app.api.outcome import patiently, status_headers, wait_for
-from app.api.prefer import preference
-from app.api.problem import Problem
-from app.api.saga_body import saga_body
-from app.api.saga_id import known_form
-from app.api.service import caller_of, service_of, settings_of
+from app.api.context import caller_of, service_of, settings_of
+from app.api.http import query
+from app.api.http.etag import etag_of, matches
+from app.api.http.json_encoding import encode
+from app.api.http.prefer import preference
+from app.api.http.saga_id import known_form
+from app.api.problems.problem import Problem
+from app.api.schemas.outcome import patiently, status_headers, wait_for
+from app.api.schemas.saga_body import saga_body
 from app.checkout.checkout import SagaView
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter

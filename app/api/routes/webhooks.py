@@ -9,19 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.principal import Scope
-from app.api import query
-from app.api.complaints import complaint, invalid
-from app.api.encode import encode
-from app.api.event_body import (
+from app.api.context import caller_of, settings_of, webhooks_of
+from app.api.http import query
+from app.api.http.json_body import check_headers, read_json
+from app.api.http.json_encoding import encode
+from app.api.problems.problem import Problem
+from app.api.problems.validation import complaint, invalid
+from app.api.schemas.event_body import (
     DeliveryPageBody,
     EndpointsBody,
     delivery_body,
     endpoint_body,
 )
-from app.api.json_body import check_headers, read_json
-from app.api.outcome import patiently
-from app.api.problem import Problem
-from app.api.service import caller_of, settings_of, webhooks_of
+from app.api.schemas.outcome import patiently
 from app.storage.outbox.deliveries import DeliveryStatus
 from app.webhooks import Unknown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from app.api.order import Order
+from app.api.schemas.order import Order
 
 app = FastAPI()
 

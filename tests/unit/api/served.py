@@ -20,8 +20,8 @@ from jsonschema import Draft202012Validator
 from starlette.routing import Match, Route
 
 from app.api import ApiSettings, Service, create_api
-from app.api.examples import ORDER
-from app.api.openapi import document
+from app.api.openapi.__main__ import document
+from app.api.openapi.examples import ORDER
 from app.checkout.checkout import Checkout, checkout_saga
 from app.operations.operator import Operator
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from app.api.order import Order
+from app.api.schemas.order import Order
 from app.saga.model.errors import LogUnavailable
 from app.telemetry import AccessLog, set_up_logging
 from tests.unit.api.served import served

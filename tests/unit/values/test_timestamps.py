@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.complaints import complaints
+from app.api.problems.validation import complaints
 from app.api.routes.keys import NewKey
 from app.values.timestamps import instant_of
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import insert
 
-from app.api.event_body import event_bytes
+from app.api.schemas.event_body import event_bytes
 from app.checkout.checkout import Checkout
 from app.saga import Definitions, SagaOrchestrator
 from app.saga.engine.runner import SagaRunner

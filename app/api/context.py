@@ -1,0 +1,102 @@
+"""What the API serves: handed over by bootstrap while the process is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from starlette.requests import Request
+
+from app.access.keys import Keys
+from app.access.principal import ANYONE, Caller
+from app.access.read_tokens import ReadTokens
+from app.access.sessions import Sessions
+from app.api.limits import ApiSettings
+from app.api.problems.problem import Problem
+from app.checkout.checkout import Checkout
+from app.operations.change_notifier import Pulse
+from app.operations.event_streams import Watch
+from app.operations.operator import Operator
+from app.operations.statistics import History
+from app.telemetry import Metrics
+from app.webhooks import Webhooks
+
+
+class Health(Protocol):
+    """Whether this process can take work."""
+
+    async def checks(self) -> Mapping[str, str | None]:
+        """Return each check by name (database, schema, lease, draining): None when it is well, else what is wrong.
+
+        The words are shown to whoever asks, so they hold no secret.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """The use cases behind the API, and how its process is doing.
+
+    `keys` knows who asks; without them everyone may do everything. `sessions` knows who has signed in to
+    the page, `history` and `pulse` tell it what was and that something moved. `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands, `now` is the database's time. Set `draining` when the process is told to
+    stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
+    saga is answered at once with how it stands.
+    """
+
+    checkout: Checkout
+    operator: Operator
+    health: Health
+    in_flight: Callable[[], int]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    keys: Keys | None = None
+    webhooks: Webhooks | None = None
+    sessions: Sessions | None = None
+    read_tokens: ReadTokens | None = None
+    history: History | None = None
+    pulse: Pulse | None = None
+    watch: Watch | None = None
+    metrics: Metrics | None = None
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+"""Opens everything behind the API and closes it again; entered when the server starts."""
+
+
+def service_of(request: Request) -> Service:
+    """Return the service; raise a `not_ready` problem while there is none."""
+    service: Service | None = getattr(request.app.state, "service", None)
+    if service is None:
+        raise Problem("not_ready")
+    return service
+
+
+def webhooks_of(request: Request) -> Webhooks:
+    """Return what the outbox is asked through; raise a `not_ready` problem while there is none."""
+    webhooks = service_of(request).webhooks
+    if webhooks is None:
+        raise Problem("not_ready")
+    return webhooks
+
+
+def settings_of(request: Request) -> ApiSettings:
+    """Return the limits that the API was built with."""
+    settings: ApiSettings = request.app.state.settings
+    return settings
+
+
+def caller_of(request: Request) -> Caller:
+    """Return whose request this is. Everyone is the same caller until API keys say otherwise."""
+    caller: Caller = request.scope.get("state", {}).get("caller", ANYONE)
+    return caller
+
+
+def count_problem(request: Request, name: str) -> None:
+    """Count a problem that is answered."""
+    service: Service | None = getattr(request.app.state, "service", None)
+    if service is not None and service.metrics is not None:
+        service.metrics.refused(name)

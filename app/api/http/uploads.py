@@ -1,0 +1,70 @@
+"""Reading bodies as they come: counted apart from the checkouts under way, so that an idle upload takes no place of theirs.
+
+A body that is there is read at once, however many others trickle. Where more of them are under way than the process
+takes, the one that has lasted longest is ended to make room: who sends a body, and doesn't merely hold one open, is
+done long before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from starlette.requests import Request
+
+from app.api.problems.problem import Problem
+
+
+class Uploads:
+    """At most `limit` bodies on their way at once, each for at most `seconds`."""
+
+    def __init__(self, *, limit: int, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._open: dict[asyncio.Timeout, None] = {}  # In the order of their beginnings.
+
+    @property
+    def open(self) -> int:
+        """How many are on their way."""
+        return len(self._open)
+
+    async def read(self, request: Request, *, max_bytes: int) -> bytes:
+        """Return a request's body; raise a problem where it is too large, or has not come in time."""
+        if len(self._open) >= self._limit:
+            self._end_oldest()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._seconds) as upload:
+                self._open[upload] = None
+                try:
+                    async for chunk in request.stream():
+                        body += chunk
+                        if len(body) > max_bytes:
+                            raise too_large(request, max_bytes)
+                finally:
+                    self._open.pop(upload, None)
+        except TimeoutError:
+            raise Problem("request_timeout", headers=_hang_up(request)) from None
+        return bytes(body)
+
+    def _end_oldest(self) -> None:
+        oldest = next(iter(self._open))
+        del self._open[oldest]
+        with suppress(RuntimeError):  # its time is over as it is
+            oldest.reschedule(asyncio.get_running_loop().time())
+
+
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """Return a request's body, as one of the app's uploads."""
+    uploads: Uploads = request.app.state.uploads
+    return await uploads.read(request, max_bytes=max_bytes)
+
+
+def too_large(request: Request, max_bytes: int) -> Problem:
+    """Return the problem with a body of more than so many bytes."""
+    return Problem("body_too_large", f"Send at most {max_bytes} bytes.", headers=_hang_up(request))
+
+
+def _hang_up(request: Request) -> dict[str, str]:
+    """What is still on its way would be taken for the next request."""
+    return {"Connection": "close"} if str(request.scope.get("http_version", "")).startswith("1") else {}

@@ -1,0 +1,144 @@
+"""What every answer has, whoever made it: a request id, safe headers, no body for HEAD, and never a bare failure.
+
+A plain ASGI middleware: it neither buffers a stream nor stands between a handler and its cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access.principal import ANYONE, Caller
+from app.api.http.card_number_check import refuse_card_number_in_header
+from app.api.middleware.startup import run_lifespan
+from app.api.problems.problem import Problem
+from app.telemetry import AccessLog
+
+_logger = logging.getLogger(__name__)
+_SANE = re.compile(r"[\x21-\x7e]{1,128}")
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id that this request's answer and log lines carry."""
+    request_id: str = request.scope["state"]["request_id"]
+    return request_id
+
+
+class Envelope:
+    """Wraps the whole API."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._access = AccessLog()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespan(self._app, scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).getlist("x-request-id")
+        request_id, refused = _request_id(given), None
+        try:
+            refuse_card_number_in_header("X-Request-ID", given)
+        except Problem as problem:
+            request_id, refused = _request_id([]), problem
+        head = scope["method"] == "HEAD"
+        inner = {
+            **scope,
+            "method": "GET" if head else scope["method"],
+            "state": {**scope.get("state", {}), "request_id": request_id},
+        }
+        began = time.perf_counter()
+        started = False
+
+        async def send_in_envelope(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                self._note(inner, message["status"], time.perf_counter() - began)
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            answer = self._app if refused is None else refused.response(request_id)
+            await (_headers_of(answer) if head else answer)(inner, receive, send_in_envelope)
+        except ClientDisconnect:
+            _logger.info("the caller of request %s hung up", request_id)
+        except Exception:
+            _logger.exception("request %s broke down", request_id)
+            if started:
+                raise
+            fault = Problem("internal_error").response(request_id)
+            await (_headers_of(fault) if head else fault)(inner, receive, send_in_envelope)
+
+    def _note(self, scope: Scope, status: int, took: float) -> None:
+        """Count the answer and log it, by the route's template."""
+        route = getattr(scope.get("route"), "path", "none")
+        service = getattr(getattr(scope.get("app"), "state", None), "service", None)
+        if service is not None and service.metrics is not None:
+            service.metrics.answered(route, scope["method"], status, took)
+        state = scope["state"]
+        caller: Caller = state.get("caller", ANYONE)
+        self._access.note(
+            method=scope["method"],
+            route=route,
+            status=status,
+            took=took,
+            request_id=state["request_id"],
+            caller=caller.name,
+        )
+
+
+def _request_id(given: list[str]) -> str:
+    """Return the caller's own id where it is one sane value, else a new one."""
+    if len(given) == 1 and _SANE.fullmatch(given[0]):
+        return given[0]
+    return str(uuid.uuid4())
+
+
+def _headers_of(answer: ASGIApp) -> ASGIApp:
+    """Return an app that answers HEAD: the other's status and headers, and no body, however long that one goes on.
+
+    A stream's body never ends, and would hold the connection, on which the proxy sends somebody else's request next.
+    """
+
+    async def answer_head(scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal answered
+            if answered or message["type"] != "http.response.start":
+                return
+            answered = True
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+            going_on.reschedule(asyncio.get_running_loop().time())  # what goes on from here, nobody reads
+
+        going_on = asyncio.timeout(None)
+        try:
+            async with going_on:
+                await answer(scope, receive, send_head)
+        except TimeoutError:
+            if not going_on.expired():
+                raise
+
+    return answer_head

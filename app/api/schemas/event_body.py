@@ -1,0 +1,139 @@
+"""Events as they are told: to an endpoint as Standard Webhooks has them, and in the feed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from app.api.http.json_encoding import Body, encode
+from app.api.middleware.base_path import link
+from app.api.schemas.saga_body import SagaBody, saga_body
+from app.checkout.checkout import SagaView
+from app.settings.webhook_endpoints import EventName
+from app.storage.outbox.deliveries import Delivery, DeliveryStatus
+from app.storage.outbox.feed import OutboxEvent
+from app.webhooks.service import EndpointView, Told
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventBody(Body):
+    """How a saga ended."""
+
+    id: Annotated[
+        str, Field(description="The same at every delivery, there `webhook-id`: drop what you have.")
+    ]
+    type: EventName
+    timestamp: datetime
+    data: Annotated[
+        SagaBody | None, Field(description="The saga as it stood then; null once it is no longer kept.")
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventPageBody(Body):
+    """Events in an order in which nothing ever appears before a cursor that was handed out."""
+
+    data: list[EventBody]
+    next: Annotated[str, Field(description="Send it as `after` for what follows, also when `data` is empty.")]
+    more: Annotated[bool, Field(description="Whether more is there already.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointBody(Body):
+    """An endpoint and how it stands."""
+
+    name: str
+    url: Annotated[str, Field(description="Without its query.")]
+    enabled: bool
+    reason: Annotated[str | None, Field(description="Why it was disabled.")]
+    changed_at: Annotated[datetime, Field(description="Since when it is enabled, or disabled.")]
+    events: list[EventName]
+    callers: Annotated[list[str] | None, Field(description="Whose events it gets; null: everyone's.")]
+    waiting: Annotated[int, Field(description="Events that it is still to get.")]
+    failed: Annotated[int, Field(description="Events that were given up.")]
+    oldest_waiting_at: datetime | None
+    lag_seconds: Annotated[float, Field(description="The age of the oldest event that waits.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointsBody(Body):
+    """Every configured endpoint."""
+
+    data: list[EndpointBody]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryBody(Body):
+    """One event for one endpoint."""
+
+    id: int
+    endpoint: str
+    event_id: str
+    type: EventName
+    saga_url: str
+    timestamp: datetime
+    status: DeliveryStatus
+    attempts: int
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    last_status: Annotated[int | None, Field(description="What the receiver answered last.")]
+    last_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryPageBody(Body):
+    """A page of deliveries, the newest first."""
+
+    data: list[DeliveryBody]
+    next_cursor: Annotated[str | None, Field(description="null on the last page.")]
+
+
+def event_bytes(event: OutboxEvent, view: SagaView) -> bytes:
+    """Return what is posted of an event: the same bytes at every delivery."""
+    return encode({"type": event.type, "timestamp": event.at, "data": saga_body(view)})
+
+
+def event_body(told: Told) -> EventBody:
+    """Return an event as the feed shows it."""
+    event = told.event
+    data = None if told.view is None else saga_body(told.view)
+    return EventBody(id=event.id, type=event.type, timestamp=event.at, data=data)
+
+
+def endpoint_body(view: EndpointView) -> EndpointBody:
+    """Return an endpoint, without its secrets."""
+    endpoint, standing = view.endpoint, view.standing
+    return EndpointBody(
+        name=endpoint.name,
+        url=endpoint.url.partition("?")[0],
+        enabled=standing.enabled,
+        reason=standing.reason,
+        changed_at=standing.changed_at,
+        events=sorted(endpoint.events),
+        callers=None if endpoint.callers is None else sorted(endpoint.callers),
+        waiting=standing.waiting,
+        failed=standing.failed,
+        oldest_waiting_at=standing.oldest_waiting_at,
+        lag_seconds=round(view.lag_seconds, 3),
+    )
+
+
+def delivery_body(delivery: Delivery) -> DeliveryBody:
+    """Return a delivery."""
+    return DeliveryBody(
+        id=delivery.id,
+        endpoint=delivery.endpoint,
+        event_id=delivery.event.id,
+        type=delivery.event.type,
+        saga_url=link(f"/sagas/{delivery.event.saga_id}"),
+        timestamp=delivery.event.at,
+        status=delivery.status,
+        attempts=delivery.attempts,
+        next_attempt_at=delivery.next_attempt_at,
+        delivered_at=delivery.delivered_at,
+        last_status=delivery.last_status,
+        last_error=delivery.last_error,
+    )

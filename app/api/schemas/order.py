@@ -1,0 +1,183 @@
+"""What a caller sends to check an order out, and how strict the API is about it.
+
+Nothing is guessed: `"5"`, `5.0` and `true` are not 5, an unknown member is a misspelt one, and a text
+holds no control characters, so that whatever is accepted can be stored, logged and sent on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from app.api.problems.validation import NO_SAGA, Unfit, complaints, invalid
+from app.saga.model.step import JSON
+from app.values.money import CURRENCIES
+
+LARGEST = 2**53 - 1
+"""The largest integer that every JSON reader takes as it is (RFC 8259, 6)."""
+
+LONGEST_REFERENCE = 128
+"""Characters of a name by which somebody else knows a thing: an order, an article, a refund."""
+
+_LONGEST_NOTE = 500
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and lone surrogates."""
+
+
+def _printable(text: str) -> str:
+    if _UNPRINTABLE.search(text):
+        raise Unfit("control_character", "Remove the control characters and lone surrogates.")
+    return text
+
+
+def _trimmed(text: str) -> str:
+    if text != text.strip():
+        raise Unfit("surrounding_space", "Remove the white space around it.")
+    return text
+
+
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise Unfit("unknown_currency", "Give the code of an active ISO 4217 currency, such as EUR.")
+    return code
+
+
+def _scalar(value: Any) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case int() if abs(value) <= LARGEST:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str() if len(value) <= _LONGEST_NOTE:
+            return _printable(value)
+        case str():
+            raise Unfit("too_long", f"Shorten it to at most {_LONGEST_NOTE} characters.")
+        case int():
+            raise Unfit("too_large", "Give an integer between -(2^53-1) and 2^53-1, or a string.")
+    raise Unfit("not_a_scalar", "Give a string, a number, true, false or null.")
+
+
+_NO_EDGE = r"[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]"
+NAME_PATTERN = rf"^{_NO_EDGE}(?:[^\u0000-\u001F\u007F-\u009F]*{_NO_EDGE})?$"
+"""What `PRINTED` and `TRIM` take, for the API's description."""
+
+NO_CONTROLS = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"})
+NAMED = Field(json_schema_extra={"pattern": NAME_PATTERN})
+PRINTED = AfterValidator(_printable)
+TRIM = AfterValidator(_trimmed)
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), PRINTED, NO_CONTROLS]
+PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), PRINTED, NO_CONTROLS]
+Reference = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_REFERENCE), PRINTED, TRIM, NO_CONTROLS
+]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=255), PRINTED, TRIM, NAMED]
+MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), PRINTED, NO_CONTROLS]
+MetadataValue = Annotated[
+    Any,
+    AfterValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": _LONGEST_NOTE}),
+]
+
+
+class Strict(BaseModel):
+    """A JSON object of which nothing is guessed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Item(Strict):
+    """One line of the order."""
+
+    sku: Reference
+    quantity: Annotated[int, Field(ge=1, le=100_000)]
+    unit_price: Annotated[
+        int, Field(ge=0, le=10**12, description="In the currency's minor unit: 1999 is €19.99.")
+    ]
+
+
+class Address(Strict):
+    """Where the order goes."""
+
+    name: Text
+    line1: Text
+    line2: Text | None = None
+    city: Text
+    region: Text | None = None
+    postal_code: Annotated[
+        PostalCode | None, Field(description="null or left out where there are none, as in Hong Kong.")
+    ] = None
+    country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.")]
+
+
+class Order(Strict):
+    """An order to check out. The amount charged is the sum of quantity times unit_price."""
+
+    order_id: Annotated[
+        Reference, Field(description="Unique among the caller's sagas that aren't compensated.")
+    ]
+    customer_id: Reference
+    currency: Annotated[
+        str,
+        StringConstraints(pattern="^[A-Z]{3}$"),
+        AfterValidator(_currency),
+        Field(description="The code of an active ISO 4217 currency."),
+    ]
+    items: Annotated[list[Item], Field(min_length=1)]
+    payment_method: Annotated[
+        Token, Field(description="A token of the payment service; a card number is refused.")
+    ]
+    shipping_address: Address
+    metadata: Annotated[
+        dict[MetadataName, MetadataValue],
+        Field(max_length=50, description="Whatever the caller wants kept along."),
+    ] = {}
+
+    @field_validator("items", mode="before")
+    @classmethod
+    def _not_too_many(cls, value: object, info: ValidationInfo) -> object:
+        most = (info.context or {}).get("max_items", math.inf)
+        if isinstance(value, list) and len(value) > most:
+            raise Unfit("too_many", f"Give at most {most}.")
+        return value
+
+    @property
+    def amount(self) -> int:
+        """What is charged, in the currency's minor unit."""
+        return sum(item.quantity * item.unit_price for item in self.items)
+
+    @model_validator(mode="after")
+    def _amount_is_exact(self) -> Order:
+        if self.amount > LARGEST:
+            raise Unfit(
+                "amount_too_large", "Split the order: its amount must not exceed 2^53-1.", pointer="/items"
+            )
+        return self
+
+    @classmethod
+    def of(cls, body: object, *, max_items: int) -> Order:
+        """Return the order that a body says; raise an `invalid_request` problem that points at all that is wrong."""
+        try:
+            return cls.model_validate(body, context={"max_items": max_items})
+        except ValidationError as error:
+            raise invalid(complaints(error), outcome=NO_SAGA) from None
+
+    def saga_input(self) -> dict[str, JSON]:
+        """Return what the saga begins with."""
+        return {**self.model_dump(), "amount": self.amount}

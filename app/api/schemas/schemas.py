@@ -1,0 +1,188 @@
+"""The schemas of the API's description: of what is taken and answered, made from the very types that do so."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from app.api.limits import ApiSettings
+from app.api.problems.catalogue import PROBLEMS
+from app.api.readiness import ReadyBody
+from app.api.routes.health import AliveBody
+from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
+from app.api.routes.read_tokens import ReadTokenBody
+from app.api.schemas.event_body import (
+    DeliveryBody,
+    DeliveryPageBody,
+    EndpointBody,
+    EndpointsBody,
+    EventBody,
+    EventPageBody,
+)
+from app.api.schemas.operator_requests import Operation, Resolution
+from app.api.schemas.order import Order
+from app.api.schemas.plan import PlanBody
+from app.api.schemas.saga_body import SagaBody
+
+Schema = dict[str, Any]
+
+_SHOWN = (
+    *(
+        NewKey,
+        KeyBody,
+        MadeKeyBody,
+        ReadTokenBody,
+        Operation,
+        Resolution,
+        Order,
+        SagaBody,
+        PlanBody,
+        ReadyBody,
+        AliveBody,
+    ),
+    *(EventBody, EventPageBody, EndpointBody, EndpointsBody, DeliveryBody, DeliveryPageBody),
+)
+_SPARSE = ("Trail", "Check", "Action")
+"""Answers that leave out a member which doesn't apply."""
+
+_OPEN = ("EventName", "EventType")
+"""Words to which a later version may add others, which a client that was generated before must read, too."""
+
+_MORE_MAY_COME = "More may come: ignore what you don't know."
+
+_PROBLEM: Schema = {
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": f"A page of this API. {_MORE_MAY_COME}",
+            "examples": [f"/problems/{name}" for name in PROBLEMS],
+        },
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "What is true of this occurrence, and what to do."},
+        "code": {
+            "type": "string",
+            "description": "As `type`, or more specific: a failed checkout's failure code.",
+        },
+        "request_id": {
+            "type": "string",
+            "description": "Of the request that this is about; name it in a report.",
+        },
+        "instance": {"type": "string", "format": "uri-reference"},
+        "saga": {"$ref": "#/components/schemas/Saga"},
+        "saga_url": {"type": "string", "format": "uri-reference"},
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Complaint"}},
+    },
+}
+_COMPLAINT: Schema = {
+    "title": "Complaint",
+    "description": "One thing that is wrong with a request. It never repeats what was sent.",
+    "type": "object",
+    "required": ["detail", "code"],
+    "properties": {
+        "pointer": {"type": "string", "format": "json-pointer", "description": "Where in the body."},
+        "parameter": {"type": "string", "description": "Which query parameter."},
+        "header": {"type": "string", "description": "Which header."},
+        "detail": {"type": "string", "description": "What to do."},
+        "code": {"type": "string"},
+    },
+}
+_PAGE: Schema = {
+    "title": "SagaPage",
+    "description": "A page of sagas, newest first.",
+    "type": "object",
+    "required": ["data", "next_cursor"],
+    "properties": {
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Saga"}},
+        "next_cursor": {"type": ["string", "null"], "description": "null on the last page."},
+    },
+}
+_KEY_LIST: Schema = {
+    "title": "KeyList",
+    "description": "Every key, oldest first.",
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "array", "items": {"$ref": "#/components/schemas/Key"}}},
+}
+_EMPTY_OBJECT: Schema = {
+    "title": "EmptyObject",
+    "description": "{}, and nothing in it.",
+    "type": "object",
+    "additionalProperties": False,
+}
+_STEP_RESULT: Schema = {
+    "title": "StepResult",
+    "description": "What a service answered.",
+    "type": "object",
+    "additionalProperties": True,
+}
+
+
+def schemas(settings: ApiSettings) -> dict[str, Schema]:
+    """Return every schema by its name.
+
+    None has a `default`: generators of clients take a member that has one for one that is always there, so
+    that a request without it no longer type-checks. What is meant where it is left out, words say.
+    """
+    _, made = TypeAdapter.json_schemas(
+        [(shape.__name__, "validation", TypeAdapter(shape)) for shape in _SHOWN],
+        ref_template="#/components/schemas/{model}",
+    )
+    named: dict[str, Schema] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))
+    for schema in named.values():
+        for member in schema.get("properties", {}).values():
+            member.pop("title", None)  # says no more than its name
+    for name in _SPARSE:
+        for member in named[name]["properties"].values():
+            _never_null(member)
+    for schema in named.values():
+        for member in schema.get("properties", {}).values():
+            member.pop("default", None)
+    for name in _OPEN:
+        words = named[name].pop("enum")
+        named[name] |= {"description": f"{named[name]['description']} {_MORE_MAY_COME}", "examples": words}
+    named["Order"]["properties"]["items"]["maxItems"] = settings.max_items
+    for name in ("Step", "Compensation"):
+        _name_result(named[name]["properties"]["result"])
+    return named | {
+        "WebhookEvent": _webhook_event(named["Event"]),
+        "Problem": _PROBLEM,
+        "Complaint": _COMPLAINT,
+        "SagaPage": _PAGE,
+        "KeyList": _KEY_LIST,
+        "EmptyObject": _EMPTY_OBJECT,
+        "StepResult": _STEP_RESULT,
+    }
+
+
+def _never_null(member: Schema) -> None:
+    """Where a member that does not apply is left out, null is never sent."""
+    if "default" in member:
+        del member["default"]
+        member |= next(kind for kind in member.pop("anyOf") if kind != {"type": "null"})
+
+
+def _webhook_event(event: Schema) -> Schema:
+    """Return the schema of what is posted: an event of the feed, whose id is in a header, with its saga."""
+    members = {name: member for name, member in event["properties"].items() if name != "id"}
+    members["data"] = {"$ref": "#/components/schemas/Saga", "description": "The saga as it stood then."}
+    return {
+        "title": "WebhookEvent",
+        "description": "How a saga ended; the header webhook-id is the event's id.",
+        "type": "object",
+        "required": list(members),
+        "properties": members,
+    }
+
+
+def _name_result(member: Schema) -> None:
+    """Or generators make up a name for it."""
+    member["anyOf"] = [{"$ref": "#/components/schemas/StepResult"}, {"type": "null"}]
