@@ -22,7 +22,7 @@ run: runtime ## Serve on HOST and PORT (127.0.0.1:8000); DATABASE_URL says where
 	@exec $(PY) -m uvicorn app.main:app --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
 demo: runtime ## Show twenty checkouts of which three in ten steps fail
-	@exec $(PY) -m app.demo $(ARGS)
+	@exec $(PY) -m app.cli.demo $(ARGS)
 
 migrate: runtime ## Bring DATABASE_URL's schema up to date
 	@exec $(PY) -m app migrate

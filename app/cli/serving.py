@@ -12,8 +12,8 @@ import uvicorn
 from rich.console import Console
 from rich.table import Table
 
-from app import demo as demonstration
 from app.bootstrap import TracesMissing, open_traces
+from app.cli import demo as demonstration
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
 from app.saga.ports.clock import SystemClock

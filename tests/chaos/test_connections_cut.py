@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from app.bootstrap import open_service
 from app.checkout.checkout import Checkout, SagaView
-from app.demo import an_order
+from app.cli.demo import an_order
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
 from app.sandbox import Ledger

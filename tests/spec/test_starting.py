@@ -124,7 +124,7 @@ def start(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
         ("app", "migrate"),
         ("app", "keys", "list"),
         ("app", "retention", "run"),
-        ("app.demo",),
+        ("app.cli.demo",),
         ("alembic", "upgrade", "head"),
     ],
 )
@@ -140,7 +140,7 @@ def test_wrong_settings_end_every_command_with_their_lines(command: tuple[str, .
 
 @pytest.mark.parametrize(
     "command",
-    [("app", "migrate"), ("app", "keys", "list"), ("app.demo",), ("alembic", "upgrade", "head")],
+    [("app", "migrate"), ("app", "keys", "list"), ("app.cli.demo",), ("alembic", "upgrade", "head")],
 )
 def test_a_database_that_is_away_ends_every_command_with_a_sentence(command: tuple[str, ...]) -> None:
     """Exit code 3: another start may do better."""

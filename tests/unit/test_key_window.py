@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from app.checkout.checkout import checkout_saga
-from app.demo import an_order
+from app.cli.demo import an_order
 from app.gateway.port import Call, Gateway, JsonObject, Service
 from app.saga import EventType, MemoryLog, SagaOrchestrator, SagaState, SagaStatus, StepUnavailable
 from app.saga.model.retry import RetryPolicy

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from app.bootstrap import open_service
 from app.checkout.checkout import Checkout
-from app.demo import an_order
+from app.cli.demo import an_order
 from app.gateway.port import Service
 from app.saga.model.errors import LogUnavailable
 from app.sandbox.ledger import Ledger
