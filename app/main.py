@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from app.api import create_api
 from app.api.context import Service
 from app.bootstrap import api_settings, connection_limits, open_service, start_failures
-from app.collector import spare_what_stays
+from app.process.gc_tuning import spare_what_stays
 from app.server import allow_many_files, use_connections
 from app.settings.environment import settings_or_exit, unknown_variables
 from app.telemetry import set_up_logging, the_log_writer

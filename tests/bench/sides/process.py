@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 
 import uvloop
 
-from app.collector import spare_what_stays
+from app.process.gc_tuning import spare_what_stays
 
 
 def run(main: Coroutine[object, object, None]) -> None:

@@ -1,0 +1,1 @@
+"""What a process does itself, whatever it serves."""
