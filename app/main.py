@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.api import create_api
 from app.api.context import Service
-from app.bootstrap import api_settings, connection_limits, open_service, start_failures
+from app.bootstrap.bootstrap import api_settings, connection_limits, open_service, start_failures
 from app.process.gc_tuning import spare_what_stays
 from app.server import allow_many_files, use_connections
 from app.settings.environment import settings_or_exit, unknown_variables

@@ -14,7 +14,7 @@ from rich.text import Text
 from uuid_utils import uuid7
 
 from app.api.middleware.startup import StartFailed
-from app.bootstrap import open_service, start_failures
+from app.bootstrap.bootstrap import open_service, start_failures
 from app.checkout.checkout import Checkout, SagaView
 from app.saga.model.errors import LogError
 from app.saga.model.events import EventType

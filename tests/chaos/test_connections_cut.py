@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 from pydantic import SecretStr
 
-from app.bootstrap import open_service
+from app.bootstrap.bootstrap import open_service
 from app.checkout.checkout import Checkout, SagaView
 from app.cli.demo import an_order
 from app.saga.model.errors import LogUnavailable

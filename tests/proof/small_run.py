@@ -12,8 +12,8 @@ from unittest.mock import patch
 import httpx2 as httpx
 from pydantic import SecretStr
 
-from app import bootstrap
 from app.api import create_api
+from app.bootstrap.bootstrap import bootstrap
 from app.services import Gateway, Sandbox, SandboxGateway, Service
 from app.settings.settings import Settings
 from tests.processes import ADDRESS, an_order

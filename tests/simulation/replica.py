@@ -1,4 +1,4 @@
-"""A replica: the product wired as `app.bootstrap` wires it, over simulated ports, in a process that can die."""
+"""A replica: the product wired as `app.bootstrap.bootstrap` wires it, over simulated ports, in a process that can die."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import count
 
 from app.api import ApiSettings, Service
 from app.api.middleware.admission import Admission
-from app.bootstrap import Drain
+from app.bootstrap.bootstrap import Drain
 from app.checkout.checkout import Checkout, checkout_saga
 from app.operations.operator import Operator
 from app.saga.engine.lease import Lease

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from app.access.principal import Scope
 from app.api import create_api
 from app.api.openapi.__main__ import document
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.cli import app as command_line
 from app.settings.settings import Settings
 from app.storage import open_storage

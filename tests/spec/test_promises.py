@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.api import create_api
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from app.values.canonical_json import as_written
 from tests.processes import ADDRESS, an_order

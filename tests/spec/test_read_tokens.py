@@ -17,7 +17,7 @@ from app.access.keys import ApiKey, Keys
 from app.access.principal import Scope
 from app.access.read_tokens import ReadTokens
 from app.api import create_api
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys

@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 from typer.testing import CliRunner
 
 from app.api import create_api
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.cli import app as command_line
 from app.operations.retention import Leaving, Retention
 from app.saga.ports.clock import SystemClock

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.api.middleware.startup import StartFailed
-from app.bootstrap import open_service, start_failures
+from app.bootstrap.bootstrap import open_service, start_failures
 from app.settings.settings import Settings
 from tests.processes import ROOT, free_port
 

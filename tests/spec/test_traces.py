@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 
 from app.api import create_api
-from app.bootstrap import TracesMissing, api_settings, open_service
+from app.bootstrap.bootstrap import TracesMissing, api_settings, open_service
 from app.settings.settings import Settings
 from app.telemetry.traces import Traces
 from tests.processes import an_order

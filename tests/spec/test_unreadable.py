@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from app.api import create_api
 from app.api.openapi.__main__ import document
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.operations.retention import Leaving
 from app.settings.settings import Settings
 from app.storage import open_storage

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from app.access.keys import Keys
 from app.access.principal import Scope
 from app.api import create_api
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.saga.model.errors import LogUnavailable
 from app.settings.settings import Settings
 from tests.processes import an_order

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.bootstrap import open_service
+from app.bootstrap.bootstrap import open_service
 from app.checkout.checkout import Checkout
 from app.cli.demo import an_order
 from app.gateway.port import Service

@@ -19,7 +19,7 @@ from app.access.principal import Scope
 from app.api import create_api
 from app.api.middleware.base_path import OWN, reached_under
 from app.api.middleware.forwarded import forwarded_prefix
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from tests.processes import ROOT, an_order
 from tests.unit.api.test_page import HERE, STUCK, field_of

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from app.access.keys import Keys
 from app.access.principal import Scope as May
 from app.api import create_api
-from app.bootstrap import api_settings, open_service
+from app.bootstrap.bootstrap import api_settings, open_service
 from app.settings.settings import Settings
 from tests.processes import an_order, free_port
 from tests.unit.api.served import _fits_the_description, problem
