@@ -7,13 +7,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from app.api import create_api
 from app.api.context import Service
 from app.bootstrap.bootstrap import api_settings, connection_limits, open_service, start_failures
+from app.bootstrap.http_app import create_app
 from app.process.gc_tuning import spare_what_stays
 from app.server import allow_many_files, use_connections
 from app.settings.environment import settings_or_exit, unknown_variables
-from app.telemetry import set_up_logging, the_log_writer
+from app.telemetry.log_writer import the_log_writer
+from app.telemetry.logs import set_up_logging
 
 _logger = logging.getLogger(__name__)
 
@@ -39,4 +40,4 @@ async def _opened() -> AsyncIterator[Service]:
             await asyncio.to_thread(writer.flush)  # a second signal ends the process where it stands
 
 
-app = create_api(_opened, api_settings(settings))
+app = create_app(_opened, api_settings(settings))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from app.api.context import OpenService
@@ -34,11 +34,14 @@ from app.api.routes import (
     sagas,
     webhooks,
 )
-from app.dashboard import routes as dashboard
 
 
-def create_api(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:
+def create_api(
+    open_service: OpenService, settings: ApiSettings | None = None, *, also: Iterable[APIRouter] = ()
+) -> FastAPI:
     """Return the API. `open_service()` is entered when the server starts and left when it stops.
+
+    `also` are further routes behind the same middleware, such as the dashboard's.
 
     app = create_api(lambda: bootstrap.service(settings), ApiSettings(max_in_flight=64))
     """
@@ -92,8 +95,9 @@ def create_api(open_service: OpenService, settings: ApiSettings | None = None) -
         health,
         metrics,
         pages,
-        dashboard,
     ):
         app.include_router(routes.router)
+    for router in also:
+        app.include_router(router)
     describe(app, settings)
     return app

@@ -22,7 +22,7 @@ from app.operations.change_notifier import Pulse
 from app.operations.event_streams import Watch
 from app.operations.operator import Operator
 from app.operations.statistics import History
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from app.webhooks import Webhooks
 
 

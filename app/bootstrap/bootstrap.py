@@ -72,7 +72,9 @@ from app.storage.engine.start_faults import database_fault
 from app.storage.engine.translation import translated
 from app.storage.retention.retention import SqlRetention
 from app.storage.sagas.statistics import SqlHistory
-from app.telemetry import Gauges, Metrics, log_events, log_with_trace, the_log_writer
+from app.telemetry.log_writer import the_log_writer
+from app.telemetry.logs import log_events, log_with_trace
+from app.telemetry.metrics import Gauges, Metrics
 from app.telemetry.multiprocess import share_metrics
 from app.webhooks import Pauses, Poster, Sender, Webhooks
 from app.webhooks.sender import POSTS_AT_ONCE, Line

@@ -31,8 +31,8 @@ from app.gateway.one_request import Attempt, one_attempt, one_request_session
 from app.gateway.port import Call, JsonObject, Service
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
-from app.services.traceparent import traceparent
 from app.settings.service_url import checked_base_url, checked_bearer_token
+from app.telemetry.trace_context import traceparent_for
 
 
 class HttpGateway:
@@ -136,7 +136,7 @@ class HttpGateway:
             **self._headers,
             "idempotency-key": call.idempotency_key,
             "traceparent": self._traced()
-            or traceparent(call.traceparent, call.reference, span_id=self._new_span_id()),
+            or traceparent_for(call.traceparent, call.reference, span_id=self._new_span_id()),
         }
         if body is not None:
             headers["content-type"] = "application/json"

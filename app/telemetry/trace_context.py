@@ -10,11 +10,19 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from app.values.card_numbers import holds_card_number
 
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(-.*)?"
 )
+
+_RECEIVED = re.compile(
+    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
+)
+_LONGEST = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +56,29 @@ def trace_id_of(header: object, reference: str) -> str:
 def first_span_of(reference: str) -> str:
     """Return the id of the span under which a saga ran at first."""
     return _never_zero(hashlib.sha256(b"span " + reference.encode()).hexdigest()[:16])
+
+
+def traceparent_for(given: str | None, reference: str, *, span_id: str) -> str:
+    """Return the header for a call: the given one's trace under a new span, else the saga's own trace."""
+    trace = given_trace(given)
+    flags = trace.flags if trace else "01"
+    return TraceContext(trace_id=trace_id_of(given, reference), span_id=span_id, flags=flags).header
+
+
+def accepted_traceparent(headers: Sequence[str]) -> str | None:
+    """Return a request's `traceparent` where there is exactly one and it is valid; anything else is no trace, never an error."""
+    if len(headers) != 1 or len(headers[0]) > _LONGEST:
+        return None
+    match = _RECEIVED.fullmatch(headers[0])
+    if match is None or match["version"] == "ff" or (match["version"] == "00" and match[4]):
+        return None
+    if not match["trace"].strip("0") or not match["parent"].strip("0"):
+        return None
+    if holds_card_number(headers[0]):
+        return (
+            None  # sixteen digits of a span's id may be a card's, too; a trace is worth less than a mistake
+        )
+    return headers[0]
 
 
 def _own(reference: str) -> str:

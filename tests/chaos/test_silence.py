@@ -20,7 +20,8 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, Started
 from app.storage import open_storage
-from app.storage.engine.database import Database, postgres_session
+from app.storage.engine import postgres_session
+from app.storage.engine.database import Database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED = SagaEvent(seq=1, at=NOW, type=EventType.SAGA_STARTED)

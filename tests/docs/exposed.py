@@ -12,8 +12,8 @@ import httpx2 as httpx
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from tests.processes import ADDRESS, an_order
 
@@ -72,7 +72,7 @@ async def scraped(directory: Path) -> Exposed:
         webhooks=SecretStr(json.dumps(_WEBHOOKS)),
         webhooks_allow_private=True,
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,

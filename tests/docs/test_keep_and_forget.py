@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.settings.settings import SHORTEST_KEEP_DAYS, Settings
-from app.storage.retention.retention import redaction
+from app.storage.retention import redaction
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "keep-and-forget.md").read_text()

@@ -66,7 +66,7 @@ def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def test_the_kept_description_is_the_apps() -> None:
-    """Run `python -m app.api.openapi.__main__ > docs/openapi.json` where this fails."""
+    """Run `python -m app.api.openapi > docs/openapi.json` where this fails."""
     assert KEPT.read_text() == document()
 
 

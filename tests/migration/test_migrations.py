@@ -22,7 +22,8 @@ from app.settings.database_url import DatabaseUrlError
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
-from app.storage.engine.database import Database, migrations
+from app.storage.engine import migrations
+from app.storage.engine.database import Database
 from app.storage.engine.migrations import LockHeld, SchemaAhead, SchemaBehind, configuration, head, upgrade
 from app.storage.engine.tables import SCHEMA, api_key
 

@@ -12,8 +12,8 @@ from unittest.mock import patch
 import httpx2 as httpx
 from pydantic import SecretStr
 
-from app.api import create_api
-from app.bootstrap.bootstrap import bootstrap
+from app.bootstrap import bootstrap
+from app.bootstrap.http_app import create_app
 from app.services import Gateway, Sandbox, SandboxGateway, Service
 from app.settings.settings import Settings
 from tests.processes import ADDRESS, an_order
@@ -82,7 +82,7 @@ async def _serving(database: Path, sandbox: Sandbox) -> AsyncIterator[httpx.Asyn
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{database}"), retry_base_seconds=0.001, retry_cap_seconds=0.002
     )
-    app = create_api(lambda: bootstrap.open_service(settings), bootstrap.api_settings(settings))
+    app = create_app(lambda: bootstrap.open_service(settings), bootstrap.api_settings(settings))
     with patch.object(bootstrap, "open_gateways", to_the_sandbox):
         async with (
             app.router.lifespan_context(app),

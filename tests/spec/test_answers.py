@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from tests.processes import an_order
 from tests.unit.gateway.network import serving
@@ -53,7 +53,7 @@ async def test_what_a_service_says_beyond_the_contract_is_kept_and_shown(
         settings = Settings(
             database_url=SecretStr(database_url), payment_url=url, inventory_url=url, shipping_url=url
         )
-        app = create_api(lambda: open_service(settings), api_settings(settings))
+        app = create_app(lambda: open_service(settings), api_settings(settings))
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,

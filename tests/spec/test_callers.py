@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from app.access.keys import Keys
 from app.access.principal import Scope
-from app.api import create_api
 from app.api.middleware.authentication import COOKIE, RIGHTS, right_of
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from tests.processes import an_order
 
@@ -65,7 +65,7 @@ def settings_of(url: str, **members: Any) -> Settings:
 @pytest.fixture
 async def house(database_url: str) -> AsyncIterator[House]:
     settings = settings_of(database_url)
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
@@ -204,7 +204,7 @@ async def test_keys_are_made_seen_and_ended_by_api(house: House) -> None:
 async def test_the_described_examples_make_a_services_first_keys(database_url: str) -> None:
     """In their order, on a service that is open: the first opens the page and makes the second; neither locks out."""
     settings = settings_of(database_url, key_cache_seconds=0)
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
@@ -296,7 +296,7 @@ async def test_without_keys_only_loopback_is_served(
 ) -> None:
     """Unless the operator says that something else guards the way."""
     settings = settings_of(database_url, allow_open=allowed)
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     host = f"[{server}]" if ":" in server else server
     async with (
         app.router.lifespan_context(app),
@@ -325,7 +325,7 @@ async def test_without_keys_what_comes_through_a_proxy_is_somebody_elses(
 ) -> None:
     """Whatever the proxy says of where it came from; it makes no key, checks nothing out, and sees nothing."""
     settings = settings_of(database_url)
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
@@ -348,7 +348,7 @@ async def test_without_keys_a_client_that_uvicorn_puts_in_a_proxys_place_is_some
 ) -> None:
     """And what speaks HTTP/1.0, as nginx does to what it stands before, unless told to."""
     settings = settings_of(database_url)
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     far = httpx.ASGITransport(app, client=("203.0.113.9", 0))
 
     async def older(scope: Any, receive: Any, send: Any) -> None:
@@ -364,7 +364,7 @@ async def test_without_keys_a_client_that_uvicorn_puts_in_a_proxys_place_is_some
 async def test_a_caller_that_begins_too_many_is_told_when_to_come_back(database_url: str) -> None:
     """429 with Retry-After, and no saga."""
     settings = settings_of(database_url, rate_limit_per_second=0.01)
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
@@ -405,7 +405,7 @@ async def test_what_is_open_ends_once_the_caller_may_no_longer_ask(
     settings = settings_of(
         sqlite_url, key_cache_seconds=STREAM_CACHE_SECONDS, heartbeat_seconds=60, step_max_attempts=50
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),

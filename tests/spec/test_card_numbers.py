@@ -21,9 +21,9 @@ from sqlalchemy import MetaData, select
 from typer.testing import CliRunner
 
 from app.access.principal import Scope
-from app.api import create_api
 from app.api.openapi.__main__ import document
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.cli import app as command_line
 from app.settings.settings import Settings
 from app.storage import open_storage
@@ -177,7 +177,7 @@ async def a_world(
             webhook_poll_seconds=0.05,
             **services,
         )
-        app = create_api(lambda: open_service(settings), api_settings(settings))
+        app = create_app(lambda: open_service(settings), api_settings(settings))
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,

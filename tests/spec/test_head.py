@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from app.api import create_api
+from app.bootstrap.http_app import create_app
 from tests.processes import a_checkout, an_order
 
 STUCK = {"X-Simulate": "shipping.execute=rejected, payment.compensate=not_reversible"}
@@ -22,7 +22,7 @@ STREAMS = ("/sagas/{saga_id}/events", "/dashboard/live")
 
 def paths() -> Iterator[str]:
     """Yield the path of each route that answers GET."""
-    for top in create_api(lambda: nullcontext(None)).routes:  # type: ignore[arg-type]
+    for top in create_app(lambda: nullcontext(None)).routes:  # type: ignore[arg-type]
         included = getattr(top, "original_router", None)
         for route in [top] if included is None else included.routes:
             if isinstance(route, Route | APIRoute) and "GET" in (route.methods or ()):

@@ -12,8 +12,8 @@ import httpx2 as httpx
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from tests.processes import Running, a_checkout, an_order
 
@@ -23,7 +23,7 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
     settings = Settings(
         database_url=SecretStr(database_url), sandbox_database=":memory:", retry_base_seconds=0.001
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,

@@ -12,8 +12,8 @@ import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from app.values.canonical_json import as_written
 from tests.processes import ADDRESS, an_order
@@ -30,7 +30,7 @@ def serve(database_url: str) -> Serve:
     async def served(**members: Any) -> AsyncIterator[Client]:
         quick = {"retry_base_seconds": 0.001, "retry_cap_seconds": 0.002, "sandbox_database": ":memory:"}
         settings = Settings(database_url=SecretStr(database_url), **{**quick, **members})
-        app = create_api(lambda: open_service(settings), api_settings(settings))
+        app = create_app(lambda: open_service(settings), api_settings(settings))
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,

@@ -16,8 +16,8 @@ from pydantic import SecretStr, ValidationError
 from app.access.keys import ApiKey, Keys
 from app.access.principal import Scope
 from app.access.read_tokens import ReadTokens
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
@@ -64,7 +64,7 @@ async def a_shop(url: str, *, keyed: bool = True, **members: Any) -> AsyncIterat
     settings = Settings(
         database_url=SecretStr(url), sandbox_database=":memory:", key_cache_seconds=0, **members
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,

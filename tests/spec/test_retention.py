@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from typer.testing import CliRunner
 
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.cli import app as command_line
 from app.operations.retention import Leaving, Retention
 from app.saga.ports.clock import SystemClock
@@ -40,7 +40,7 @@ async def a_client(url: str) -> AsyncIterator[httpx.AsyncClient]:
         retry_cap_seconds=0.02,
         compensation_max_attempts=2,
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
-from app.api import create_api
 from app.bootstrap.bootstrap import TracesMissing, api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from app.telemetry.traces import Traces
 from tests.processes import an_order
@@ -61,7 +61,7 @@ async def test_a_service_is_called_in_the_callers_trace(
     heard: list[str] = []
     async with serving(a_payment_service(heard)) as payment_url:
         settings = some_settings(sqlite_url, payment_url=payment_url, traces=traced)
-        app = create_api(lambda: open_service(settings), api_settings(settings))
+        app = create_app(lambda: open_service(settings), api_settings(settings))
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,

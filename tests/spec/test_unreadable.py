@@ -16,9 +16,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.api import create_api
 from app.api.openapi.__main__ import document
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.operations.retention import Leaving
 from app.settings.settings import Settings
 from app.storage import open_storage
@@ -70,7 +70,7 @@ async def a_shop(url: str) -> AsyncIterator[Shop]:
         compensation_max_attempts=2,
         watch_poll_seconds=0.05,
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,

@@ -19,7 +19,7 @@ from app.access.principal import ANYONE, Caller
 from app.api.http.card_number_check import refuse_card_number_in_header
 from app.api.middleware.startup import run_lifespan
 from app.api.problems.problem import Problem
-from app.telemetry import AccessLog
+from app.telemetry.access_log import AccessLog
 
 _logger = logging.getLogger(__name__)
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")

@@ -1,1 +1,1 @@
-"""The API's description: `python -m app.api.openapi.__main__ > docs/openapi.json`."""
+"""The API's description: `python -m app.api.openapi > docs/openapi.json`."""

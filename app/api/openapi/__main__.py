@@ -1,4 +1,4 @@
-"""Writes the API's description: `python -m app.api.openapi.__main__ > docs/openapi.json`."""
+"""Writes the API's description: `python -m app.api.openapi > docs/openapi.json`."""
 
 from __future__ import annotations
 

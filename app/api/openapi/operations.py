@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from app.api.limits import ApiSettings
-from app.api.openapi.__main__ import examples
+from app.api.openapi import examples
 from app.api.problems.catalogue import NOTICES, PROBLEMS
 from app.api.problems.problem import MEDIA_TYPE
 from app.api.schemas.order import NAME_PATTERN

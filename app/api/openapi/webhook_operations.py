@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.openapi.__main__ import examples
+from app.api.openapi import examples
 from app.settings.webhook_endpoints import EventName
 
 Described = dict[str, Any]

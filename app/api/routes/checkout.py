@@ -21,7 +21,6 @@ from app.api.http.json_encoding import encode
 from app.api.http.prefer import preference
 from app.api.http.query import flag, parameters
 from app.api.http.simulation import simulation
-from app.api.http.traceparent import traceparent
 from app.api.limits import ApiSettings
 from app.api.middleware.admission import Admission
 from app.api.middleware.rate_limit import RateLimit
@@ -33,6 +32,7 @@ from app.api.schemas.outcome import accepted, outcome, saga_url, status_headers,
 from app.api.schemas.plan import plan_of
 from app.checkout.checkout import Placed, SagaView
 from app.saga.model.errors import LogUnavailable
+from app.telemetry.trace_context import accepted_traceparent
 
 router = APIRouter(tags=["checkout"])
 
@@ -65,7 +65,7 @@ async def place_checkout(request: Request) -> Response:
         given = order.saga_input()
         if simulate is not None:
             given["simulate"] = simulate
-        if trace := traceparent(request.headers.getlist("traceparent")):
+        if trace := accepted_traceparent(request.headers.getlist("traceparent")):
             given["traceparent"] = trace
         caller = caller_of(request).name
         try:

@@ -1,4 +1,4 @@
-"""Pages for people: what each problem means, and the API's documentation."""
+"""What each problem means, as a page, and the API's description."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from app.api.http.json_encoding import encode
 from app.api.middleware.base_path import base_path, reached_under
 from app.api.problems.catalogue import NOTICES, PROBLEMS
 from app.api.problems.problem import Problem
-from app.dashboard.rendering import template
 
 router = APIRouter(tags=["pages"])
 
@@ -26,10 +25,6 @@ _PAGE = """<!doctype html>
 _ANY_PATH = "/any-base-path.invalid"
 """Stands in the description that is kept where a client's base path goes: whoever asks may have another."""
 _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
-_DOCS_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
-    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 @router.get("/problems/{name}")
@@ -62,13 +57,3 @@ async def read_description(request: Request) -> Response:
             written = encode(app.openapi()).split(_ANY_PATH.encode())
         setattr(app.state, name, written)
     return Response(path.encode().join(written), media_type="application/json")
-
-
-@router.get("/docs", include_in_schema=False)
-async def read_docs() -> Response:
-    """Show the API, ready to try out. No script comes from elsewhere: it would act with the reader's session."""
-    headers = {
-        "Content-Security-Policy": _DOCS_POLICY,
-        "Cache-Control": "private, max-age=3600",
-    }  # its links are this client's
-    return HTMLResponse(template("docs.html").render(), headers=headers)

@@ -19,9 +19,10 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 from starlette.routing import Match, Route
 
-from app.api import ApiSettings, Service, create_api
+from app.api import ApiSettings, Service
 from app.api.openapi.__main__ import document
 from app.api.openapi.examples import ORDER
+from app.bootstrap.http_app import create_app
 from app.checkout.checkout import Checkout, checkout_saga
 from app.operations.operator import Operator
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga
@@ -204,7 +205,7 @@ async def served(
     async def open_service() -> AsyncIterator[Service]:
         yield api.service
 
-    api.app = create_api(open_service, settings or ApiSettings(wait_seconds=5.0))
+    api.app = create_app(open_service, settings or ApiSettings(wait_seconds=5.0))
     transport = httpx.ASGITransport(app=api.app)
     hooks = {"response": [_fits_the_description]}
     async with (

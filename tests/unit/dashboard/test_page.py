@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.principal import Scope
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.saga.model.errors import LogUnavailable
 from app.settings.settings import Settings
 from tests.processes import an_order
@@ -41,7 +41,7 @@ async def a_client(url: str, **members: Any) -> AsyncIterator[Client]:
         retry_cap_seconds=0.02,
         **members,
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
         app.router.lifespan_context(app),
         Client(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.telemetry import set_up_logging
+from app.telemetry.logs import set_up_logging
 
 
 @dataclass

@@ -9,7 +9,8 @@ import pytest
 
 from app.api.schemas.order import Order
 from app.saga.model.errors import LogUnavailable
-from app.telemetry import AccessLog, set_up_logging
+from app.telemetry.access_log import AccessLog
+from app.telemetry.logs import set_up_logging
 from tests.unit.api.served import served
 from tests.unit.telemetry.conftest import Lines
 

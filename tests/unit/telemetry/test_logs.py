@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from app.saga import Definitions, SagaOrchestrator, StepRejected
 from app.saga.engine.runner import SagaRunner
-from app.telemetry import log_events, log_with_trace
+from app.telemetry.logs import log_events, log_with_trace
 from tests.builders import NotedLog, VirtualClock, a_definition, a_saga, settle, three_steps
 from tests.unit.telemetry.conftest import Lines
 

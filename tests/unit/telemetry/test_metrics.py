@@ -13,8 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.saga import EventType, LogUnavailable, SagaEvent
 from app.saga.ports.queries import Census
 from app.settings.webhook_endpoints import Lag
-from app.telemetry import Gauges, Metrics
-from app.telemetry.metrics import CENSUS_SECONDS
+from app.telemetry.metrics import CENSUS_SECONDS, Gauges, Metrics
 from tests.builders import NOON
 
 CENSUS = Census(unfinished={"running": 3, "needs_attention": 2}, overdue_seconds=12.5, without_wakeup=0)

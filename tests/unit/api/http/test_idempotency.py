@@ -14,8 +14,8 @@ from app.api.problems.problem import Problem
 from app.saga import StepRejected
 from app.values.canonical_json import as_written
 from tests.builders import HANG, Answer, settle
+from tests.unit.api.routes.test_checkout import gate
 from tests.unit.api.served import Served, an_order, problem, served
-from tests.unit.api.test_checkout import gate
 
 
 @pytest.mark.parametrize(

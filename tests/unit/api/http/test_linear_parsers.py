@@ -23,13 +23,13 @@ from app.api.http.prefer import preference
 from app.api.http.query import before, instant, parameters, text
 from app.api.http.saga_id import known_form
 from app.api.http.simulation import simulation
-from app.api.http.traceparent import traceparent
 from app.api.middleware.authentication import _BEARER, _from_outside, right_of, session_of
 from app.api.middleware.forwarded import forwarded_prefix, through_proxy
 from app.api.middleware.request_context import _request_id
 from app.api.problems.problem import Problem
 from app.api.routes.events import _after
 from app.dashboard.guard import MOST_FIELDS
+from app.telemetry.trace_context import accepted_traceparent
 from app.values.card_numbers import holds_card_number
 
 SMALL, TIMES, SLACK = 4_000, 8, 3
@@ -59,7 +59,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "Authorization": _BEARER.fullmatch,
     "a key": _KEY.fullmatch,
     "Cookie": lambda given: session_of(a_request(cookie=given).scope),
-    "traceparent": lambda given: traceparent([given]),
+    "traceparent": lambda given: accepted_traceparent([given]),
     "If-None-Match": lambda given: matches([given], '"1-a"'),
     "Content-Type": lambda given: check_headers(a_request(content_type=given), max_bytes=1),
     "Content-Encoding": lambda given: check_headers(

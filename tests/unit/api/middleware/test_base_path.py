@@ -16,13 +16,13 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.principal import Scope
-from app.api import create_api
 from app.api.middleware.base_path import OWN, reached_under
 from app.api.middleware.forwarded import forwarded_prefix
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from tests.processes import ROOT, an_order
-from tests.unit.api.test_page import HERE, STUCK, field_of
+from tests.unit.dashboard.test_page import HERE, STUCK, field_of
 
 Way = dict[str, Any]
 PROXY = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Prefix": "/shop"}
@@ -69,7 +69,7 @@ async def a_shop(url: str, *, keyed: bool = False, **way: Any) -> AsyncIterator[
         retry_cap_seconds=0.02,
         allow_open=True,
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with app.router.lifespan_context(app):
         shop = Shop(app, **way)
         if keyed:
@@ -167,7 +167,7 @@ async def test_the_description_says_where_it_is_served(sqlite_url: str, way: Way
         assert "/checkout" in served["paths"]
         problem = (await shop.ask("GET", "/shop/sagas/none")).json()
         assert problem["type"] in served["components"]["schemas"]["Problem"]["properties"]["type"]["examples"]
-        assert shop.app.openapi() == create_api(lambda: open_service(Settings())).openapi()
+        assert shop.app.openapi() == create_app(lambda: open_service(Settings())).openapi()
 
 
 async def test_the_description_is_written_once_however_many_base_paths_are_asked_for(sqlite_url: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from app.api import ApiSettings
 from app.saga.model.step import JSON
+from tests.unit.api.http.test_idempotency import a_failed_request_leaves_the_key_free
 from tests.unit.api.served import an_order, problem, served
-from tests.unit.api.test_idempotency import a_failed_request_leaves_the_key_free
 
 VALID = json.dumps(an_order())
 

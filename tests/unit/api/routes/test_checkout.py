@@ -17,7 +17,7 @@ from app.api import ApiSettings
 from app.api.routes import checkout
 from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.ports.queries import Census
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 from tests.builders import HANG, Answer, settle, times
 from tests.unit.api.served import ListedLog, an_order, problem, served
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import httpx2 as httpx
 
-from app.api import ApiSettings, Service, create_api
+from app.api import ApiSettings, Service
 from app.api.readiness import Readiness
+from app.bootstrap.http_app import create_app
 from tests.unit.api.served import an_order, problem, served
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def test_before_its_start_the_api_lives_but_is_not_ready() -> None:
         async with served() as api:
             yield api.service
 
-    transport = httpx.ASGITransport(app=create_api(never))
+    transport = httpx.ASGITransport(app=create_app(never))
     async with httpx.AsyncClient(transport=transport, base_url="http://checkout.test") as client:
         assert (await client.get("/livez")).status_code == 200
         assert (await client.get("/readyz")).status_code == 503

@@ -15,8 +15,8 @@ from app.access.principal import Caller, Scope
 from app.api.schemas.operator_requests import seen_by
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import an_id, settle
+from tests.unit.api.routes.test_checkout import gate
 from tests.unit.api.served import Served, an_order, problem, served
-from tests.unit.api.test_checkout import gate
 
 NO = StepRejected("No.", code="no")
 ACTIONS = ("cancel", "retry", "resolve")

@@ -17,8 +17,8 @@ from app.api import ApiSettings
 from app.api.http.etag import etag_of, matches
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import HANG, an_id, settle
+from tests.unit.api.routes.test_checkout import gate
 from tests.unit.api.served import Served, an_order, problem, served
-from tests.unit.api.test_checkout import gate
 
 
 async def test_a_saga_is_read_as_its_checkout_showed_it() -> None:

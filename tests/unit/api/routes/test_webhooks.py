@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.principal import Scope as May
-from app.api import create_api
 from app.bootstrap.bootstrap import api_settings, open_service
+from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
 from tests.processes import an_order, free_port
 from tests.unit.api.served import _fits_the_description, problem
@@ -32,7 +32,7 @@ async def a_client(url: str, *, scopes: list[str] | None = None) -> AsyncIterato
         webhook_poll_seconds=0.02,
         webhook_pauses="0",
     )
-    app = create_api(lambda: open_service(settings), api_settings(settings))
+    app = create_app(lambda: open_service(settings), api_settings(settings))
     hooks = {"response": [_fits_the_description]}
     async with (
         app.router.lifespan_context(app),

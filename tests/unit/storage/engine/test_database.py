@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from app.settings.database_url import DatabaseUrlError
 from app.storage import open_storage
+from app.storage.engine import database as engine
 from app.storage.engine.database import Database, UnsafeDatabase
-from app.storage.engine.database import database as engine
 from app.storage.journal.postgres_writer import PostgresWriter
 
 FULL = 2

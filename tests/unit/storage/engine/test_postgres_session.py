@@ -18,7 +18,8 @@ from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga, Started
 from app.storage import open_storage
-from app.storage.engine.database import Database, Link, UnsafeDatabase, postgres_session
+from app.storage.engine import postgres_session
+from app.storage.engine.database import Database, Link, UnsafeDatabase
 from app.storage.engine.postgres_session import beginning, made_fit
 from app.storage.journal.journal import Interrupted, StartEntry
 from app.storage.journal.postgres_writer import PostgresWriter

@@ -17,9 +17,9 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, Started
 from app.storage import Storage, open_storage
-from app.storage.engine.database import postgres_session
+from app.storage.engine import postgres_session
 from app.storage.engine.faults import Blame, blame_of_sqlite, blame_of_state
-from app.storage.journal.journal import journal
+from app.storage.journal import journal
 from app.storage.journal.postgres_writer import PostgresWriter
 from app.storage.journal.sqlite_writer import SqliteWriter
 

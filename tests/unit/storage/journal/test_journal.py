@@ -13,6 +13,7 @@ from app.saga.model.errors import LogRefused, LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga, Started
 from app.storage.engine.faults import Blame
+from app.storage.journal import journal as journals
 from app.storage.journal.journal import (
     ALIKE,
     HALVED_ABOVE,
@@ -24,7 +25,6 @@ from app.storage.journal.journal import (
     Result,
     StartEntry,
 )
-from app.storage.journal.journal import journal as journals
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

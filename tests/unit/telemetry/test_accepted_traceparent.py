@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.http.traceparent import traceparent
+from app.telemetry.trace_context import accepted_traceparent
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 VALID = f"00-{TRACE}-{PARENT}-01"
@@ -12,7 +12,7 @@ VALID = f"00-{TRACE}-{PARENT}-01"
 
 @pytest.mark.parametrize("value", [VALID, f"01-{TRACE}-{PARENT}-00", f"01-{TRACE}-{PARENT}-00-more"])
 def test_a_valid_one_is_kept(value: str) -> None:
-    assert traceparent([value]) == value
+    assert accepted_traceparent([value]) == value
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_a_valid_one_is_kept(value: str) -> None:
     ],
 )
 def test_one_that_is_not_is_no_trace(headers: list[str]) -> None:
-    assert traceparent(headers) is None
+    assert accepted_traceparent(headers) is None
