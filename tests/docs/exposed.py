@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2 as httpx
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
@@ -62,8 +63,8 @@ def names_in(query: str) -> set[str]:
     return {match["name"] for match in _SELECTOR.finditer(_GROUPING.sub("", query))}
 
 
-async def scraped(directory: Path) -> Exposed:
-    """Run a service through a success, a failure and an outcome that is unknown, and return what it exposes."""
+async def exposition(directory: Path) -> list[Metric]:
+    """Run a service through a success, a failure and an unknown outcome, and return what it exposes."""
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{directory}/checkout.db"),
         sandbox_database=":memory:",
@@ -79,9 +80,13 @@ async def scraped(directory: Path) -> Exposed:
     ):
         for n, (order, headers) in enumerate(_CHECKOUTS):
             await client.post("/checkout", json=an_order(f"ord-{n}", **order), headers=headers)
-        text = (await client.get("/metrics")).text
+        return list(text_string_to_metric_families((await client.get("/metrics")).text))
+
+
+async def scraped(directory: Path) -> Exposed:
+    """Return what such a service exposes, by name and label."""
     exposed = Exposed()
-    for family in text_string_to_metric_families(text):
+    for family in await exposition(directory):
         if family.name.startswith("checkout_") and not family.name.endswith("_created"):
             exposed.families.add(family.name)
         for sample in family.samples:

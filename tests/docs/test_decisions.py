@@ -10,7 +10,7 @@ DECISIONS = ROOT / "docs" / "adr"
 
 
 def test_the_index_lists_every_decision_by_its_number_and_title() -> None:
-    """A number is of one decision, and stands in the file's name and in its title alike."""
+    """The file's name is the decision's number and title; no two have one number."""
     listed = re.findall(
         r"^\| (\d+) \| \[(.+)\]\(((\d{4})-[\w-]+\.md)\) \|$",
         (DECISIONS / "README.md").read_text(),
@@ -20,5 +20,7 @@ def test_the_index_lists_every_decision_by_its_number_and_title() -> None:
     for number, title, name, digits in listed:
         assert int(number) == int(digits)
         assert (DECISIONS / name).read_text().startswith(f"# {number}. {title}\n"), name
+        words = re.sub(r"[^a-z0-9 ]", "", title.lower()).replace(" ", "-")
+        assert name == f"{digits}-{words}.md"
     numbers = [int(number) for number, *_ in listed]
     assert len(numbers) == len(set(numbers))

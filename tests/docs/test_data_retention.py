@@ -13,7 +13,7 @@ from app.settings.settings import SHORTEST_KEEP_DAYS, Settings
 from app.storage.retention import redaction
 from tests.processes import ROOT
 
-PAGE = (ROOT / "docs" / "how-to" / "keep-and-forget.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "data-retention.md").read_text()
 
 
 def test_the_page_names_the_settings_with_their_defaults() -> None:

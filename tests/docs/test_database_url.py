@@ -1,4 +1,4 @@
-"""docs/how-to/name-the-database.md holds: its URLs are taken, and its parameters are the code's."""
+"""docs/how-to/database-url.md holds: its URLs are taken, and its parameters are the code's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from app.settings import database_url
 from app.settings.database_url import DatabaseUrlError, parse_database_url
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "name-the-database.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "database-url.md").read_text()
 VALUES = {
     "port": "5432",
     "sslmode": "require",

@@ -1,0 +1,45 @@
+"""Every link of every page leads somewhere, and every page can be reached from the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def _links(page: Path) -> list[tuple[Path, str]]:
+    """Return each target of a page's links, with its anchor."""
+    found = _LINK.findall(_FENCED.sub("", page.read_text()))
+    return [((page.parent / target).resolve() if target else page, anchor) for target, anchor in found]
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_link_is_broken(page: Path) -> None:
+    """Each file is there, and has the heading that the link names."""
+    for target, anchor in _links(page):
+        assert target.exists(), f"there is no {target}"
+        assert not anchor or anchor in _anchors(target), f"{target} has no heading #{anchor}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    """A page that nothing links to is read by nobody."""
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in reached:
+            reached.add(page)
+            waiting += [target for target, _ in _links(page) if target.suffix == ".md"]
+    assert set(PAGES) - reached == set()
