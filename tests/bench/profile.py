@@ -27,14 +27,14 @@ from tests.processes import a_checkout
 
 LOOKS_A_SECOND = 500
 LAYERS = (
-    ("the sandbox's three services", ("app/services/sandbox",)),
-    ("the steps: what is asked of a service, and its answer checked", ("app/services",)),
-    ("logs, metrics, traces", ("app/telemetry", "app/trace", "structlog", "logging/", "prometheus_client")),
+    ("the sandbox's three services", ("app/sandbox",)),
+    ("the steps: what is asked of a service, and its answer checked", ("app/services", "app/gateway")),
+    ("logs, metrics, traces", ("app/telemetry", "structlog", "logging/", "prometheus_client")),
     ("the saga log: journal and driver", ("app/storage", "asyncpg")),
     ("the saga core: decide, act, append", ("app/saga",)),
     (
         "the API: the order read and checked, the answer made",
-        ("app/api", "app/checkout", "app/callers", "app/keys"),
+        ("app/api", "app/checkout", "app/operations", "app/access", "app/values"),
     ),
     ("FastAPI and Starlette", ("fastapi", "starlette")),
     ("uvicorn and the event loop", ("uvicorn",)),

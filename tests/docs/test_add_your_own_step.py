@@ -33,7 +33,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = re.findall(r"[Ss]ave this (?:one )?as `([^`]+)`", PAGE)
     for name, blocks in zip(named, ([STEP, LOOKS_UP, INSURER, PLACE], [TEST]), strict=True):
         (copy / name).write_text("\n\n".join(blocks))
-    bootstrap = copy / "app" / "bootstrap.py"
+    bootstrap = copy / "app" / "bootstrap" / "bootstrap.py"
     text = bootstrap.read_text()
     first = "import asyncio\n"
     assert text.count(REPLACED) == text.count(first) == 1, "the page names a line that isn't there"
