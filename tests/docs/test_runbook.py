@@ -26,7 +26,7 @@ INDEX = (RUNBOOK / "README.md").read_text()
 PAGES = {page.name: page.read_text() for page in sorted(RUNBOOK.glob("*.md")) if page.name != "README.md"}
 HEADINGS = ["What it means", "How to see it", "What to do"]
 CALLERS_OWN = {"CHECKOUT_URL", "CHECKOUT_API_KEY"}
-_SANDBOX = ROOT / "app" / "services" / "sandbox" / "gateway.py"
+_SANDBOX = ROOT / "app" / "sandbox" / "gateway.py"
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -43,7 +43,10 @@ def codes_of_the_code() -> set[str]:
     """Return every error code that the saga's core and the services' side write down."""
     found: set[str] = set()
     app = ROOT / "app"
-    for path in (*(app / "saga").glob("*.py"), *(app / "services").glob("*.py"), _SANDBOX):
+    for path in (
+        *(path for room in ("saga", "services", "gateway") for path in (app / room).rglob("*.py")),
+        _SANDBOX,
+    ):
         found |= _codes(ast.parse(path.read_text()))
     return found
 

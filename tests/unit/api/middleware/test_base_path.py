@@ -248,7 +248,10 @@ def test_a_prefix_that_is_no_plain_path_is_none(value: str) -> None:
 
 def test_no_template_and_no_redirect_writes_a_path_by_itself() -> None:
     """Each goes through `link`, or the next page would lead out of the prefix."""
-    for file in sorted((ROOT / "app" / "api").rglob("*")):
+    rooms = (ROOT / "app" / "api", ROOT / "app" / "dashboard")
+    files = sorted(file for room in rooms for file in room.rglob("*"))
+    assert any(file.suffix == ".html" for file in files)
+    for file in files:
         if file.suffix == ".html":
             bare = re.findall(r'(?:href|src|action|data-\w+)="/[^"]*"', file.read_text())
         elif file.suffix == ".py":
