@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from app.api.context import Service
+from app.api.context import AppContext
 from app.bootstrap.bootstrap import api_settings, connection_limits, open_service, start_failures
 from app.bootstrap.http_app import create_app
-from app.process.gc_tuning import spare_what_stays
+from app.process.gc_tuning import freeze_startup_objects
 from app.server import allow_many_files, use_connections
 from app.settings.environment import settings_or_exit, unknown_variables
 from app.telemetry.log_writer import the_log_writer
@@ -23,7 +23,7 @@ set_up_logging(settings.log_level, access=settings.access_log, buffer_bytes=sett
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[Service]:
+async def _opened() -> AsyncIterator[AppContext]:
     """Open the service, then spare the collector what stays until it ends."""
     allow_many_files()
     use_connections(connection_limits(settings))
@@ -33,7 +33,7 @@ async def _opened() -> AsyncIterator[Service]:
         async with AsyncExitStack() as stack:
             with start_failures(settings):
                 service = await stack.enter_async_context(open_service(settings))
-            spare_what_stays()
+            freeze_startup_objects()
             yield service
     finally:
         if (writer := the_log_writer()) is not None:

@@ -25,7 +25,7 @@ from app.saga import (
     StoredSaga,
     fold,
 )
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.step import JSON
 from app.saga.ports.log import RowChange, StartResult
 
@@ -249,9 +249,11 @@ def by_person(what: EventType, step: str | None = None, **data: JSON) -> SagaEve
     return an_event(what, step, data=told)
 
 
-def an_action(who: str = "ada", **members: Any) -> Action:
+def an_action(who: str = "ada", **members: Any) -> OperatorAction:
     """Return what a person did."""
-    return Action(**{"id": an_id(), "who": who, "reason": "The customer called.", "at": NOON, **members})
+    return OperatorAction(
+        **{"id": an_id(), "who": who, "reason": "The customer called.", "at": NOON, **members}
+    )
 
 
 def an_error(code: str = "rejected", message: str = "No.", kind: str = "refused") -> dict[str, JSON]:

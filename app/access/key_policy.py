@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.access.principal import Caller, Scope
+from app.access.principal import Principal, Scope
 
 AT_MOST_ACTIVE = 2
 """Keys that one person or program may have at once: the old and the new one of a rotation."""
@@ -53,14 +53,14 @@ class ApiKey:
         """Whether it opens anything."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
-    def stands_for(self) -> Caller:
+    def stands_for(self) -> Principal:
         """Return who asks with it."""
-        return Caller(
+        return Principal(
             name=self.caller, who=self.who, scopes=self.scopes, everyone=self.everyone, key_id=self.id
         )
 
 
-def check(new: ApiKey, existing: Sequence[ApiKey], *, maker: Caller | None, now: datetime) -> ApiKey:
+def check(new: ApiKey, existing: Sequence[ApiKey], *, maker: Principal | None, now: datetime) -> ApiKey:
     """Return the key as it may be stored beside those that exist; raise `KeyRefused`, naming the member.
 
     `maker` is who asks for it, None for the command line, which has the database itself in hand and may make

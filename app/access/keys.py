@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from app.access.key_policy import LONGEST_DAYS, ApiKey, KeyRefused, check, made_by
-from app.access.principal import Caller, Scope
-from app.access.unknown_credentials import Existing, Unknown
+from app.access.principal import Principal, Scope
+from app.access.unknown_credentials import Existing, UnknownCredentials
 from app.saga.model.errors import LogUnavailable
 from app.values.card_numbers import holds_card_number
 
@@ -75,12 +75,12 @@ class Keys:
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         cache_seconds: float = 5.0,
-        unknown: Unknown | None = None,
+        unknown: UnknownCredentials | None = None,
     ) -> None:
         self._store = store
         self._now = now
         self._new_id = new_id
-        self.unknown = unknown or Unknown(seconds=0, per_second=0)
+        self.unknown = unknown or UnknownCredentials(seconds=0, per_second=0)
         self._existing = Existing(store.prefixes)
         self._cache_for = timedelta(seconds=cache_seconds)
         self._known: dict[str, tuple[datetime, ApiKey]] = {}
@@ -96,7 +96,7 @@ class Keys:
         scopes: Iterable[Scope],
         everyone: bool = False,
         expires_at: datetime | None = None,
-        maker: Caller | None = None,
+        maker: Principal | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key and return it with its text, which nobody can be shown again.
 
@@ -180,10 +180,10 @@ class Keys:
 
     async def authenticate(
         self, text: str, *, address: str | None = None, anew: bool = False, stale_if_error: bool = False
-    ) -> Caller | None:
+    ) -> Principal | None:
         """Return who asks with this key, or None for one that opens nothing, whatever is wrong with it.
 
-        `address` is where the request came from. Raise `TooManyUnknown` where that asks for too many which
+        `address` is where the request came from. Raise `TooManyUnknownCredentials` where that asks for too many which
         nobody has. `anew` believes nothing that was looked up; `stale_if_error` falls back on the key as it was
         looked up last where the store can't be asked, and raises `LogUnavailable` for one that never was.
         """
@@ -193,7 +193,7 @@ class Keys:
     async def known(
         self, text: str, *, address: str | None = None, anew: bool = False, stale_if_error: bool = False
     ) -> ApiKey | None:
-        """Return the key of this text, or None for one that opens nothing; raise `TooManyUnknown`."""
+        """Return the key of this text, or None for one that opens nothing; raise `TooManyUnknownCredentials`."""
         match = _KEY.fullmatch(text)
         if match is None:
             return None
@@ -207,7 +207,7 @@ class Keys:
         return key
 
     async def active(self, prefix: str, *, address: str | None = None, anew: bool = False) -> ApiKey | None:
-        """Return the key of that prefix while it opens anything, as the cache has it; raise `TooManyUnknown`.
+        """Return the key of that prefix while it opens anything, as the cache has it; raise `TooManyUnknownCredentials`.
 
         `anew` believes nothing that was looked up.
         """

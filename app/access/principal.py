@@ -16,7 +16,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Caller:
+class Principal:
     """Who asks. `name` is whose sagas it begins and sees: the scope of its keys and orders.
 
     `who` is the person or program that the trail names for an operator's action. With `everyone` it
@@ -38,5 +38,5 @@ class Caller:
         return self.everyone or owner == self.name
 
 
-ANYONE = Caller(who="local", scopes=frozenset(Scope), everyone=True)
+ANONYMOUS = Principal(who="local", scopes=frozenset(Scope), everyone=True)
 """Whoever reaches a service without keys, which therefore opens only on loopback."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.access.keys import ApiKey, Keys
-from app.access.principal import Caller, Scope
+from app.access.principal import Principal, Scope
 
 PREFIX = "rt_"
 _TOKEN = re.compile(r"rt_([a-z0-9]{8})_([0-9]{10})_([A-Za-z0-9_-]{43})")
@@ -54,10 +54,10 @@ class ReadTokens:
 
     async def caller(
         self, text: str, saga_id: str, *, address: str | None = None, anew: bool = False
-    ) -> Caller | None:
+    ) -> Principal | None:
         """Return who reads this saga with a token, or None where it isn't this saga's, or it or its key has ended.
 
-        Raise `LogUnavailable` where the key can't be looked up, `TooManyUnknown` where too many from that
+        Raise `LogUnavailable` where the key can't be looked up, `TooManyUnknownCredentials` where too many from that
         address were nobody's. `anew` believes nothing that was looked up earlier.
         """
         match = _TOKEN.fullmatch(text)

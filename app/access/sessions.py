@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from app.access.keys import ApiKey, Keys
-from app.access.principal import Caller
+from app.access.principal import Principal
 from app.access.unknown_credentials import MOST_REMEMBERED, Existing
 
 
@@ -52,7 +52,7 @@ class Sessions:
     async def sign_in(self, key: str, *, address: str | None = None) -> str | None:
         """Return the text of a new session, for the cookie alone; None for a key that opens nothing.
 
-        Raise `TooManyUnknown` where too much that nobody has is asked for from this address.
+        Raise `TooManyUnknownCredentials` where too much that nobody has is asked for from this address.
         """
         found = await self._keys.known(key, address=address)
         if found is None:
@@ -62,8 +62,8 @@ class Sessions:
         self._note(_digest(token))
         return token
 
-    async def caller(self, token: str, *, address: str | None = None) -> Caller | None:
-        """Return who has signed in, or None once the session or its key has ended; raise `TooManyUnknown`."""
+    async def caller(self, token: str, *, address: str | None = None) -> Principal | None:
+        """Return who has signed in, or None once the session or its key has ended; raise `TooManyUnknownCredentials`."""
         now, digest = self._now(), _digest(token)
 
         def look() -> Coroutine[Any, Any, ApiKey | None]:

@@ -25,7 +25,7 @@ _IPV6_NETWORK = 64
 _LONGEST_ADDRESS = 64
 
 
-class TooManyUnknown(Exception):
+class TooManyUnknownCredentials(Exception):
     """This address asks for too much that nobody has; nothing was looked up. `seconds` from now it may again."""
 
     def __init__(self, seconds: int) -> None:
@@ -33,7 +33,7 @@ class TooManyUnknown(Exception):
         self.seconds = seconds
 
 
-class Unknown:
+class UnknownCredentials:
     """Remembers for `seconds` what nobody has, and lets an address ask for `per_second` of it; 0 is no limit."""
 
     def __init__(
@@ -54,13 +54,13 @@ class Unknown:
     async def find(
         self, name: str, *, address: str | None, existing: Existing, look: Callable[[], Awaitable[T | None]]
     ) -> T | None:
-        """Return what `look` finds, or None for what nobody has; raise `TooManyUnknown` without looking."""
+        """Return what `look` finds, or None for what nobody has; raise `TooManyUnknownCredentials` without looking."""
         if self.has(name):
             return None
         counted = True
         try:
             self.take(address)
-        except TooManyUnknown:
+        except TooManyUnknownCredentials:
             if not await existing.has(name):
                 raise
             counted = False
@@ -72,7 +72,7 @@ class Unknown:
         return found
 
     def take(self, address: str | None) -> None:
-        """Count a look-up, before it begins, as many do at once; raise `TooManyUnknown` where this address has had its share.
+        """Count a look-up, before it begins, as many do at once; raise `TooManyUnknownCredentials` where this address has had its share.
 
         None is nobody's address.
         """
@@ -80,7 +80,7 @@ class Unknown:
             return
         left = self._tokens(_network(address))
         if left < 1:
-            raise TooManyUnknown(math.ceil((1 - left) / self._per_second))
+            raise TooManyUnknownCredentials(math.ceil((1 - left) / self._per_second))
         self._note(address, left - 1)
 
     def give_back(self, address: str | None) -> None:

@@ -15,9 +15,9 @@ from app.api.middleware.admission import Admission
 from app.api.middleware.authentication import Authentication
 from app.api.middleware.base_path import BasePath
 from app.api.middleware.cors import allow_origins
-from app.api.middleware.fast_path import Turnstile
+from app.api.middleware.fast_path import FastPath
 from app.api.middleware.rate_limit import RateLimit
-from app.api.middleware.request_context import Envelope
+from app.api.middleware.request_context import RequestContextMiddleware
 from app.api.openapi.description import DESCRIPTION, VERSION, describe, operation_id
 from app.api.problems.handlers import answer_errors
 from app.api.readiness import Readiness
@@ -76,9 +76,9 @@ def create_api(
     )
     app.state.rate = RateLimit(settings.rate_limit_per_second)
     place = next(route for route in checkout.router.routes if isinstance(route, APIRoute))
-    app.add_middleware(Turnstile, admission=app.state.admission, route=place)
+    app.add_middleware(FastPath, admission=app.state.admission, route=place)
     app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
-    app.add_middleware(Envelope)
+    app.add_middleware(RequestContextMiddleware)
     app.add_middleware(BasePath)
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)

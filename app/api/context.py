@@ -12,18 +12,18 @@ from typing import Protocol
 from starlette.requests import Request
 
 from app.access.keys import Keys
-from app.access.principal import ANYONE, Caller
+from app.access.principal import ANONYMOUS, Principal
 from app.access.read_tokens import ReadTokens
 from app.access.sessions import Sessions
 from app.api.limits import ApiSettings
 from app.api.problems.problem import Problem
 from app.checkout.checkout import Checkout
-from app.operations.change_notifier import Pulse
-from app.operations.event_streams import Watch
+from app.operations.change_notifier import ChangeNotifier
+from app.operations.event_streams import EventStreams
 from app.operations.operator import Operator
-from app.operations.statistics import History
+from app.operations.statistics import Statistics
 from app.telemetry.metrics import Metrics
-from app.webhooks import Webhooks
+from app.webhooks import WebhookService
 
 
 class Health(Protocol):
@@ -37,7 +37,7 @@ class Health(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
+class AppContext:
     """The use cases behind the API, and how its process is doing.
 
     `keys` knows who asks; without them everyone may do everything. `sessions` knows who has signed in to
@@ -52,30 +52,30 @@ class Service:
     in_flight: Callable[[], int]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     keys: Keys | None = None
-    webhooks: Webhooks | None = None
+    webhooks: WebhookService | None = None
     sessions: Sessions | None = None
     read_tokens: ReadTokens | None = None
-    history: History | None = None
-    pulse: Pulse | None = None
-    watch: Watch | None = None
+    history: Statistics | None = None
+    pulse: ChangeNotifier | None = None
+    watch: EventStreams | None = None
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+OpenService = Callable[[], AbstractAsyncContextManager[AppContext]]
 """Opens everything behind the API and closes it again; entered when the server starts."""
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: Request) -> AppContext:
     """Return the service; raise a `not_ready` problem while there is none."""
-    service: Service | None = getattr(request.app.state, "service", None)
+    service: AppContext | None = getattr(request.app.state, "service", None)
     if service is None:
         raise Problem("not_ready")
     return service
 
 
-def webhooks_of(request: Request) -> Webhooks:
+def webhooks_of(request: Request) -> WebhookService:
     """Return what the outbox is asked through; raise a `not_ready` problem while there is none."""
     webhooks = service_of(request).webhooks
     if webhooks is None:
@@ -89,14 +89,14 @@ def settings_of(request: Request) -> ApiSettings:
     return settings
 
 
-def caller_of(request: Request) -> Caller:
+def caller_of(request: Request) -> Principal:
     """Return whose request this is. Everyone is the same caller until API keys say otherwise."""
-    caller: Caller = request.scope.get("state", {}).get("caller", ANYONE)
+    caller: Principal = request.scope.get("state", {}).get("caller", ANONYMOUS)
     return caller
 
 
 def count_problem(request: Request, name: str) -> None:
     """Count a problem that is answered."""
-    service: Service | None = getattr(request.app.state, "service", None)
+    service: AppContext | None = getattr(request.app.state, "service", None)
     if service is not None and service.metrics is not None:
         service.metrics.refused(name)

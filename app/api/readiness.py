@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.api.context import Service
+from app.api.context import AppContext
 from app.api.http.json_encoding import Body, SparseBody, encode
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Readiness:
         self._found: Found | None = None
         self._looking: asyncio.Task[Found] | None = None
 
-    async def answer(self, service: Service | None) -> tuple[int, bytes]:
+    async def answer(self, service: AppContext | None) -> tuple[int, bytes]:
         """Return the status and the body of `/readyz`; None is a process that is not up yet."""
         if service is None:
             return _rendered({"started": "The process is not up yet."})
@@ -67,12 +67,12 @@ class Readiness:
             found = await asyncio.shield(self._looking)
         return found.status, found.content
 
-    async def _look(self, service: Service, of: tuple[int, bool]) -> Found:
+    async def _look(self, service: AppContext, of: tuple[int, bool]) -> Found:
         status, content = _rendered(await self._checks(service))
         self._found = Found(status, content, of, self._clock() + self._seconds)
         return self._found
 
-    async def _checks(self, service: Service) -> Mapping[str, str | None]:
+    async def _checks(self, service: AppContext) -> Mapping[str, str | None]:
         try:
             async with asyncio.timeout(self._patience):
                 return await service.health.checks()

@@ -20,8 +20,8 @@ from uuid_utils import uuid4, uuid7
 from app.access.keys import Keys
 from app.access.read_tokens import ReadTokens
 from app.access.sessions import Sessions
-from app.access.unknown_credentials import Unknown
-from app.api import ApiSettings, Service
+from app.access.unknown_credentials import UnknownCredentials
+from app.api import ApiSettings, AppContext
 from app.api.middleware.authentication import is_loopback
 from app.api.middleware.startup import StartFailed
 from app.api.problems.catalogue import PROBLEMS
@@ -29,16 +29,16 @@ from app.api.problems.problem import MEDIA_TYPE, Problem
 from app.api.routes.events import frame_of
 from app.api.schemas.event_body import event_bytes
 from app.checkout.checkout import Checkout, checkout_saga
-from app.operations.change_notifier import Pulse
-from app.operations.event_streams import Watch
+from app.operations.change_notifier import ChangeNotifier
+from app.operations.event_streams import EventStreams
 from app.operations.operator import Operator
 from app.operations.retention import Retention
-from app.operations.statistics import History
+from app.operations.statistics import Statistics
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.definition import Definitions, SagaDefinition
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import Observer
@@ -52,15 +52,13 @@ from app.services import (
     HttpGateway,
     InventoryService,
     InventoryStep,
+    Participant,
     PaymentService,
     PaymentStep,
     Sandbox,
     SandboxGateway,
     ShippingService,
     ShippingStep,
-)
-from app.services import (
-    Service as Participant,
 )
 from app.settings.settings import Settings
 from app.storage import Storage, open_storage
@@ -71,13 +69,13 @@ from app.storage.engine.migrations import fault, require_current, upgrade
 from app.storage.engine.start_faults import database_fault
 from app.storage.engine.translation import translated
 from app.storage.retention.retention import SqlRetention
-from app.storage.sagas.statistics import SqlHistory
+from app.storage.sagas.statistics import SqlStatistics
 from app.telemetry.log_writer import the_log_writer
 from app.telemetry.logs import log_events, log_with_trace
 from app.telemetry.metrics import Gauges, Metrics
 from app.telemetry.multiprocess import share_metrics
-from app.webhooks import Pauses, Poster, Sender, Webhooks
-from app.webhooks.sender import POSTS_AT_ONCE, Line
+from app.webhooks import RetrySchedule, Sender, WebhookClient, WebhookService
+from app.webhooks.sender import POSTS_AT_ONCE, Destination
 
 if TYPE_CHECKING:
     from app.telemetry.traces import Traces
@@ -190,10 +188,10 @@ def saga_definitions(
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
+async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
     """Open everything behind the API, and on leaving close it so that others can go on at once.
 
-    Raise `SchemaBehind`, `SchemaAhead`, `DatabaseUrlError`, `UnsafeDatabase` or `LogUnavailable`, in a full sentence,
+    Raise `SchemaOutdated`, `SchemaAhead`, `DatabaseUrlError`, `UnsafeDatabase` or `LogUnavailable`, in a full sentence,
     where it can't begin.
     """
     url = settings.database_url.get_secret_value()
@@ -210,7 +208,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         sagas = saga_definitions(settings, gateways)
         definition, definitions = sagas[0], Definitions(sagas)
-        watch = Watch(
+        watch = EventStreams(
             storage.queries,
             frame=frame_of,
             poll_seconds=settings.watch_poll_seconds,
@@ -265,13 +263,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             lease_held=lambda: lease.held,
         )
         draining = asyncio.Event()
-        history = SqlHistory(storage.log)
-        pulse = Pulse(history, max_lookers=settings.max_watchers)
+        history = SqlStatistics(storage.log)
+        pulse = ChangeNotifier(history, max_lookers=settings.max_watchers)
         stack.push_async_callback(pulse.stop)
         drain = Drain(draining, recovery, runner, settings.drain_seconds, (watch.close, pulse.close))
         endpoints = settings.webhook_endpoints
         sender = _sender(settings, storage, checkout, clock)
-        service = Service(
+        service = AppContext(
             checkout=checkout,
             operator=Operator(
                 runner,
@@ -282,12 +280,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
                 wake=recovery.wake,
                 observers=observers,
             ),
-            webhooks=Webhooks(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
+            webhooks=WebhookService(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
             health=ServiceHealth(storage, lease, draining),
             keys=keys,
             read_tokens=ReadTokens(keys, now=clock.now, seconds=settings.read_token_seconds),
             sessions=Sessions(keys, SqlSessions(storage.log), now=clock.now, hours=settings.session_hours),
-            history=History(history, now=clock.now),
+            history=Statistics(history, now=clock.now),
             pulse=pulse,
             watch=watch,
             metrics=metrics,
@@ -332,30 +330,32 @@ async def log_time(storage: Storage) -> SystemClock:
 
 
 async def _keys(settings: Settings, storage: Storage, clock: SystemClock) -> Keys:
-    """Return who knows the keys; raise `OpenToOthers` where there are none, and others can reach the service."""
+    """Return who knows the keys; raise `UnauthenticatedExposure` where there are none, and others can reach the service."""
     keys = Keys(
         SqlKeys(storage.log),
         now=clock.now,
         new_id=lambda: new_saga_id(clock.now()),
         cache_seconds=settings.key_cache_seconds,
-        unknown=Unknown(seconds=settings.key_cache_seconds, per_second=settings.unknown_keys_per_second),
+        unknown=UnknownCredentials(
+            seconds=settings.key_cache_seconds, per_second=settings.unknown_keys_per_second
+        ),
     )
     if not settings.allow_open and not await keys.required():
         _refuse_to_be_open_elsewhere()
     return keys
 
 
-class OpenToOthers(RuntimeError):
+class UnauthenticatedExposure(RuntimeError):
     """The service has no keys, and would listen where others can reach it."""
 
 
 def _refuse_to_be_open_elsewhere() -> None:
-    """Raise `OpenToOthers` where uvicorn is told to listen beyond loopback; other servers are told by request."""
+    """Raise `UnauthenticatedExposure` where uvicorn is told to listen beyond loopback; other servers are told by request."""
     server = running_server()
     if server is not None:
         host = server.config.host
         if server.config.fd is None and server.config.uds is None and not is_loopback(host):
-            raise OpenToOthers(
+            raise UnauthenticatedExposure(
                 f"There is no API key yet, so whoever reaches {host} could check out and operate: make one with "
                 "`python -m app keys create`, listen on 127.0.0.1, or set CHECKOUT_ALLOW_OPEN=true where something "
                 "else guards the way."
@@ -401,13 +401,13 @@ def _traces(settings: Settings, clock: SystemClock) -> Traces | None:
 
 
 @contextmanager
-def _around(traces: Traces | None, run: SagaRun) -> Iterator[None]:
+def _around(traces: Traces | None, run: SagaInstance) -> Iterator[None]:
     """Be entered around each run of a saga, in its task."""
     with log_with_trace(run), traces.around(run) if traces else nullcontext():
         yield
 
 
-def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: Watch) -> Gauges:
+def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: EventStreams) -> Gauges:
     gauges = Gauges()
     gauges.add("in_flight", "Sagas in this process's hands.", lambda: runner.in_flight)
     gauges.add("lease_held", "Whether this process may act.", lambda: lease.held, across="livemin")
@@ -468,9 +468,9 @@ async def open_gateways(
 def _sender(settings: Settings, storage: Storage, checkout: Checkout, clock: SystemClock) -> Sender:
     timeout = settings.webhook_timeout_seconds
     lines = [
-        Line(
+        Destination(
             endpoint=endpoint,
-            poster=Poster(
+            poster=WebhookClient(
                 endpoint.url,
                 timeout=timeout,
                 max_connections=POSTS_AT_ONCE,
@@ -485,7 +485,7 @@ def _sender(settings: Settings, storage: Storage, checkout: Checkout, clock: Sys
         checkout,
         lines,
         render=event_bytes,
-        pauses=Pauses(tuple(map(float, settings.webhook_pauses.split(",")))),
+        pauses=RetrySchedule(tuple(map(float, settings.webhook_pauses.split(",")))),
         clock=clock,
         owner=new_owner(),
         timeout=timeout,
@@ -515,7 +515,7 @@ def start_failures(settings: Settings) -> Iterator[None]:
     """Raise `StartFailed` with one sentence for what keeps the service from starting, where its cause is known."""
     try:
         yield
-    except (OpenToOthers, TracesMissing) as error:
+    except (UnauthenticatedExposure, TracesMissing) as error:
         raise StartFailed(str(error)) from error
     except Exception as error:
         sentence = database_fault(error, settings.database_url.get_secret_value())

@@ -7,25 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.access.principal import ANYONE, Caller
+from app.access.principal import ANONYMOUS, Principal
 from app.saga.engine.runner import SagaRunner
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.attention import Attention, StepAction, attention_of
 from app.saga.model.definition import Definitions, SagaDefinition
 from app.saga.model.errors import DefinitionUnknown, LogUnavailable, SagaError
 from app.saga.model.events import EventType, TrailEntry
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.placeholder import UNFOLDABLE, recall
 from app.saga.model.retry import RetryPolicy
-from app.saga.model.state import AT_REST, FINAL, IllegalEvent, SagaState, SagaStatus, fold
+from app.saga.model.state import FINAL, INACTIVE, IllegalEvent, SagaState, SagaStatus, fold
 from app.saga.model.step import JSON, SagaStep
 from app.saga.ports.log import (
-    KeyTaken,
+    BusinessKeyConflict,
+    IdempotencyConflict,
     NewSaga,
-    OrderTaken,
     ReadSaga,
     SagaLog,
-    Started,
+    Stored,
     StoredSaga,
     UnreadableSaga,
     load,
@@ -101,7 +101,7 @@ class SagaView:
     state: SagaState
     events: tuple[TrailEntry, ...]
     next_action_at: datetime | None
-    cancel: Action | None = None
+    cancel: OperatorAction | None = None
     unreadable: str | None = None
 
     @property
@@ -112,7 +112,7 @@ class SagaView:
     @property
     def at_rest(self) -> bool:
         """Whether nobody works on it: it is finished or waits for a person."""
-        return self.state.status in AT_REST
+        return self.state.status in INACTIVE
 
     @property
     def attention(self) -> Attention | None:
@@ -192,17 +192,19 @@ class Checkout:
             if not running.started.done():
                 raise LogUnavailable("The saga log has not answered in time.", stored=None)
             match running.started.result():
-                case Started():
+                case Stored():
                     return Placed(saga_id=new.id, replayed=False)
-                case KeyTaken(saga_id=saga_id, fingerprint=known):
+                case IdempotencyConflict(saga_id=saga_id, fingerprint=known):
                     if known != fingerprint and not await self._is_known(
                         saga_id, known, is_of_earlier_release, patience
                     ):
                         raise KeyReused
                     return Placed(saga_id=saga_id, replayed=True)
-                case OrderTaken(saga_id=saga_id, status=SagaStatus.COMPLETED):
+                case BusinessKeyConflict(saga_id=saga_id, status=SagaStatus.COMPLETED):
                     raise OrderAlreadyCheckedOut(saga_id, SagaStatus.COMPLETED)
-                case OrderTaken(saga_id=saga_id, status=status) if status is not SagaStatus.COMPENSATED:
+                case BusinessKeyConflict(saga_id=saga_id, status=status) if (
+                    status is not SagaStatus.COMPENSATED
+                ):
                     raise OrderInCheckout(saga_id, status, await self._blocks(saga_id, status, patience))
             # The order's other saga was compensated just now, so the way is free: again.
 
@@ -232,7 +234,7 @@ class Checkout:
             raise LogUnavailable("The saga log has not answered in time.", stored=None) from None
         return known is not None and stored is not None and is_of_earlier_release(known, stored.saga.input)
 
-    async def get(self, saga_id: str, *, caller: Caller = ANYONE) -> SagaView | None:
+    async def get(self, saga_id: str, *, caller: Principal = ANONYMOUS) -> SagaView | None:
         """Return a saga as it is durable now; None for another caller's.
 
         It is told from memory where it runs here, while nobody else can have moved it; as a person can
@@ -249,7 +251,7 @@ class Checkout:
             view = self._read(read)
         return view if caller.sees(view.saga.caller) else None
 
-    async def wait(self, saga_id: str, *, seconds: float, caller: Caller = ANYONE) -> SagaView | None:
+    async def wait(self, saga_id: str, *, seconds: float, caller: Principal = ANONYMOUS) -> SagaView | None:
         """Return the saga once it rests, or as it stands after `seconds`, wherever it runs."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -283,7 +285,7 @@ class Checkout:
         """Return the definition that a new checkout follows."""
         return self._current
 
-    def _live(self, run: SagaRun) -> SagaView:
+    def _live(self, run: SagaInstance) -> SagaView:
         return self._view(run.saga, run.state, tuple(run.events), self._lease_until(), run.wish)
 
     def _read(self, read: ReadSaga) -> SagaView:
@@ -326,11 +328,11 @@ class Checkout:
         state: SagaState,
         events: tuple[TrailEntry, ...],
         lease_until: datetime | None,
-        wish: Action | None,
+        wish: OperatorAction | None,
     ) -> SagaView:
         """While an action is under way, the next one after it is due at the latest when the lease ends."""
         due = None
-        if state.status not in AT_REST:
+        if state.status not in INACTIVE:
             due = state.next_action_at or lease_until or state.updated_at
         cancel = state.cancel or (wish if state.cancellable else None)
         return SagaView(saga=saga, state=state, events=events, next_action_at=due, cancel=cancel)
@@ -371,7 +373,7 @@ def _unreadable(read: UnreadableSaga) -> SagaView:
         updated_at=read.updated_at,
         finished_at=read.finished_at,
     )
-    due = None if read.status in AT_REST else read.updated_at
+    due = None if read.status in INACTIVE else read.updated_at
     return SagaView(
         saga=read.saga, state=state, events=read.trail, next_action_at=due, unreadable=read.reason
     )

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.bootstrap.bootstrap import log_time, open_retention
 from app.cli.failing import database_failure, failure, settings_or_failure
-from app.operations.retention import Forgotten, Leaving, Retention
+from app.operations.retention import ErasureResult, Retention, RetentionCounts
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
 from app.storage import open_storage
@@ -51,7 +51,7 @@ def forget(
 ) -> None:
     """Redact a customer's finished checkouts now. Names those that aren't finished, and ends with exit code 1 then."""
 
-    async def forgotten(retention: Retention) -> Forgotten:
+    async def forgotten(retention: Retention) -> ErasureResult:
         return await retention.forget(customer, caller=caller)
 
     found = _with_retention(forgotten)
@@ -67,7 +67,7 @@ def forget(
     )
 
 
-async def _shown(retention: Retention) -> Leaving:
+async def _shown(retention: Retention) -> RetentionCounts:
     """Run with a progress bar where somebody looks."""
     due = await retention.due()
     columns = (

@@ -12,7 +12,7 @@ import typer
 from app.cli.failing import MISUSED, NOT_REACHED, REFUSED, failure
 from app.cli.terminal import safe
 from app.gateway.contract import SERVICES_YAML, Finding, Grade, Report, Sample, check, offered
-from app.services import HttpGateway, Service
+from app.services import HttpGateway, Participant
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def check_services(
     url: Annotated[str, typer.Argument(help="The service's base URL, as PAYMENT_URL has it.")],
     *,
     service: Annotated[
-        list[Service] | None,
+        list[Participant] | None,
         typer.Option(help="Check this one; give it several times. Default: all found there."),
     ] = None,
     token: Annotated[
@@ -57,7 +57,7 @@ def check_services(
         unserviceable=unserviceable,
     )
     try:
-        HttpGateway(Service.PAYMENT, url, bearer_token=token)  # the same check that PAYMENT_URL gets
+        HttpGateway(Participant.PAYMENT, url, bearer_token=token)  # the same check that PAYMENT_URL gets
         services = service or offered(url, token=token, timeout=timeout)
     except ValueError as error:
         raise failure(str(error), MISUSED) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.dashboard.words import STATUSES, lasting
-from app.operations.statistics import Slice
+from app.operations.statistics import TimeBucket
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES
 
@@ -74,11 +74,11 @@ class Durations:
     words: str
 
 
-def outcomes(slices: list[Slice]) -> Outcomes:
+def outcomes(slices: list[TimeBucket]) -> Outcomes:
     """Return the columns of what began."""
     most = max((one.sagas for one in slices), default=0)
     each = WIDTH / max(1, len(slices))
-    whole = Slice(slices[0].begin)
+    whole = TimeBucket(slices[0].begin)
     columns = []
     for at, one in enumerate(slices):
         whole.add(one)
@@ -113,9 +113,9 @@ def outcomes(slices: list[Slice]) -> Outcomes:
     )
 
 
-def durations(slices: list[Slice]) -> Durations:
+def durations(slices: list[TimeBucket]) -> Durations:
     """Return the lines of how long it took, on a logarithmic scale."""
-    whole = Slice(slices[0].begin)
+    whole = TimeBucket(slices[0].begin)
     for one in slices:
         whole.add(one)
     longest = max((one.took(max(SHARES.values())) or 0.0 for one in slices), default=0.0)

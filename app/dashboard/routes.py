@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from app.access.unknown_credentials import TooManyUnknown
+from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.json_encoding import Body, encode
@@ -23,7 +23,7 @@ from app.api.middleware.base_path import base_path, link
 from app.api.problems.problem import Problem
 from app.api.routes.operate import cancelled, done
 from app.api.schemas.operator_requests import Operation, Resolution
-from app.api.schemas.outcome import patiently
+from app.api.schemas.outcome import with_timeout
 from app.api.schemas.saga_body import saga_body, subject
 from app.checkout.checkout import SagaView
 from app.dashboard import plots
@@ -32,7 +32,7 @@ from app.dashboard.rendering import page, problem_page, static
 from app.dashboard.search import AGES, Search
 from app.dashboard.timeline import timeline
 from app.dashboard.words import now_is, stuck_steps
-from app.operations.change_notifier import TooManyLookers
+from app.operations.change_notifier import TooManySubscribers
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import FINAL, SagaStatus
@@ -79,7 +79,7 @@ async def list_page(request: Request) -> Response:
     found: dict[str, SagaView] = {}
     for wanted in search.wanted(caller, now):
         reading = service.checkout.list_sagas(wanted, before=search.before, limit=PAGE_SIZE + 1)
-        found |= {one.saga.id: one for one in await patiently(reading, settings.storage_patience_seconds)}
+        found |= {one.saga.id: one for one in await with_timeout(reading, settings.storage_patience_seconds)}
     views = [found[saga_id] for saga_id in sorted(found, reverse=True)]
     stuck = await _stuck(request) if search.status is not SagaStatus.NEEDS_ATTENTION else []
     counts, drawn = await _history(request, search)
@@ -112,7 +112,7 @@ async def _stuck(request: Request) -> list[SagaView]:
     service, caller = service_of(request), caller_of(request)
     wanted = Search(status=SagaStatus.NEEDS_ATTENTION).wanted(caller, service.now())[0]
     patience = settings_of(request).storage_patience_seconds
-    return await patiently(service.checkout.list_sagas(wanted, limit=STUCK_SHOWN), patience)
+    return await with_timeout(service.checkout.list_sagas(wanted, limit=STUCK_SHOWN), patience)
 
 
 async def _history(
@@ -162,7 +162,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
     """Show one saga: what it waits for, its timeline, its trail, and what can be done about it."""
     service, settings = service_of(request), settings_of(request)
     found = query.parameters(request, ("done",))
-    view = await patiently(
+    view = await with_timeout(
         service.checkout.get(known_form(saga_id), caller=caller_of(request)),
         settings.storage_patience_seconds,
     )
@@ -241,7 +241,7 @@ async def _frames(beats: AsyncIterator[int | None]) -> AsyncIterator[bytes]:
     try:
         async for beat in beats:
             yield b": still here\n\n" if beat is None else b"event: moved\ndata: %d\n\n" % beat
-    except TooManyLookers:
+    except TooManySubscribers:
         yield b"event: full\ndata: {}\n\n"
 
 
@@ -278,7 +278,7 @@ async def sign_in(request: Request) -> Response:
     wanted = _local(form.get("next", "/"))
     try:
         token = await service.sessions.sign_in(form.get("key", "").strip(), address=address_of(request.scope))
-    except TooManyUnknown as error:
+    except TooManyUnknownCredentials as error:
         raise too_many(error) from None
     if token is None:
         return page(request, "sign_in.html", status=403, now=service.now(), next=wanted, wrong=True)
@@ -302,7 +302,7 @@ async def sign_out(request: Request) -> Response:
     service, session = service_of(request), session_of(request.scope)
     await form_of(request)
     if session is not None and service.sessions is not None:
-        with suppress(TooManyUnknown):
+        with suppress(TooManyUnknownCredentials):
             await service.sessions.sign_out(session, address=address_of(request.scope))
     answer = RedirectResponse(link(SIGN_IN), 303)
     answer.delete_cookie(

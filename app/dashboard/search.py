@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from app.access.principal import Caller
+from app.access.principal import Principal
 from app.api.http import query
 from app.api.middleware.base_path import link
 from app.saga.model.state import SagaStatus
@@ -84,7 +84,7 @@ class Search:
         """The id below which the page begins."""
         return query.before({"cursor": self.cursor})
 
-    def wanted(self, caller: Caller, now: datetime) -> list[SagaFilter]:
+    def wanted(self, caller: Principal, now: datetime) -> list[SagaFilter]:
         """Return what to ask for: a saga is shown that fits any of these."""
         wanted = SagaFilter(
             caller=None if caller.everyone else caller.name,

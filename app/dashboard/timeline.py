@@ -10,7 +10,7 @@ from app.checkout.checkout import SagaView
 from app.dashboard.words import lasting, took, turn
 from app.saga.model.attention import sentence
 from app.saga.model.events import EventType, TrailEntry
-from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.model.state import INACTIVE, SagaStatus
 
 LEAST_PERCENT = 0.7
 """A bar is never thinner, or it could not be seen."""
@@ -65,7 +65,7 @@ class Timeline:
 def timeline(view: SagaView, now: datetime) -> Timeline:
     """Return the timeline of a saga as it stands."""
     begin, last = view.created_at, view.events[-1].at if view.events else view.created_at
-    end = max(last, now if view.state.status not in AT_REST else begin)
+    end = max(last, now if view.state.status not in INACTIVE else begin)
     end = max(end, begin + timedelta(milliseconds=1))
     drawn: dict[tuple[str, bool], list[Bar]] = {}
     if not view.state.steps:  # its log can't be understood
@@ -136,7 +136,7 @@ def _under_way(view: SagaView, now: datetime) -> tuple[str, bool, datetime] | No
     state = view.state
     if (
         view.unreadable
-        or state.status in AT_REST
+        or state.status in INACTIVE
         or (state.next_action_at is not None and state.next_action_at > now)
     ):
         return None

@@ -24,7 +24,7 @@ from app.saga.model.step import JSON, Closed
 JsonObject = dict[str, JSON]
 
 
-class Service(StrEnum):
+class Participant(StrEnum):
     """Who does the work, by the name of its step."""
 
     PAYMENT = "payment"  # keeps payments
@@ -38,13 +38,13 @@ class Service(StrEnum):
 
 
 _RESOURCES = {
-    Service.PAYMENT: "payments",
-    Service.INVENTORY: "reservations",
-    Service.SHIPPING: "shipments",
+    Participant.PAYMENT: "payments",
+    Participant.INVENTORY: "reservations",
+    Participant.SHIPPING: "shipments",
 }
 
 
-class Action(StrEnum):
+class GatewayVerb(StrEnum):
     """What is asked of a service."""
 
     EXECUTE = "execute"  # do the work: put
@@ -67,8 +67,8 @@ class Call:
     @classmethod
     def to(
         cls,
-        service: Service,
-        action: Action,
+        service: Participant,
+        action: GatewayVerb,
         *,
         reference: str,
         simulate: str | None = None,

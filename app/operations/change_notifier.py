@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 
-from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogUnavailable
 from app.saga.ports.queries import SagaHistory
@@ -15,11 +15,11 @@ from app.saga.ports.queries import SagaHistory
 _logger = logging.getLogger(__name__)
 
 
-class TooManyLookers(Exception):
+class TooManySubscribers(Exception):
     """This process has as many open pages as it takes."""
 
 
-class Pulse:
+class ChangeNotifier:
     """The newest saga and the counts of the unfinished: when they change, the list has changed."""
 
     def __init__(self, queries: SagaHistory, *, poll_seconds: float = 1.0, max_lookers: int = 500) -> None:
@@ -45,10 +45,10 @@ class Pulse:
         """Yield a number that counts up whenever something has moved; None when nothing has for so long.
 
         It begins with one at once where something has moved since that `mark`, or the mark is another process's.
-        It ends when the process stops. Raise `TooManyLookers`.
+        It ends when the process stops. Raise `TooManySubscribers`.
         """
         if self._lookers >= self._max_lookers:
-            raise TooManyLookers
+            raise TooManySubscribers
         self._lookers += 1
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll())
@@ -90,7 +90,7 @@ class Pulse:
             self._changed = asyncio.Event()
 
     async def _poll(self) -> None:
-        trouble = Trouble(_logger, "the page can't be told what moved")
+        trouble = OutageReporter(_logger, "the page can't be told what moved")
         while True:
             await asyncio.sleep(self._poll_seconds)
             if not self._lookers:

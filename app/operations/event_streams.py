@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from app.checkout.checkout import SagaView
-from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent, TrailEntry
@@ -31,7 +31,7 @@ class TooManyWatchers(Exception):
     """This process has as many watchers as it takes."""
 
 
-class Watched:
+class SagaStream:
     """A saga with watchers: its trail as frames, of which frame n stands for seq n + 1."""
 
     def __init__(self, frames: list[bytes], *, ended: bool) -> None:
@@ -51,7 +51,7 @@ class Watched:
         self.changed = asyncio.Event()
 
 
-class Watch:
+class EventStreams:
     """The watched sagas of this process.
 
     `frame` makes an event's bytes, once for all its watchers. `poll_seconds` is how often the log is
@@ -70,7 +70,7 @@ class Watch:
         self._frame = frame
         self._poll_seconds = poll_seconds
         self._max_watchers = max_watchers
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, SagaStream] = {}
         self._count = 0
         self._closed = False
         self._polling: asyncio.Task[None] | None = None
@@ -92,11 +92,11 @@ class Watch:
             watched.wake()
 
     @contextmanager
-    def watching(self, view: SagaView) -> Iterator[Watched]:
+    def watching(self, view: SagaView) -> Iterator[SagaStream]:
         """Watch a saga, whose trail so far is `view`'s. Raise `TooManyWatchers`."""
         if self._count >= self._max_watchers or self._closed:
             raise TooManyWatchers
-        watched = self._watched.setdefault(view.saga.id, Watched([], ended=False))
+        watched = self._watched.setdefault(view.saga.id, SagaStream([], ended=False))
         self._add(watched, view.events)
         watched.watchers += 1
         self._count += 1
@@ -114,7 +114,7 @@ class Watch:
             self._add(watched, (event,))
 
     async def follow(
-        self, watched: Watched, *, after: int, heartbeat_seconds: float
+        self, watched: SagaStream, *, after: int, heartbeat_seconds: float
     ) -> AsyncIterator[Sequence[bytes]]:
         """Yield the frames behind seq `after` as they come, none at each heartbeat; end with the saga or the process.
 
@@ -153,7 +153,7 @@ class Watch:
             await end_tasks([self._polling])
 
     async def _poll(self) -> None:
-        trouble = Trouble(_logger, "the watched sagas can't be read")
+        trouble = OutageReporter(_logger, "the watched sagas can't be read")
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
@@ -163,7 +163,7 @@ class Watch:
             else:
                 trouble.over()
 
-    def _add(self, watched: Watched, events: Sequence[TrailEntry]) -> None:
+    def _add(self, watched: SagaStream, events: Sequence[TrailEntry]) -> None:
         """Add what is new, in order; whatever leaves a gap is left to the next poll."""
         before = watched.seq
         for event in events:

@@ -14,14 +14,14 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from app.access.principal import Caller, Scope
+from app.access.principal import Principal, Scope
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.attention import attention_of
 from app.saga.model.decide import asked
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaError, SagaMoved
 from app.saga.model.events import EventType, Observer
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.placeholder import UNFOLDABLE
 from app.saga.model.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
 from app.saga.ports.log import SagaLog, StoredSaga, UnreadableSaga, load
@@ -101,7 +101,7 @@ class Operator:
         self._observers = observers
 
     async def cancel(
-        self, saga_id: str, *, caller: Caller, reason: str, seen: Collection[int] | None = None
+        self, saga_id: str, *, caller: Principal, reason: str, seen: Collection[int] | None = None
     ) -> None:
         """Stop a saga going forward: what is under way is waited for, then everything done is undone.
 
@@ -131,7 +131,7 @@ class Operator:
         raise SagaMoved
 
     async def retry(
-        self, saga_id: str, *, caller: Caller, reason: str, seen: Collection[int] | None = None
+        self, saga_id: str, *, caller: Principal, reason: str, seen: Collection[int] | None = None
     ) -> None:
         """Have what failed tried again, with a fresh budget of attempts."""
         action = self._action(caller, reason)
@@ -142,7 +142,7 @@ class Operator:
         self,
         saga_id: str,
         *,
-        caller: Caller,
+        caller: Principal,
         step: str,
         reason: str,
         reference: str | None = None,
@@ -159,10 +159,10 @@ class Operator:
             raise StepNotStuck(_blocks(stored, state))
         await self._operate(stored, state, EventType.STEP_RESOLVED, action, step=step)
 
-    def _action(self, caller: Caller, reason: str, reference: str | None = None) -> Action:
+    def _action(self, caller: Principal, reason: str, reference: str | None = None) -> OperatorAction:
         if not caller.may(Scope.OPERATE):
             raise NotAllowed
-        return Action(
+        return OperatorAction(
             id=self._new_id(),
             who=caller.who or caller.name,
             reason=reason,
@@ -170,7 +170,7 @@ class Operator:
             reference=reference,
         )
 
-    async def _found(self, saga_id: str, caller: Caller) -> tuple[StoredSaga, SagaState]:
+    async def _found(self, saga_id: str, caller: Principal) -> tuple[StoredSaga, SagaState]:
         """Return a saga as it is durable now.
 
         Raise `DefinitionUnknown` or `LogUnreadable` for one that can't be judged here.
@@ -191,7 +191,7 @@ class Operator:
             raise LogUnreadable from error
 
     async def _stuck(
-        self, saga_id: str, caller: Caller, seen: Collection[int] | None
+        self, saga_id: str, caller: Principal, seen: Collection[int] | None
     ) -> tuple[StoredSaga, SagaState]:
         stored, state = await self._found(saga_id, caller)
         if state.status in FINAL:
@@ -202,8 +202,8 @@ class Operator:
         return stored, state
 
     async def _want_cancel(
-        self, stored: StoredSaga, state: SagaState, wish: Action, seen: Collection[int] | None
-    ) -> Action | None:
+        self, stored: StoredSaga, state: SagaState, wish: OperatorAction, seen: Collection[int] | None
+    ) -> OperatorAction | None:
         """Leave the wish for the saga's owner; return the one that stands, None where it doesn't run any more.
 
         A wish that stands already is joined, whatever was seen: the one who repeats it gets what they want.
@@ -216,7 +216,7 @@ class Operator:
         stored: StoredSaga,
         state: SagaState,
         what: EventType,
-        action: Action,
+        action: OperatorAction,
         *,
         step: str | None = None,
     ) -> None:
@@ -235,7 +235,7 @@ class Operator:
                 observer(stored.saga.id, event)
         self._wake()
 
-    async def _stands(self, saga_id: str, action: Action) -> bool:
+    async def _stands(self, saga_id: str, action: OperatorAction) -> bool:
         """Whether the saga was moved by this very action, whose answer was lost."""
         try:
             stored = await load(self._log, saga_id)

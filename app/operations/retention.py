@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogUnavailable
 from app.saga.ports.clock import Clock
@@ -34,7 +34,7 @@ END_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Leaving:
+class RetentionCounts:
     """How many sagas lose their customers' data, and how many leave altogether."""
 
     redacted: int
@@ -42,7 +42,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Forgotten:
+class ErasureResult:
     """How many sagas of a customer were redacted, and which couldn't be as they aren't finished."""
 
     redacted: int
@@ -87,11 +87,11 @@ class Retention:
                 await end_tasks(self._tasks)
         await end_tasks(self._tasks)
 
-    async def run(self) -> Leaving:
+    async def run(self) -> RetentionCounts:
         """Redact and delete all that is old enough by now, in batches; return how many sagas."""
-        return Leaving(redacted=await self._redact(), deleted=await self._delete())
+        return RetentionCounts(redacted=await self._redact(), deleted=await self._delete())
 
-    async def due(self) -> Leaving:
+    async def due(self) -> RetentionCounts:
         """Return what `run` would do; some of what is to be deleted may be held back by a webhook."""
         now = self._clock.now()
         redacted = deleted = 0
@@ -99,16 +99,16 @@ class Retention:
             redacted = await self._store.to_redact(now - self._keep_data)
         if self._keep_sagas is not None:
             deleted = await self._store.to_delete(now - self._keep_sagas)
-        return Leaving(redacted=redacted, deleted=deleted)
+        return RetentionCounts(redacted=redacted, deleted=deleted)
 
-    async def forget(self, customer_id: str, *, caller: str | None = None) -> Forgotten:
+    async def forget(self, customer_id: str, *, caller: str | None = None) -> ErasureResult:
         """Redact a customer's finished sagas now, whatever their age; of one caller, or of all."""
         redacted = 0
         if customer_id != REMOVED:
             while done := await self._store.forget(customer_id, caller=caller, limit=self._batch):
                 redacted += done
                 self.on_redacted(done)
-        return Forgotten(redacted=redacted, left=await self._store.unfinished(customer_id, caller=caller))
+        return ErasureResult(redacted=redacted, left=await self._store.unfinished(customer_id, caller=caller))
 
     async def _redact(self) -> int:
         redacted, more = 0, self._keep_data is not None
@@ -138,7 +138,7 @@ class Retention:
         return deleted
 
     async def _keep_on(self) -> None:
-        trouble = Trouble(_logger, "old sagas could not leave")
+        trouble = OutageReporter(_logger, "old sagas could not leave")
         while True:
             await self._clock.sleep(POLL_SECONDS)
             try:

@@ -27,7 +27,7 @@ REMEMBERED_CALLERS = 32
 
 
 @dataclass(slots=True)
-class Slice:
+class TimeBucket:
     """The sagas that began in a stretch of time: how many stand how, and how long the finished ones took."""
 
     begin: datetime
@@ -44,7 +44,7 @@ class Slice:
         """Whether nothing in it can change any more."""
         return all(status in FINAL for status, sagas in self.by_status.items() if sagas)
 
-    def add(self, other: Slice) -> None:
+    def add(self, other: TimeBucket) -> None:
         """Count another's as well."""
         self.by_status.update(other.by_status)
         self.by_slot.update(other.by_slot)
@@ -67,12 +67,12 @@ class _Minutes:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.known: dict[datetime, Slice] = {}
+        self.known: dict[datetime, TimeBucket] = {}
         self.asked_at: datetime | None = None
         self.since: datetime | None = None
 
 
-class History:
+class Statistics:
     """Slices of the recent past. What is `fresh_seconds` old is still new."""
 
     def __init__(
@@ -83,7 +83,7 @@ class History:
         self._fresh = timedelta(seconds=fresh_seconds)
         self._callers: OrderedDict[str | None, _Minutes] = OrderedDict()
 
-    async def slices(self, span: timedelta, step: timedelta, *, caller: str | None) -> list[Slice]:
+    async def slices(self, span: timedelta, step: timedelta, *, caller: str | None) -> list[TimeBucket]:
         """Return the slices of the last `span`, each `step` long (both whole minutes), the newest last. Raise `LogUnavailable`."""
         minutes = self._callers.setdefault(caller, _Minutes())
         self._callers.move_to_end(caller)
@@ -93,7 +93,7 @@ class History:
         async with minutes.lock:
             await self._ask(minutes, span, caller, now)
         end = _floor(now, step) + step
-        found = {end - n * step: Slice(end - n * step) for n in range(1, int(span / step) + 1)}
+        found = {end - n * step: TimeBucket(end - n * step) for n in range(1, int(span / step) + 1)}
         for minute, one in minutes.known.items():
             if (begin := _floor(minute, step)) in found:
                 found[begin].add(one)
@@ -135,7 +135,7 @@ class History:
         for minute in [one for one in minutes.known if after <= one < before]:
             del minutes.known[minute]
         for tally in tallies:
-            one = minutes.known.setdefault(tally.minute, Slice(tally.minute))
+            one = minutes.known.setdefault(tally.minute, TimeBucket(tally.minute))
             one.by_status[tally.status] += tally.sagas
             if tally.slot is not None:
                 one.by_slot[tally.slot] += tally.sagas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 
-def spare_what_stays() -> None:
+def freeze_startup_objects() -> None:
     """Set aside all that is there now, and have the collector come seldom; to be called once everything is open.
 
     Else each full collection goes over 150,000 objects of libraries, a pause of up to 190 ms; and a

@@ -9,7 +9,7 @@ import sys
 
 import uvicorn
 
-from app.gateway.port import Service
+from app.gateway.port import Participant
 from app.sandbox.ledger import Ledger
 from app.sandbox.sandbox import Sandbox
 from app.sandbox.server import sandbox_app
@@ -23,7 +23,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         prog="python -m app.sandbox",
         description="One service of the sandbox over HTTP. Each option can be set in the environment.",
     )
-    parser.add_argument("service", choices=[str(service) for service in Service])
+    parser.add_argument("service", choices=[str(service) for service in Participant])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9001)
     # An empty variable is one that isn't set, as a compose file passes it on.
@@ -72,7 +72,7 @@ def main() -> None:
         latency_seconds=given.latency_seconds,
         late_seconds=given.late_seconds,
     )
-    app = sandbox_app(Service(given.service), sandbox, hang_seconds=given.hang_seconds)
+    app = sandbox_app(Participant(given.service), sandbox, hang_seconds=given.hang_seconds)
     uvicorn.run(
         app,
         host=given.host,

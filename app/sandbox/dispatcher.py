@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.gateway.answer import Answer
-from app.gateway.port import JsonObject, Service
+from app.gateway.port import JsonObject, Participant
 from app.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
 from app.sandbox.records import Notes, Standing
 from app.sandbox.request import Refusal, Request, Verb
 
 
-class Desk:
+class Dispatcher:
     """Answers requests by the contract. It is called inside a transaction and begins none."""
 
     def __init__(self, *, initial_stock: int, stock: Mapping[str, int]) -> None:
         self._payments = PaymentBooks()
-        self._books: Mapping[Service, Books] = {
-            Service.PAYMENT: self._payments,
-            Service.INVENTORY: StockBooks(initial_stock, stock),
-            Service.SHIPPING: ShipmentBooks(),
+        self._books: Mapping[Participant, Books] = {
+            Participant.PAYMENT: self._payments,
+            Participant.INVENTORY: StockBooks(initial_stock, stock),
+            Participant.SHIPPING: ShipmentBooks(),
         }
 
     def serve(self, db: sqlite3.Connection, request: Request, notes: Notes, *, refuse: bool) -> Answer:
@@ -129,7 +129,7 @@ class Desk:
                 closed=state == "closed",
                 document=json.loads(document) if document else None,
                 undone=undone,
-                effect=self._books[Service(service)].effect(db, reference),
+                effect=self._books[Participant(service)].effect(db, reference),
             )
             for service, reference, state, document, undone in rows
         ]

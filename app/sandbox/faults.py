@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from app.gateway.port import Action, Service
+from app.gateway.port import GatewayVerb, Participant
 
 MAX_LENGTH = 1024
 MAX_TIMES = 1000
@@ -45,7 +45,7 @@ class Rule:
     times: int | None = None
 
 
-Simulation = Mapping[tuple[Service, Action], Rule]
+Simulation = Mapping[tuple[Participant, GatewayVerb], Rule]
 """What was ordered, for each action of each service at most one fault."""
 
 
@@ -54,7 +54,7 @@ def parse(text: str) -> Simulation:
     """Return what the header X-Simulate orders; raise `SimulationError`, which names the part that is wrong."""
     if len(text) > MAX_LENGTH:
         raise SimulationError(f"X-Simulate is longer than {MAX_LENGTH} characters.")
-    rules: dict[tuple[Service, Action], Rule] = {}
+    rules: dict[tuple[Participant, GatewayVerb], Rule] = {}
     for part in text.split(","):
         target, rule = _rule(part.strip(" \t"))
         if target in rules:
@@ -68,16 +68,16 @@ def parse(text: str) -> Simulation:
 _PART = re.compile(r"(?P<service>[^.=:]+)\.(?P<action>[^.=:]+)=(?P<fault>[^.=:]+)(:(?P<times>[0-9]{1,9}))?")
 
 
-def _rule(part: str) -> tuple[tuple[Service, Action], Rule]:
+def _rule(part: str) -> tuple[tuple[Participant, GatewayVerb], Rule]:
     match = _PART.fullmatch(part)
     if match is None:
         raise SimulationError(
             f"X-Simulate: {_shown(part)} is not service.action=fault or service.action=fault:times."
         )
-    service = Service(_word(match["service"], Service, "service"))
-    action = Action(_word(match["action"], Action, "action"))
+    service = Participant(_word(match["service"], Participant, "service"))
+    action = GatewayVerb(_word(match["action"], GatewayVerb, "action"))
     fault = Fault(_word(match["fault"], Fault, "fault"))
-    if fault is Fault.NOT_REVERSIBLE and action is not Action.COMPENSATE:
+    if fault is Fault.NOT_REVERSIBLE and action is not GatewayVerb.COMPENSATE:
         raise SimulationError(f"X-Simulate: {_shown(part)}: only compensate can be not_reversible.")
     times = int(match["times"]) if match["times"] else None
     if times is not None and not 1 <= times <= MAX_TIMES:
@@ -108,13 +108,13 @@ class RandomFaults:
         self._rate = rate
         self._random = random.Random(seed)  # noqa: S311 (for trouble, not for secrets)
 
-    def draw(self, action: Action) -> Fault | None:
+    def draw(self, action: GatewayVerb) -> Fault | None:
         """Return what goes wrong with the next call, None for nothing."""
         # Always two numbers, so that one call's answer never shifts the next one's luck.
         luck, kind = self._random.random(), self._random.random()
         if luck >= self._rate:
             return None
-        choices = _EXECUTE if action is Action.EXECUTE else _OTHER
+        choices = _EXECUTE if action is GatewayVerb.EXECUTE else _OTHER
         return choices[int(kind * len(choices))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.gateway.answer import Answer, done, found, undone
-from app.gateway.port import Call, JsonObject, Service
+from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.step import Closed
 from app.sandbox.faults import SimulationError
@@ -17,12 +17,12 @@ class SandboxGateway:
     The three gateways of a checkout may share a sandbox; whoever made it closes it.
     """
 
-    def __init__(self, sandbox: Sandbox, service: Service) -> None:
+    def __init__(self, sandbox: Sandbox, service: Participant) -> None:
         self._sandbox = sandbox
         self._service = service
 
     @classmethod
-    def in_memory(cls, service: Service) -> SandboxGateway:
+    def in_memory(cls, service: Participant) -> SandboxGateway:
         """Return a gateway to a service of its own, which is gone with it."""
         return cls(Sandbox(), service)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.gateway.answer import Answer
-from app.sandbox.dispatcher import Desk
+from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.faults import Fault, Rule
 from app.sandbox.records import Notes, Record, Standing, read_records
 from app.sandbox.request import Request, problem
@@ -55,7 +55,7 @@ class Ledger:
         stock: Mapping[str, int] | None = None,
     ) -> None:
         """Raise `SqliteFileError` where the file can't be opened."""
-        self._desk = Desk(initial_stock=initial_stock, stock=stock or {})
+        self._desk = Dispatcher(initial_stock=initial_stock, stock=stock or {})
         self._db = _opened(database)
         in_memory = database == ":memory:"
         self._files = None if in_memory else SqliteFiles(database)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.gateway.answer import Answer
-from app.gateway.port import Action, JsonObject, Service
+from app.gateway.port import GatewayVerb, JsonObject, Participant
 from app.gateway.resources import storable
 from app.saga.model.cached_attribute import once
 from app.saga.model.step import JSON
@@ -26,19 +26,23 @@ class Verb(StrEnum):
     GET = "get"  # tell what stands
 
     @property
-    def action(self) -> Action | None:
+    def action(self) -> GatewayVerb | None:
         """The action that it carries out; None for one that only reads."""
         return _ACTIONS.get(self)
 
 
-_ACTIONS = {Verb.PUT: Action.EXECUTE, Verb.DELETE: Action.COMPENSATE, Verb.CAPTURE: Action.CONFIRM}
+_ACTIONS = {
+    Verb.PUT: GatewayVerb.EXECUTE,
+    Verb.DELETE: GatewayVerb.COMPENSATE,
+    Verb.CAPTURE: GatewayVerb.CONFIRM,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One request, as it came; `body` is None where none did."""
 
-    service: Service
+    service: Participant
     verb: Verb
     reference: str
     idempotency_key: str = ""

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from app.gateway.answer import Answer
 from app.gateway.contract import SERVICES_YAML
-from app.gateway.port import JsonObject, Service
+from app.gateway.port import JsonObject, Participant
 from app.saga.model.step import JSON
 from app.sandbox.faults import SimulationError
 from app.sandbox.request import Refusal, Request, Verb, problem
@@ -33,7 +33,7 @@ _METHODS = ["GET", "PUT", "DELETE", "POST", "PATCH", "HEAD", "OPTIONS"]
 
 
 def sandbox_app(
-    service: Service,
+    service: Participant,
     sandbox: Sandbox,
     *,
     hang_seconds: float = 30.0,
@@ -91,14 +91,14 @@ def sandbox_app(
     return app
 
 
-async def _read(http: HttpRequest, service: Service, max_body_bytes: int) -> Request:
+async def _read(http: HttpRequest, service: Participant, max_body_bytes: int) -> Request:
     """Return the request; raise `Refusal` saying what is wrong with it."""
     # The path as it was sent: a "/" within a reference comes quoted, and routing would unquote it.
     raw: bytes = http.scope.get("raw_path") or http.scope["path"].encode()
     segments = [unquote(segment) for segment in raw.decode("ascii", "replace").split("?")[0].split("/")[1:]]
     if not 2 <= len(segments) <= 3 or segments[0] != service.resource:
         raise Refusal(404, "no_such_path", f"This service keeps /{service.resource}/{{reference}}.")
-    captures = service is Service.PAYMENT and segments[2:] == ["capture"]
+    captures = service is Participant.PAYMENT and segments[2:] == ["capture"]
     if segments[2:] and not captures:
         raise Refusal(404, "no_such_path", f"This service keeps /{service.resource}/{{reference}}.")
     verbs = {"PUT": Verb.CAPTURE} if captures else {"PUT": Verb.PUT, "DELETE": Verb.DELETE, "GET": Verb.GET}

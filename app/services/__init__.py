@@ -2,7 +2,7 @@
 
 from app.gateway.answer import Answer
 from app.gateway.http_gateway import HttpGateway
-from app.gateway.port import Action, Call, Gateway, Service
+from app.gateway.port import Call, Gateway, GatewayVerb, Participant
 from app.gateway.reachability import reachable
 from app.gateway.resources import Payment, Reservation, Shipment
 from app.saga.model.step import Closed
@@ -13,23 +13,23 @@ from app.services.payment import PaymentService, PaymentStep
 from app.services.shipping import ShippingService, ShippingStep
 
 __all__ = [
-    "Action",
     "Answer",
     "Call",
     "CheckoutContext",
     "Closed",
     "Gateway",
+    "GatewayVerb",
     "HttpGateway",
     "InventoryService",
     "InventoryStep",
     "Item",
+    "Participant",
     "Payment",
     "PaymentService",
     "PaymentStep",
     "Reservation",
     "Sandbox",
     "SandboxGateway",
-    "Service",
     "Shipment",
     "ShippingService",
     "ShippingStep",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.gateway.port import Action, Call, Gateway, Service
+from app.gateway.port import Call, Gateway, GatewayVerb, Participant
 from app.gateway.resources import Reservation, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
 from app.sandbox.gateway import SandboxGateway
@@ -19,7 +19,7 @@ class InventoryService:
     """
 
     def __init__(self, gateway: Gateway | None = None) -> None:
-        self._gateway = gateway or SandboxGateway.in_memory(Service.INVENTORY)
+        self._gateway = gateway or SandboxGateway.in_memory(Participant.INVENTORY)
 
     async def do(
         self,
@@ -31,7 +31,7 @@ class InventoryService:
         traceparent: str | None = None,
     ) -> Reservation:
         """Set all items aside once, or none."""
-        call = _call(Action.EXECUTE, reference, simulate, traceparent)
+        call = _call(GatewayVerb.EXECUTE, reference, simulate, traceparent)
         lines = [{"sku": item["sku"], "quantity": item["quantity"]} for item in items]
         return checked(Reservation, await self._gateway.put(call, {"order_id": order_id, "items": lines}))
 
@@ -39,19 +39,19 @@ class InventoryService:
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
     ) -> Undone:
         """Put the items back, also where none were set aside; no reservation succeeds afterwards."""
-        call = _call(Action.COMPENSATE, reference, simulate, traceparent)
+        call = _call(GatewayVerb.COMPENSATE, reference, simulate, traceparent)
         return checked(Undone, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> Reservation | Closed | None:
         """Return the reservation that stands, None where none does yet, `Closed` where none will."""
-        answer = await self._gateway.get(_call(Action.EXECUTE, reference, None, traceparent))
+        answer = await self._gateway.get(_call(GatewayVerb.EXECUTE, reference, None, traceparent))
         return answer if answer is None or isinstance(answer, Closed) else checked(Reservation, answer)
 
 
 class InventoryStep:
     """Reserves the order's items."""
 
-    name = Service.INVENTORY.value
+    name = Participant.INVENTORY.value
 
     def __init__(self, service: InventoryService | None = None) -> None:
         self._service = service or InventoryService()
@@ -83,5 +83,7 @@ class InventoryStep:
         return reservation.result() if isinstance(reservation, Reservation) else reservation
 
 
-def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
-    return Call.to(Service.INVENTORY, action, reference=reference, simulate=simulate, traceparent=traceparent)
+def _call(action: GatewayVerb, reference: str, simulate: str | None, traceparent: str | None) -> Call:
+    return Call.to(
+        Participant.INVENTORY, action, reference=reference, simulate=simulate, traceparent=traceparent
+    )

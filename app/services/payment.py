@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from app.gateway.answer import unusable
-from app.gateway.port import Action, Call, Gateway, Service
+from app.gateway.port import Call, Gateway, GatewayVerb, Participant
 from app.gateway.resources import Payment, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
 from app.sandbox.gateway import SandboxGateway
@@ -23,7 +23,7 @@ class PaymentService:
     """
 
     def __init__(self, gateway: Gateway | None = None) -> None:
-        self._gateway = gateway or SandboxGateway.in_memory(Service.PAYMENT)
+        self._gateway = gateway or SandboxGateway.in_memory(Participant.PAYMENT)
 
     async def do(
         self,
@@ -39,7 +39,7 @@ class PaymentService:
         traceparent: str | None = None,
     ) -> Payment:
         """Charge `amount` minor units once; return the payment, which is of exactly what was asked."""
-        call = _call(Action.EXECUTE, reference, simulate, traceparent)
+        call = _call(GatewayVerb.EXECUTE, reference, simulate, traceparent)
         answer = await self._gateway.put(
             call,
             {
@@ -65,7 +65,7 @@ class PaymentService:
         traceparent: str | None = None,
     ) -> Payment:
         """Take the money that a deferred payment holds; return the payment."""
-        call = _call(Action.CONFIRM, reference, simulate, traceparent)
+        call = _call(GatewayVerb.CONFIRM, reference, simulate, traceparent)
         payment = checked(Payment, await self._gateway.capture(call))
         _expect(payment, amount, currency, "captured")
         return payment
@@ -74,19 +74,19 @@ class PaymentService:
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
     ) -> Undone:
         """Give the money back, also where none was taken; no charge under `reference` succeeds afterwards."""
-        call = _call(Action.COMPENSATE, reference, simulate, traceparent)
+        call = _call(GatewayVerb.COMPENSATE, reference, simulate, traceparent)
         return checked(Undone, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> Payment | Closed | None:
         """Return the payment that stands, None where none does yet, `Closed` where none will."""
-        answer = await self._gateway.get(_call(Action.EXECUTE, reference, None, traceparent))
+        answer = await self._gateway.get(_call(GatewayVerb.EXECUTE, reference, None, traceparent))
         return answer if answer is None or isinstance(answer, Closed) else checked(Payment, answer)
 
 
 class PaymentStep:
     """Charges the order's amount."""
 
-    name = Service.PAYMENT.value
+    name = Participant.PAYMENT.value
 
     def __init__(self, service: PaymentService | None = None) -> None:
         self._service = service or PaymentService()
@@ -124,8 +124,10 @@ class PaymentStep:
         return payment
 
 
-def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
-    return Call.to(Service.PAYMENT, action, reference=reference, simulate=simulate, traceparent=traceparent)
+def _call(action: GatewayVerb, reference: str, simulate: str | None, traceparent: str | None) -> Call:
+    return Call.to(
+        Participant.PAYMENT, action, reference=reference, simulate=simulate, traceparent=traceparent
+    )
 
 
 def _expect(payment: Payment, amount: int, currency: str, status: str) -> None:

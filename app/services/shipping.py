@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.gateway.port import Action, Call, Gateway, Service
+from app.gateway.port import Call, Gateway, GatewayVerb, Participant
 from app.gateway.resources import Shipment, Undone, checked
 from app.saga.model.step import JSON, Closed, Context
 from app.sandbox.gateway import SandboxGateway
@@ -19,7 +19,7 @@ class ShippingService:
     """
 
     def __init__(self, gateway: Gateway | None = None) -> None:
-        self._gateway = gateway or SandboxGateway.in_memory(Service.SHIPPING)
+        self._gateway = gateway or SandboxGateway.in_memory(Participant.SHIPPING)
 
     async def do(
         self,
@@ -32,7 +32,7 @@ class ShippingService:
         traceparent: str | None = None,
     ) -> Shipment:
         """Book one shipment of all items to that address."""
-        call = _call(Action.EXECUTE, reference, simulate, traceparent)
+        call = _call(GatewayVerb.EXECUTE, reference, simulate, traceparent)
         lines = [{"sku": item["sku"], "quantity": item["quantity"]} for item in items]
         body = {"order_id": order_id, "items": lines, "address": dict(address)}
         return checked(Shipment, await self._gateway.put(call, body))
@@ -41,19 +41,19 @@ class ShippingService:
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
     ) -> Undone:
         """Cancel the shipment, also where none was booked; no booking succeeds afterwards."""
-        call = _call(Action.COMPENSATE, reference, simulate, traceparent)
+        call = _call(GatewayVerb.COMPENSATE, reference, simulate, traceparent)
         return checked(Undone, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> Shipment | Closed | None:
         """Return the shipment that stands, None where none does yet, `Closed` where none will."""
-        answer = await self._gateway.get(_call(Action.EXECUTE, reference, None, traceparent))
+        answer = await self._gateway.get(_call(GatewayVerb.EXECUTE, reference, None, traceparent))
         return answer if answer is None or isinstance(answer, Closed) else checked(Shipment, answer)
 
 
 class ShippingStep:
     """Books the order's shipment."""
 
-    name = Service.SHIPPING.value
+    name = Participant.SHIPPING.value
 
     def __init__(self, service: ShippingService | None = None) -> None:
         self._service = service or ShippingService()
@@ -86,5 +86,7 @@ class ShippingStep:
         return shipment.result() if isinstance(shipment, Shipment) else shipment
 
 
-def _call(action: Action, reference: str, simulate: str | None, traceparent: str | None) -> Call:
-    return Call.to(Service.SHIPPING, action, reference=reference, simulate=simulate, traceparent=traceparent)
+def _call(action: GatewayVerb, reference: str, simulate: str | None, traceparent: str | None) -> Call:
+    return Call.to(
+        Participant.SHIPPING, action, reference=reference, simulate=simulate, traceparent=traceparent
+    )

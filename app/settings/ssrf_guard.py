@@ -16,7 +16,7 @@ _CLOSED = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "100.64.0.0
 """Clouds keep services for their machines here (the first is Azure's); not every Python knows them as private."""
 
 
-def is_public(address: str) -> bool:
+def is_public_address(address: str) -> bool:
     """Whether it is an address of the public internet; what isn't an address is not."""
     try:
         found = ip_address(address.partition("%")[0])

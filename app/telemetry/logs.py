@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.errors import SagaError
 from app.saga.model.events import EventType, SagaEvent
 from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
@@ -99,7 +99,7 @@ def _told(exc_info: structlog.typing.ExcInfo) -> str:
 
 
 @contextmanager
-def log_with_trace(run: SagaRun) -> Iterator[None]:
+def log_with_trace(run: SagaInstance) -> Iterator[None]:
     """Have each line that a saga's task logs carry its trace's id; be entered in that task."""
     trace_id = trace_id_of(run.saga.input.get("traceparent"), run.saga.id)
     structlog.contextvars.bind_contextvars(trace=trace_id)  # which ends with the task

@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import StoredSaga
-from app.saga.ports.queries import Census
+from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
 from app.telemetry.access_log import METHODS
 from app.telemetry.multiprocess import forget_ended_workers, sum_of_workers
@@ -96,7 +96,7 @@ class Metrics:
         *,
         steps: Iterable[str],
         problems: Iterable[str],
-        census: Callable[[], Awaitable[Census]],
+        census: Callable[[], Awaitable[BacklogStats]],
         lags: Callable[[], Awaitable[Sequence[Lag]]] = _no_endpoints,
         folder: Path | None = None,
     ) -> None:

@@ -28,9 +28,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
 
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.events import SagaEvent
-from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.model.state import INACTIVE, SagaStatus
 from app.telemetry.metrics import ANSWERS
 from app.telemetry.trace_context import TraceContext, first_span_of, given_trace, trace_id_of
 
@@ -44,7 +44,7 @@ _NOT_WELL = {"retried", "failed", "unknown"}
 class _Run:
     """A run under way; `step` is the id of the span of the step's call that is under way or comes next."""
 
-    saga: SagaRun
+    saga: SagaInstance
     span: Span
     context: Context
     step: int
@@ -75,7 +75,7 @@ class Traces:
         return cls(BatchSpanProcessor(OTLPSpanExporter()), now=now)
 
     @contextmanager
-    def around(self, run: SagaRun) -> Iterator[None]:
+    def around(self, run: SagaInstance) -> Iterator[None]:
         """Be entered around a saga's run, in the task that it runs in."""
         under_way = None
         with suppress(Exception):
@@ -138,7 +138,7 @@ class Traces:
         closing.start()
         await asyncio.to_thread(closing.join, CLOSE_SECONDS)
 
-    def _begun(self, run: SagaRun) -> _Run:
+    def _begun(self, run: SagaInstance) -> _Run:
         saga, resumed = run.saga, bool(run.events)
         header = saga.input.get("traceparent")
         trace_id = int(trace_id_of(header, saga.id), 16)
@@ -165,7 +165,7 @@ class Traces:
 
     def _end(self, run: _Run) -> None:
         state = run.saga.state
-        outcome = state.status.value if state.status in AT_REST else "parked" if run.saga.parked else "left"
+        outcome = state.status.value if state.status in INACTIVE else "parked" if run.saga.parked else "left"
         run.span.set_attribute("checkout.outcome", outcome)
         if state.failure is not None:
             run.span.set_attribute("error.type", state.failure.code)

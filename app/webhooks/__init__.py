@@ -1,8 +1,8 @@
 """Webhooks: how sagas ended, told to the operator's endpoints at least once, and as a feed to those who pull."""
 
-from app.webhooks.client import Poster
-from app.webhooks.retry_schedule import Pauses
+from app.webhooks.client import WebhookClient
+from app.webhooks.retry_schedule import RetrySchedule
 from app.webhooks.sender import Sender
-from app.webhooks.service import Unknown, Webhooks
+from app.webhooks.service import UnknownDelivery, WebhookService
 
-__all__ = ["Pauses", "Poster", "Sender", "Unknown", "Webhooks"]
+__all__ = ["RetrySchedule", "Sender", "UnknownDelivery", "WebhookClient", "WebhookService"]

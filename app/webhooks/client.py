@@ -25,17 +25,17 @@ from yarl import URL
 
 from app.gateway.http_answer import retry_after
 from app.gateway.one_request import one_attempt, one_request_session
-from app.settings.ssrf_guard import is_public
+from app.settings.ssrf_guard import is_public_address
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses that a name has now."""
 
-MOST_READ = 65_536
+MAX_RESPONSE_BYTES = 65_536
 """So much of an answer's body is read, to keep the connection; nothing of it is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Posted:
+class WebhookResponse:
     """What a receiver answered: a status, or in words why there is none."""
 
     status: int | None = None
@@ -54,7 +54,7 @@ async def resolved(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class Poster:
+class WebhookClient:
     """Posts to one URL. `timeout` covers all of it: name, connection, answer. Redirects are not followed."""
 
     def __init__(
@@ -76,24 +76,24 @@ class Poster:
         self._verify = verify
         self._opened: aiohttp.ClientSession | None = None
 
-    async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Posted:
+    async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> WebhookResponse:
         """Post once and return what came of it; it raises nothing of the network's."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(body, headers, now)
         except TimeoutError:
-            return Posted(error=f"No answer within {self._timeout:g} s.")
+            return WebhookResponse(error=f"No answer within {self._timeout:g} s.")
         except NoPublicAddress:
-            return Posted(error="The name leads to no public address; nothing was sent.")
+            return WebhookResponse(error="The name leads to no public address; nothing was sent.")
         except Exception as error:  # noqa: BLE001 (whatever the network does to us is an attempt that failed)
-            return Posted(error=f"Not reached, or no whole answer ({type(error).__name__}).")
+            return WebhookResponse(error=f"Not reached, or no whole answer ({type(error).__name__}).")
 
     async def aclose(self) -> None:
         """Close every connection."""
         if self._opened is not None:
             await self._opened.close()
 
-    async def _post(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Posted:
+    async def _post(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookResponse:
         if _is_address(self._host) and not self._allowed(self._host):
             raise NoPublicAddress
         with one_attempt():
@@ -103,10 +103,10 @@ class Poster:
                 read = 0
                 async for chunk in response.content.iter_any():
                     read += len(chunk)
-                    if read > MOST_READ:
+                    if read > MAX_RESPONSE_BYTES:
                         response.close()
                         break
-        return Posted(
+        return WebhookResponse(
             status=response.status,
             retry_after=retry_after(response.headers.get("retry-after"), now=now),
         )
@@ -124,7 +124,7 @@ class Poster:
         return self._opened
 
     def _allowed(self, address: str) -> bool:
-        return self._allow_private or is_public(address)
+        return self._allow_private or is_public_address(address)
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         """Return a socket for an address that is about to be connected to: the last door, whatever came before."""

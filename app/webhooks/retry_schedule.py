@@ -12,7 +12,7 @@ SPREAD = 0.2
 LONGEST_RETRY_AFTER = 86_400.0
 
 
-class Pauses:
+class RetrySchedule:
     """The pauses in seconds: the first after the first attempt, and so on; after the last one it is given up."""
 
     def __init__(self, seconds: tuple[float, ...], *, jitter: Callable[[], float] = random.random) -> None:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.checkout.checkout import Checkout, SagaView
-from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogError, SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
-from app.storage.outbox.deliveries import Delivery, DeliveryStatus, Settled, SqlDeliveries
+from app.storage.outbox.deliveries import AttemptResult, Delivery, DeliveryStatus, SqlDeliveries
 from app.storage.outbox.feed import OutboxEvent, SqlOutbox
-from app.webhooks.client import Posted, Poster
-from app.webhooks.retry_schedule import Pauses
+from app.webhooks.client import WebhookClient, WebhookResponse
+from app.webhooks.retry_schedule import RetrySchedule
 from app.webhooks.signature import signed
 
 _logger = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ Render = Callable[[OutboxEvent, SagaView], bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class Destination:
     """An endpoint and the way to it."""
 
     endpoint: Endpoint
-    poster: Poster
+    poster: WebhookClient
 
 
 class Sender:
@@ -51,10 +51,10 @@ class Sender:
         deliveries: SqlDeliveries,
         outbox: SqlOutbox,
         checkout: Checkout,
-        lines: Sequence[Line],
+        lines: Sequence[Destination],
         *,
         render: Render,
-        pauses: Pauses,
+        pauses: RetrySchedule,
         clock: Clock,
         owner: str,
         timeout: float,
@@ -94,7 +94,7 @@ class Sender:
         for line in self._lines:
             await line.poster.aclose()
 
-    async def deliver(self, line: Line) -> int:
+    async def deliver(self, line: Destination) -> int:
         """Fan out and deliver once what is due for an endpoint; return how much there was to do."""
         endpoint = line.endpoint
         if not await self._deliveries.has_work(endpoint, now=self._clock.now()):
@@ -135,19 +135,19 @@ class Sender:
                 _logger.exception("the event %s can't be rendered", one.event.id)
         return bodies
 
-    async def _send(self, line: Line, delivery: Delivery, body: bytes | None) -> Settled:
+    async def _send(self, line: Destination, delivery: Delivery, body: bytes | None) -> AttemptResult:
         now = self._clock.now()
         if body is None:
-            posted = Posted(error="The saga can't be read any more.")
+            posted = WebhookResponse(error="The saga can't be read any more.")
         else:
             headers = signed(delivery.event.id, body, at=now, secrets=line.endpoint.secrets)
             posted = await line.poster.post(body, headers, now=now)
         return self._settled(delivery, posted)
 
-    def _settled(self, delivery: Delivery, posted: Posted) -> Settled:
+    def _settled(self, delivery: Delivery, posted: WebhookResponse) -> AttemptResult:
         now = self._clock.now()
         if posted.taken:
-            return Settled(status=DeliveryStatus.DELIVERED, delivered_at=now, last_status=posted.status)
+            return AttemptResult(status=DeliveryStatus.DELIVERED, delivered_at=now, last_status=posted.status)
         error = posted.error or f"The receiver answered {posted.status}."
         again = self._pauses.next_attempt(delivery.attempts, now=now, retry_after=posted.retry_after)
         if posted.status == GONE:
@@ -155,10 +155,12 @@ class Sender:
         status = DeliveryStatus.FAILED if again is None else DeliveryStatus.PENDING
         if again is None:
             _logger.error("delivery %d to %s is given up: %s", delivery.id, delivery.endpoint, error)
-        return Settled(status=status, next_attempt_at=again, last_status=posted.status, last_error=error)
+        return AttemptResult(
+            status=status, next_attempt_at=again, last_status=posted.status, last_error=error
+        )
 
-    async def _serve(self, line: Line) -> None:
-        trouble = Trouble(_logger, f"nothing could be delivered to {line.endpoint.name}")
+    async def _serve(self, line: Destination) -> None:
+        trouble = OutageReporter(_logger, f"nothing could be delivered to {line.endpoint.name}")
         while not self._leaving.is_set():
             try:
                 done = await self.deliver(line)
@@ -180,4 +182,4 @@ class Sender:
             pause.cancel()
 
 
-__all__ = ["Line", "Render", "Sender"]
+__all__ = ["Destination", "Render", "Sender"]

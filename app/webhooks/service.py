@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.access.principal import Caller
+from app.access.principal import Principal
 from app.checkout.checkout import Checkout, SagaView
 from app.saga.model.errors import SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
-from app.storage.outbox.deliveries import Delivery, DeliveryStatus, SqlDeliveries, Standing
-from app.storage.outbox.feed import OutboxEvent, Place, SqlOutbox
+from app.storage.outbox.deliveries import Delivery, DeliveryStatus, EndpointStatus, SqlDeliveries
+from app.storage.outbox.feed import FeedCursor, OutboxEvent, SqlOutbox
 
 
-class Unknown(SagaError):
+class UnknownDelivery(SagaError):
     """There is no such endpoint or delivery."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class FeedItem:
     """An event with its saga as it stood then; None where the saga has left."""
 
     event: OutboxEvent
     view: SagaView | None
-    place: Place
+    place: FeedCursor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +33,11 @@ class EndpointView:
     """An endpoint and how it stands; `lag_seconds` is the age of the oldest event it hasn't got."""
 
     endpoint: Endpoint
-    standing: Standing
+    standing: EndpointStatus
     lag_seconds: float
 
 
-class Webhooks:
+class WebhookService:
     """Every method may raise `LogUnavailable`."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Webhooks:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._clock = clock
 
-    async def events(self, caller: Caller, after: Place, *, limit: int) -> list[Told]:
+    async def events(self, caller: Principal, after: FeedCursor, *, limit: int) -> list[FeedItem]:
         """Return at most `limit` events that this caller sees behind a place.
 
         Nothing ever appears before a place that was returned earlier.
@@ -67,7 +67,7 @@ class Webhooks:
         for one in events:
             found = sagas.get(one.event.saga_id)
             view = None if found is None else self._checkout.as_of(found, one.event.seq)
-            told.append(Told(event=one.event, view=view, place=one.place))
+            told.append(FeedItem(event=one.event, view=view, place=one.place))
         return told
 
     async def endpoints(self) -> list[EndpointView]:
@@ -92,16 +92,16 @@ class Webhooks:
         )
 
     async def redeliver(self, delivery_id: int) -> Delivery:
-        """Have a delivery sent again, at once and with a new budget of attempts. Raise `Unknown`."""
+        """Have a delivery sent again, at once and with a new budget of attempts. Raise `UnknownDelivery`."""
         delivery = await self._deliveries.redeliver(delivery_id, now=self._clock.now())
         if delivery is None:
-            raise Unknown
+            raise UnknownDelivery
         return delivery
 
     async def enable(self, name: str) -> EndpointView:
-        """Send an endpoint everything again, from where it was left. Raise `Unknown`."""
+        """Send an endpoint everything again, from where it was left. Raise `UnknownDelivery`."""
         if name not in self._endpoints:
-            raise Unknown
+            raise UnknownDelivery
         await self._deliveries.enable(name, now=self._clock.now())
         return next(one for one in await self.endpoints() if one.endpoint.name == name)
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.storage.engine.migrations import upgrade
-from tests.bench.page import Cell, Measured, Told, left_out, page, table
+from tests.bench.page import Cell, FeedItem, Measured, left_out, page, table
 from tests.bench.peers import DBOS, RESTATE, NotFetched, python_with, restate_server
 from tests.bench.sides.over_http import NoWrk, http
 from tests.bench.sides.services import stand_in, urls
@@ -34,7 +34,7 @@ from tests.processes import ROOT
 SIDES = Path(__file__).with_name("sides")
 OUTCOMES = ("completed", "compensated")
 
-Measure = Callable[[int, str], Told]
+Measure = Callable[[int, str], FeedItem]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Absent(RuntimeError):
 def program(command: list[str], url: str, seconds: float, **env: str) -> Measure:
     """Return how a side that is a program of its own is measured."""
 
-    def measure(clients: int, outcome: str) -> Told:
+    def measure(clients: int, outcome: str) -> FeedItem:
         given = ["--url", url, "--clients", str(clients), "--seconds", str(seconds), "--outcome", outcome]
         with subprocess.Popen(
             [*command, *given],
@@ -72,7 +72,7 @@ def program(command: list[str], url: str, seconds: float, **env: str) -> Measure
                 raise Absent("it didn't end in time") from None
         if side.returncode:
             raise Absent(errors.strip().splitlines()[-1] if errors else str(side.returncode))
-        told: Told = json.loads(out.splitlines()[-1])
+        told: FeedItem = json.loads(out.splitlines()[-1])
         return told
 
     return measure
@@ -83,7 +83,7 @@ def served(
 ) -> Measure:
     """Return how a server is measured: so many of it, and with `services` beside the stand-in for those."""
 
-    def measure(clients: int, outcome: str) -> Told:
+    def measure(clients: int, outcome: str) -> FeedItem:
         if clients % replicas:
             raise Absent(f"not to be shared out evenly over {replicas}")
         try:
@@ -108,7 +108,7 @@ def fetched(prepare: Callable[[], Measure]) -> Measure:
         except NotFetched as error:
             return missing(str(error))
 
-    def measure(clients: int, outcome: str) -> Told:
+    def measure(clients: int, outcome: str) -> FeedItem:
         return prepared()(clients, outcome)
 
     return measure
@@ -131,7 +131,7 @@ def restate(seconds: float) -> Measure:
 def missing(why: str) -> Measure:
     """Return the measure of a side that can't run here."""
 
-    def absent(_clients: int, _outcome: str) -> Told:
+    def absent(_clients: int, _outcome: str) -> FeedItem:
         raise Absent(why)
 
     return absent

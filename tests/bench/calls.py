@@ -18,7 +18,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from app.services import Action, Call, HttpGateway, Service
+from app.services import Call, GatewayVerb, HttpGateway, Participant
 from tests.bench.sides.services import stand_in
 
 IN_FLIGHT = 64
@@ -32,7 +32,7 @@ BODY = {
     "payment_method": "tok_visa",
     "capture": "immediate",
 }
-CALL = Call.to(Service.PAYMENT, Action.EXECUTE, reference="0193b3c8-0000-7000-8000-000000000001")
+CALL = Call.to(Participant.PAYMENT, GatewayVerb.EXECUTE, reference="0193b3c8-0000-7000-8000-000000000001")
 
 One = Callable[[], Awaitable[None]]
 Side = Callable[[str, int], AbstractAsyncContextManager[One]]
@@ -70,7 +70,7 @@ async def bare(url: str, in_flight: int) -> AsyncIterator[One]:
 @asynccontextmanager
 async def through_the_gateway(url: str, in_flight: int) -> AsyncIterator[One]:
     """Give a call as a step makes it."""
-    gateway = HttpGateway(Service.PAYMENT, url, max_connections=in_flight)
+    gateway = HttpGateway(Participant.PAYMENT, url, max_connections=in_flight)
 
     async def one() -> None:
         await gateway.put(CALL, BODY)

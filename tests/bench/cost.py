@@ -25,7 +25,7 @@ from app.storage.engine.migrations import upgrade
 from tests.bench import filling
 from tests.bench.__main__ import program, served
 from tests.bench.growth import SOURCES, fill_finished
-from tests.bench.page import Told
+from tests.bench.page import FeedItem
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
@@ -168,7 +168,7 @@ def measure(seconds: float) -> Figures:
         )
 
 
-def _beside(url: str, run: Callable[[], Told]) -> tuple[Told, float]:
+def _beside(url: str, run: Callable[[], FeedItem]) -> tuple[FeedItem, float]:
     """Return what a run told, and how much WAL in bytes a checkout made."""
     wal = asyncio.run(_wal(url))
     told = run()

@@ -38,7 +38,7 @@ from app.storage import open_storage
 from app.storage.engine.migrations import upgrade
 from tests.bench import filling
 from tests.bench.growth_page import Growth, Recovered, Timed, amount, page, per_saga, tables
-from tests.bench.page import Told
+from tests.bench.page import FeedItem
 from tests.bench.sides.clock import postgres_seconds
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
@@ -126,7 +126,7 @@ class Bench:
         self._say.print(f"{count:,} filled in {took:.1f} s: {data:,.0f} + {indexes:,.0f} bytes a saga")
         return url
 
-    def _rate(self, url: str) -> Told:
+    def _rate(self, url: str) -> FeedItem:
         return self._told("saga", url, self._given.clients, "--whole-orders")
 
     def _takeover(self, unfinished: int) -> Recovered:
@@ -144,7 +144,7 @@ class Bench:
             self._databases.drop(f"{name}_{unfinished}")
         return told
 
-    def _told(self, side: str, url: str, clients: int, *options: str, unfinished: int = 0) -> Told:
+    def _told(self, side: str, url: str, clients: int, *options: str, unfinished: int = 0) -> FeedItem:
         """Run one of the sides, and return what it tells; more than this process can't be waited for."""
         command = [sys.executable, "-m", f"tests.bench.sides.{side}", "--url", url, "--clients", str(clients)]
         command += ["--seconds", str(self._given.seconds), *options]
@@ -153,11 +153,11 @@ class Bench:
         done = subprocess.run(
             command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=TAKEOVER_SECONDS + 120
         )
-        told: Told = json.loads(done.stdout.splitlines()[-1])
+        told: FeedItem = json.loads(done.stdout.splitlines()[-1])
         self._say.print(f"{side}, {urlsplit(url).path}: {told['rate']:,.0f} checkouts/s")
         return told
 
-    def _idle(self, url: str) -> Told:
+    def _idle(self, url: str) -> FeedItem:
         before = postgres_seconds()
         told = self._told("replica", url, 0)
         return {**told, "postgres_ms_per_second": (postgres_seconds() - before) / told["lasted"] * 1000}

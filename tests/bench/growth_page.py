@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from tests.bench.filling import TableSize
-from tests.bench.page import Goal, Told
+from tests.bench.page import FeedItem, Goal
 
 LEAST_SHARE = 0.9
 CLAIM_MS = 5.0
@@ -53,8 +53,8 @@ class Recovered:
     """A takeover of so many unfinished sagas beside new checkouts; `alone` is the same replica without any."""
 
     unfinished: int
-    told: Told
-    alone: Told
+    told: FeedItem
+    alone: FeedItem
     ends: dict[str, int]
 
     @property
@@ -70,13 +70,13 @@ class Growth:
     command: str
     sizes: dict[int, list[TableSize]] = field(default_factory=dict)
     filled: dict[int, float] = field(default_factory=dict)
-    rates: dict[int, list[Told]] = field(default_factory=dict)
+    rates: dict[int, list[FeedItem]] = field(default_factory=dict)
     pages: list[Timed] = field(default_factory=list)
     claims: list[Timed] = field(default_factory=list)
     recovered: list[Recovered] = field(default_factory=list)
     waiting: int = 0
-    idle: dict[int, list[Told]] = field(default_factory=dict)
-    busy: dict[int, list[Told]] = field(default_factory=dict)
+    idle: dict[int, list[FeedItem]] = field(default_factory=dict)
+    busy: dict[int, list[FeedItem]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class Section:
     words: str = ""
 
 
-def median(rounds: Sequence[Told], name: str) -> float:
+def median(rounds: Sequence[FeedItem], name: str) -> float:
     """Return the median of a figure over the rounds."""
     return statistics.median(one[name] for one in rounds)
 
@@ -299,7 +299,7 @@ def _size_rows(count: int, tables_of: Sequence[TableSize]) -> list[tuple[str, ..
     return [*rows, (f"{count:,}", "together", "", *whole)]
 
 
-def _rate_rows(rates: dict[int, list[Told]]) -> list[tuple[str, ...]]:
+def _rate_rows(rates: dict[int, list[FeedItem]]) -> list[tuple[str, ...]]:
     empty = median(rates[min(rates)], "rate") if rates else 0.0
     return [
         (
@@ -315,7 +315,7 @@ def _rate_rows(rates: dict[int, list[Told]]) -> list[tuple[str, ...]]:
     ]
 
 
-def _spread(rounds: Sequence[Told]) -> str:
+def _spread(rounds: Sequence[FeedItem]) -> str:
     rates = [one["rate"] for one in rounds]
     return f"{min(rates):,.0f}–{max(rates):,.0f}"
 

@@ -30,7 +30,7 @@ from rich.console import Console
 
 from app.storage.engine.migrations import upgrade
 from tests.bench.load_page import Left, Phase, Run, page, table, verdict_table, verdicts
-from tests.bench.open_loop import Told
+from tests.bench.open_loop import FeedItem
 from tests.bench.sides.clock import processor_seconds
 from tests.bench.slow_carrier import SLOW_SECONDS
 from tests.bench.unauthenticated import HEADING, PAGE
@@ -92,7 +92,7 @@ class Trial:
         """Return all of it, once every saga is finished or has had its time."""
         return Run(phases=self.phases, left=asyncio.run(self._left()))
 
-    def _generate(self, *how: str, name: str) -> Told:
+    def _generate(self, *how: str, name: str) -> FeedItem:
         prefix = f"{len(self.phases)}-{random.randrange(10**9)}"
         done = subprocess.run(
             [
@@ -112,7 +112,7 @@ class Trial:
             timeout=self.given.seconds + 120,
         )
         assert done.returncode == 0, f"the generator broke down in {name}"
-        told: Told = json.loads(done.stdout)
+        told: FeedItem = json.loads(done.stdout)
         return told
 
     async def _left(self) -> Left:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from tests.bench.open_loop import Told
+from tests.bench.open_loop import FeedItem
 
 GOODPUT_SHARE = 0.8
 AS_QUICK = 1.5
@@ -25,7 +25,7 @@ class Phase:
 
     name: str
     times: float
-    told: Told
+    told: FeedItem
     memory: float  # MiB at its end
     cpu: float  # of one core, the service's own
     held: bool  # whether the lease was, at its end

@@ -2,7 +2,7 @@
 
 With `--rate` the sends are a Poisson process, and a latency counts from when its order was due: a server that
 stalls can't hide that by holding the client up (no coordinated omission). With `--clients` each client waits for
-its answer (a closed loop). Prints one JSON object, `Told`.
+its answer (a closed loop). Prints one JSON object, `FeedItem`.
 
 It shares the cores with what it measures, so it speaks HTTP/1.1 itself: about 50 µs an order.
 """
@@ -50,7 +50,7 @@ class Quantiles(TypedDict):
     p99: float
 
 
-class Told(TypedDict):
+class FeedItem(TypedDict):
     """What one phase saw. `answers` are by status, and by code where there is one."""
 
     sent: int
@@ -294,7 +294,7 @@ class Load:
         if self._outstanding:
             self.failures["never answered"] += self._outstanding
 
-    def told(self, seconds: float) -> Told:
+    def told(self, seconds: float) -> FeedItem:
         """Return what the phase saw."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         return {

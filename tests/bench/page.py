@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-Told = dict[str, float]
+FeedItem = dict[str, float]
 Cell = tuple[str, str, int]
 """A side, an outcome, and how many clients."""
 
-Measured = dict[Cell, list[Told]]
+Measured = dict[Cell, list[FeedItem]]
 """The figures of each round."""
 
 SAGA, SQLITE, DBOS = "saga, PostgreSQL", "saga, SQLite FULL", "DBOS 3.4, PostgreSQL"
@@ -123,7 +123,7 @@ def _rows(measured: Measured) -> list[list[str]]:
     return rows
 
 
-def _median(rounds: list[Told], name: str) -> float:
+def _median(rounds: list[FeedItem], name: str) -> float:
     return statistics.median(one[name] for one in rounds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from app.gateway.answer import Answer
-from app.gateway.port import Service
+from app.gateway.port import Participant
 from app.sandbox.request import Request
 from app.sandbox.sandbox import Sandbox
 from app.sandbox.server import sandbox_app
@@ -24,4 +24,4 @@ class SlowCarrier(Sandbox):
         return await super().handle(request, simulate=simulate)
 
 
-app = sandbox_app(Service.SHIPPING, SlowCarrier())
+app = sandbox_app(Participant.SHIPPING, SlowCarrier())

@@ -13,12 +13,12 @@ from tests.processes import Running
 from tests.proof.evidence import ApiAnswer, Evidence, lines_of, standing_of
 from tests.proof.invariants import check
 
-AT_REST = frozenset({"completed", "compensated", "needs_attention"})
+INACTIVE = frozenset({"completed", "compensated", "needs_attention"})
 NO_ANSWER = (httpx.TransportError,)
 """What is raised where no answer came: nobody listens, or the process died."""
 
 
-class Caller:
+class Principal:
     """Asks servers, from any thread, and keeps what they answered. Every request has a connection of its own."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Caller:
                 saga = self.get(server, f"/sagas/{saga_id}", {"Prefer": "wait=2"}).json()
             except NO_ANSWER:
                 time.sleep(0.1)  # it died, and will be back
-            if saga.get("status") in AT_REST:
+            if saga.get("status") in INACTIVE:
                 return saga
         raise AssertionError(f"saga {saga_id} did not end: {saga}")
 

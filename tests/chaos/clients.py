@@ -24,7 +24,7 @@ REQUEST_SECONDS = 6.0
 HANG_UP_SECONDS = 0.05
 PAUSE_SECONDS = 0.2
 ELSEWHERE = ("order_in_checkout", "order_already_checked_out")
-AT_REST = ("completed", "compensated", "needs_attention")
+INACTIVE = ("completed", "compensated", "needs_attention")
 
 
 class Count:
@@ -160,7 +160,7 @@ class Clients:
         if order.follows and order.key in self.saga_of:
             for number in range(5):
                 saga = await self.read(self.saga_of[order.key], replica + number, wait=1)
-                if saga is not None and saga["status"] in AT_REST:
+                if saga is not None and saga["status"] in INACTIVE:
                     return
 
     def _accepts(self, order: Order, answer: ApiAnswer) -> bool:

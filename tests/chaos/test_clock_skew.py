@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.caller import Caller, saga_id_in, words_of
+from tests.chaos.caller import Principal, saga_id_in, words_of
 from tests.processes import Running, a_checkout, an_order, the_services, together, urls_of
 
 HOUR = 3600
@@ -41,7 +41,7 @@ def _at(told: str) -> float:
 class _Orders:
     """Places orders at two replicas in turn, each before the next."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Principal) -> None:
         self.placed: list[str] = []
         self._caller = caller
 
@@ -81,7 +81,7 @@ def _waits(saga: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
 
 def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> None:
     """No saga changes hands but for a death; pauses, deadlines and takeovers come when they are due."""
-    caller = Caller()
+    caller = Principal()
     with the_services(tmp_path, SLOW) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services), **ENV}
         with together(

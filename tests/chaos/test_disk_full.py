@@ -24,10 +24,10 @@ from uuid_utils import uuid7
 
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.ports.log import NewSaga, Started
+from app.saga.ports.log import NewSaga, Stored
 from app.storage import open_storage
 from app.storage.engine.database import Database
-from tests.chaos.caller import Caller, saga_id_in
+from tests.chaos.caller import Principal, saga_id_in
 from tests.processes import Running, a_checkout, an_order, the_services, urls_of
 
 SETTLED_SECONDS = 60.0
@@ -72,7 +72,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 def test_sqlite_on_a_full_disk_refuses_and_goes_on(sqlite_url: str, tmp_path: Path) -> None:
     """503 with Retry-After and nothing stored; with room again the same keys give 201, without a restart."""
-    caller = Caller()
+    caller = Principal()
     database = tmp_path / "checkout.db"
     late = [f"late-{number}" for number in range(5)]
     with the_services(tmp_path, SLOW) as services:
@@ -177,7 +177,7 @@ async def test_a_full_disk_is_a_database_that_is_away(
             assert refused.value.stored is False
             assert not waiting.done()
         await waiting
-        assert await log.start(second, STARTED, owner="me") == Started()
+        assert await log.start(second, STARTED, owner="me") == Stored()
         stored = await log.load(first.id)
         assert stored is not None
         assert [event.seq for event in stored.events] == [1, 2]

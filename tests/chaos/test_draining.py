@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.chaos.caller import Caller, saga_id_in
+from tests.chaos.caller import Principal, saga_id_in
 from tests.processes import Running, a_checkout, an_order, free_port, the_services, together, urls_of
 
 DRAIN_SECONDS = 3.0
@@ -67,7 +67,7 @@ class _Load:
     """Clients that order again and again, at the next of `servers` where one takes nothing; the first will drain."""
 
     def __init__(self, servers: Sequence[Running]) -> None:
-        self.caller = Caller()
+        self.caller = Principal()
         self.seen: list[_Seen] = []
         self.accepted: list[str] = []
         self._servers = servers

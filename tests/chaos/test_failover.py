@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 
 from app.storage.engine.migrations import upgrade
-from tests.chaos.caller import Caller, saga_id_in
+from tests.chaos.caller import Principal, saga_id_in
 from tests.chaos.pair import Pair, a_pair
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of
 
@@ -46,7 +46,7 @@ class Load:
     `times` has when each accepted request was sent, and answered.
     """
 
-    def __init__(self, caller: Caller, server: Running) -> None:
+    def __init__(self, caller: Principal, server: Running) -> None:
         self.caller = caller
         self.server = server
         self.accepted: dict[int, str] = {}
@@ -94,7 +94,7 @@ def _shows_a_saga(answer: httpx.Response) -> bool:
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_a_promoted_standby_goes_on_where_the_primary_ended(how: str, pair: Pair, tmp_path: Path) -> None:
     """Without a restart, nothing acknowledged lost, every saga finished; a primary that wakes again is no danger."""
-    caller = Caller()
+    caller = Principal()
     with the_services(tmp_path, TROUBLE) as services:
         env = {**urls_of(services), **QUICK}
         with together(

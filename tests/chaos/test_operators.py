@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.chaos.caller import Caller, saga_id_in, words_of
+from tests.chaos.caller import Principal, saga_id_in, words_of
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of
 
 ENV = {
@@ -40,7 +40,7 @@ def _act(
     )
 
 
-def _begun(caller: Caller, server: Running, order_id: str, **headers: str) -> str:
+def _begun(caller: Principal, server: Running, order_id: str, **headers: str) -> str:
     named = {"Prefer": "respond-async"} | {name.replace("_", "-"): value for name, value in headers.items()}
     return saga_id_in(caller.post(server, an_order(order_id), order_id, named))
 
@@ -49,7 +49,7 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
     postgres_url: str, tmp_path: Path
 ) -> None:
     """The owner waits for its action, ends its pauses, and undoes what was done; where it dies another does."""
-    caller = Caller()
+    caller = Principal()
     with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "0.3"}) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services), **ENV}
         patient = {"CHECKOUT_RETRY_BASE_SECONDS": "60", "CHECKOUT_RETRY_CAP_SECONDS": "60"}
@@ -92,7 +92,7 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
     database_url: str, tmp_path: Path
 ) -> None:
     """It needs attention within its budget while the goods went back; its trail says who settled it, and why."""
-    caller = Caller()
+    caller = Principal()
     with the_services(tmp_path) as services:
         env = {"DATABASE_URL": database_url, **urls_of(services), **ENV}
         with a_checkout(env, tmp_path / "log") as server:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.caller import NO_ANSWER, Caller, saga_id_in, words_of
+from tests.chaos.caller import NO_ANSWER, Principal, saga_id_in, words_of
 from tests.chaos.reborn import KILLED
 from tests.processes import Running, an_order, free_port, running, the_services, together, urls_of
 
@@ -35,7 +35,7 @@ def _a_replica(env: dict[str, str], log: Path) -> AbstractContextManager[Running
     return running(command, port=port, env={**env, **ENV}, log=log, ready="/readyz")
 
 
-def _placed(caller: Caller, server: Running, order_id: str, **members: object) -> str:
+def _placed(caller: Principal, server: Running, order_id: str, **members: object) -> str:
     """Return the id of an order's saga, from whichever of its lives takes it."""
     give_up = time.monotonic() + SETTLED_SECONDS
     while time.monotonic() < give_up:
@@ -55,7 +55,7 @@ def _most_in_a_row(saga: dict[str, Any]) -> int:
 
 def test_poison_is_parked_and_its_neighbours_finish(postgres_url: str, tmp_path: Path) -> None:
     """It took its process down five times; thirty sagas were under way beside it, and none of them is blamed."""
-    caller = Caller()
+    caller = Principal()
     with the_services(tmp_path, SLOW) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services)}
         logs = [tmp_path / "a.log", tmp_path / "b.log"]

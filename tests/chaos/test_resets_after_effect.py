@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.caller import Caller, saga_id_in
+from tests.chaos.caller import Principal, saga_id_in
 from tests.processes import a_checkout, an_order
 
 ORDERS = 80
@@ -158,7 +158,7 @@ def test_a_reset_after_the_effect_leaves_nothing_charged_and_no_request_out_of_t
     database_url: str, tmp_path: Path
 ) -> None:
     """Whatever is answered to the second request: it is the second attempt, and the first one's outcome is unknown."""
-    caller, services = Caller(), Services()
+    caller, services = Principal(), Services()
     with serving(services) as url:
         env = {"DATABASE_URL": database_url, **ENV}
         env |= {f"{name.upper()}_URL": url for name in RESOURCES}

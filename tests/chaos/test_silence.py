@@ -18,7 +18,7 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
-from app.saga.ports.log import NewSaga, RowChange, Started
+from app.saga.ports.log import NewSaga, RowChange, Stored
 from app.storage import open_storage
 from app.storage.engine import postgres_session
 from app.storage.engine.database import Database
@@ -98,7 +98,7 @@ async def test_the_journal_leaves_a_connection_that_went_silent(
     monkeypatch.setattr("app.storage.journal.postgres_writer.ANSWER_SECONDS", 0.3)
     async with _a_line_to(postgres_url) as line, open_storage(line.url) as storage:
         saga = _a_saga()
-        assert await storage.log.start(saga, STARTED, owner="me") == Started()
+        assert await storage.log.start(saga, STARTED, owner="me") == Stored()
         line.hush()
         async with asyncio.timeout(PATIENCE):
             await storage.log.append(saga.id, epoch=1, events=LAST, change=DONE)

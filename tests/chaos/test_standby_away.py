@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
-from app.saga.ports.log import KeyTaken, NewSaga, OrderTaken, StartResult
+from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, NewSaga, StartResult
 from app.storage import Storage, open_storage
 from app.storage.engine.database import Database
 from app.storage.engine.migrations import upgrade
@@ -100,7 +100,9 @@ async def test_a_start_that_no_standby_has_is_neither_acknowledged_nor_shown(pai
                 assert await other.log.load(saga.id) is None
         pair.thaw_standby()
         async with asyncio.timeout(PATIENCE):
-            assert await _start(other, _again(saga)) == KeyTaken(saga_id=saga.id, fingerprint="same")
+            assert await _start(other, _again(saga)) == IdempotencyConflict(
+                saga_id=saga.id, fingerprint="same"
+            )
 
 
 async def test_a_takeover_that_no_standby_has_is_not_shown(pair: Pair) -> None:
@@ -138,7 +140,7 @@ async def test_a_primary_that_restarts_alone_acknowledges_nothing_new(repeats: s
         pair.thaw_standby()
         async with asyncio.timeout(PATIENCE):
             assert await _start(other, again()) == (
-                KeyTaken(saga_id=saga.id, fingerprint="same")
+                IdempotencyConflict(saga_id=saga.id, fingerprint="same")
                 if repeats == "key"
-                else OrderTaken(saga_id=saga.id, status=SagaStatus.RUNNING)
+                else BusinessKeyConflict(saga_id=saga.id, status=SagaStatus.RUNNING)
             )

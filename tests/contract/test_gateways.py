@@ -11,13 +11,13 @@ import pytest
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.sandbox import Ledger
 from app.sandbox.server import sandbox_app
-from app.services import Action, Call, Closed, Gateway, HttpGateway, Sandbox, SandboxGateway, Service
+from app.services import Call, Closed, Gateway, GatewayVerb, HttpGateway, Participant, Sandbox, SandboxGateway
 from tests.builders import VirtualClock, an_id
 from tests.unit.gateway.network import serving
 
 LINES = [{"sku": "TSHIRT-M", "quantity": 2}]
-BODIES: dict[Service, dict[str, Any]] = {
-    Service.PAYMENT: {
+BODIES: dict[Participant, dict[str, Any]] = {
+    Participant.PAYMENT: {
         "order_id": "ord-1",
         "customer_id": "cus-7",
         "amount": 3998,
@@ -25,26 +25,30 @@ BODIES: dict[Service, dict[str, Any]] = {
         "payment_method": "tok_visa",
         "capture": "immediate",
     },
-    Service.INVENTORY: {"order_id": "ord-1", "items": LINES},
-    Service.SHIPPING: {"order_id": "ord-1", "items": LINES, "address": {"country": "FR"}},
+    Participant.INVENTORY: {"order_id": "ord-1", "items": LINES},
+    Participant.SHIPPING: {"order_id": "ord-1", "items": LINES, "address": {"country": "FR"}},
 }
 EFFECTS = {
-    Service.PAYMENT: {"EUR": 3998},
-    Service.INVENTORY: {"TSHIRT-M": 2},
-    Service.SHIPPING: {"parcels": 1},
+    Participant.PAYMENT: {"EUR": 3998},
+    Participant.INVENTORY: {"TSHIRT-M": 2},
+    Participant.SHIPPING: {"parcels": 1},
 }
-UNDONE = {Service.PAYMENT: "refunded", Service.INVENTORY: "released", Service.SHIPPING: "cancelled"}
+UNDONE = {
+    Participant.PAYMENT: "refunded",
+    Participant.INVENTORY: "released",
+    Participant.SHIPPING: "cancelled",
+}
 REFUSALS = {
-    Service.PAYMENT: "card_declined",
-    Service.INVENTORY: "out_of_stock",
-    Service.SHIPPING: "address_unserviceable",
+    Participant.PAYMENT: "card_declined",
+    Participant.INVENTORY: "out_of_stock",
+    Participant.SHIPPING: "address_unserviceable",
 }
 
 
 class Outside:
     """A service, the gateway to it, and what it knows."""
 
-    def __init__(self, gateway: Gateway, service: Service, sandbox: Sandbox, clock: VirtualClock) -> None:
+    def __init__(self, gateway: Gateway, service: Participant, sandbox: Sandbox, clock: VirtualClock) -> None:
         self.gateway = gateway
         self.service = service
         self.sandbox = sandbox
@@ -52,23 +56,23 @@ class Outside:
         self.reference = an_id()
         self.body = dict(BODIES[service])
 
-    def call(self, action: Action, simulate: str | None = None) -> Call:
+    def call(self, action: GatewayVerb, simulate: str | None = None) -> Call:
         return Call.to(self.service, action, reference=self.reference, simulate=simulate)
 
     async def put(self, fault: str | None = None, **changes: Any) -> dict[str, Any]:
         simulate = f"{self.service}.execute={fault}" if fault else None
-        return await self.gateway.put(self.call(Action.EXECUTE, simulate), {**self.body, **changes})
+        return await self.gateway.put(self.call(GatewayVerb.EXECUTE, simulate), {**self.body, **changes})
 
     async def delete(self, fault: str | None = None) -> dict[str, Any]:
         simulate = f"{self.service}.compensate={fault}" if fault else None
-        return await self.gateway.delete(self.call(Action.COMPENSATE, simulate))
+        return await self.gateway.delete(self.call(GatewayVerb.COMPENSATE, simulate))
 
     async def get(self) -> dict[str, Any] | Closed | None:
-        return await self.gateway.get(self.call(Action.EXECUTE))
+        return await self.gateway.get(self.call(GatewayVerb.EXECUTE))
 
     async def capture(self, fault: str | None = None) -> dict[str, Any]:
         simulate = f"{self.service}.confirm={fault}" if fault else None
-        return await self.gateway.capture(self.call(Action.CONFIRM, simulate))
+        return await self.gateway.capture(self.call(GatewayVerb.CONFIRM, simulate))
 
     async def effect(self) -> dict[str, int]:
         """Return what the reference has come to, from the service's own entries."""
@@ -80,11 +84,11 @@ class Outside:
 
 
 @pytest.fixture(params=["sandbox", "http"])
-async def build(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[Service], Awaitable[Outside]]]:
+async def build(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[Participant], Awaitable[Outside]]]:
     """Give what makes a service with a gateway to it."""
     async with AsyncExitStack() as stack:
 
-        async def make(service: Service) -> Outside:
+        async def make(service: Participant) -> Outside:
             clock = VirtualClock(self_winding=False)
             sandbox = Sandbox(Ledger(stock={"RARE": 1}), sleep=clock.sleep)
             stack.push_async_callback(sandbox.aclose)
@@ -99,10 +103,10 @@ async def build(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[Servi
         yield make
 
 
-Build = Callable[[Service], Awaitable[Outside]]
+Build = Callable[[Participant], Awaitable[Outside]]
 
 
-@pytest.fixture(params=list(Service))
+@pytest.fixture(params=list(Participant))
 async def outside(request: pytest.FixtureRequest, build: Build) -> Outside:
     """Give each service in turn."""
     return await build(request.param)
@@ -272,7 +276,7 @@ async def test_any_reference_that_can_be_sent_arrives_as_it_is(outside: Outside,
 
 
 async def test_a_deferred_payment_is_held_then_captured_however_often(build: Build) -> None:
-    outside = await build(Service.PAYMENT)
+    outside = await build(Participant.PAYMENT)
     assert (await outside.put(capture="deferred"))["status"] == "authorized"
     error = await error_of(outside.capture("timeout_after_effect:1"))
     assert isinstance(error, StepOutcomeUnknown)
@@ -283,27 +287,27 @@ async def test_a_deferred_payment_is_held_then_captured_however_often(build: Bui
 
 
 async def test_a_held_payment_is_voided(build: Build) -> None:
-    outside = await build(Service.PAYMENT)
+    outside = await build(Participant.PAYMENT)
     await outside.put(capture="deferred")
     assert await outside.delete() == {"status": "voided"}
 
 
 async def test_nothing_can_be_captured_where_nothing_stands(build: Build) -> None:
-    outside = await build(Service.PAYMENT)
+    outside = await build(Participant.PAYMENT)
     assert isinstance(await error_of(outside.capture()), StepRejected)
 
 
 @pytest.mark.parametrize(
     ("service", "changes"),
     [
-        (Service.PAYMENT, {"payment_method": "tok_declined"}),
-        (Service.INVENTORY, {"items": [*LINES, {"sku": "OUT-OF-STOCK-1", "quantity": 1}]}),
-        (Service.INVENTORY, {"items": [{"sku": "RARE", "quantity": 1}, {"sku": "RARE", "quantity": 1}]}),
-        (Service.SHIPPING, {"address": {"country": "XX"}}),
+        (Participant.PAYMENT, {"payment_method": "tok_declined"}),
+        (Participant.INVENTORY, {"items": [*LINES, {"sku": "OUT-OF-STOCK-1", "quantity": 1}]}),
+        (Participant.INVENTORY, {"items": [{"sku": "RARE", "quantity": 1}, {"sku": "RARE", "quantity": 1}]}),
+        (Participant.SHIPPING, {"address": {"country": "XX"}}),
     ],
 )
 async def test_the_order_itself_can_ask_for_a_refusal(
-    build: Build, service: Service, changes: dict[str, Any]
+    build: Build, service: Participant, changes: dict[str, Any]
 ) -> None:
     outside = await build(service)
     error = await error_of(outside.put(**changes))
@@ -312,7 +316,7 @@ async def test_the_order_itself_can_ask_for_a_refusal(
 
 
 async def test_stock_runs_out_and_comes_back(build: Build) -> None:
-    outside = await build(Service.INVENTORY)
+    outside = await build(Participant.INVENTORY)
     outside.body["items"] = [{"sku": "RARE", "quantity": 1}]
     await outside.put()
     first, outside.reference = outside.reference, an_id()
@@ -326,5 +330,5 @@ async def test_stock_runs_out_and_comes_back(build: Build) -> None:
 @pytest.mark.parametrize("reference", ["", "x" * 65, "..", "a b", "ü", "-x", "a\n"])
 def test_a_reference_that_cannot_be_sent_is_rejected_before_it_is(reference: str) -> None:
     with pytest.raises(StepRejected) as caught:
-        Call.to(Service.PAYMENT, Action.EXECUTE, reference=reference)
+        Call.to(Participant.PAYMENT, GatewayVerb.EXECUTE, reference=reference)
     assert (caught.value.code, caught.value.kind) == ("invalid_reference", FailureKind.UNUSABLE)

@@ -11,7 +11,7 @@ from app.saga.model.state import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.saga.ports.queries import DURATION_EDGES, SagaFilter
 from app.storage import Storage, open_storage
-from app.storage.sagas.statistics import SqlHistory, first_id
+from app.storage.sagas.statistics import SqlStatistics, first_id
 from tests.builders import NOON, an_id
 
 MINUTE = timedelta(minutes=1)
@@ -52,7 +52,7 @@ async def test_sagas_are_counted_by_minute_status_and_duration(database_url: str
         await a_saga(storage, NOON + timedelta(seconds=30), seconds=40_000, status=SagaStatus.COMPENSATED)
         await a_saga(storage, NOON + MINUTE)
         await a_saga(storage, NOON + 2 * MINUTE, seconds=1)
-        history = SqlHistory(storage.log)
+        history = SqlStatistics(storage.log)
         found = await history.tallies(after=NOON, before=NOON + 2 * MINUTE, caller=None)
         assert {(one.minute, one.status, one.slot, one.sagas) for one in found} == {
             (NOON, SagaStatus.COMPLETED, DURATION_EDGES.index(0.05), 2),
@@ -66,7 +66,7 @@ async def test_a_caller_is_told_of_its_own(database_url: str) -> None:
     async with open_storage(database_url) as storage:
         await a_saga(storage, NOON, caller="shop")
         await a_saga(storage, NOON, caller="rival")
-        history = SqlHistory(storage.log)
+        history = SqlStatistics(storage.log)
         found = await history.tallies(after=NOON, before=NOON + MINUTE, caller="shop")
         assert sum(one.sagas for one in found) == 1
         assert (await history.unfinished(caller="shop"))[SagaStatus.RUNNING] == 1
@@ -77,7 +77,7 @@ async def test_a_caller_is_told_of_its_own(database_url: str) -> None:
 async def test_the_newest_is_the_one_that_began_last(database_url: str) -> None:
     """None where there is none."""
     async with open_storage(database_url) as storage:
-        history = SqlHistory(storage.log)
+        history = SqlStatistics(storage.log)
         assert await history.newest() is None
         last = await a_saga(storage, NOON + MINUTE)
         await a_saga(storage, NOON)

@@ -13,9 +13,17 @@ from uuid_utils import uuid7
 
 from app.saga.model.errors import LeaseLost, LogRefused, LogUnreadable, SagaFenced, SagaMoved
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaStatus
-from app.saga.ports.log import KeyTaken, NewSaga, OrderTaken, RowChange, SagaLog, Started, StoredSaga
+from app.saga.ports.log import (
+    BusinessKeyConflict,
+    IdempotencyConflict,
+    NewSaga,
+    RowChange,
+    SagaLog,
+    Stored,
+    StoredSaga,
+)
 from app.saga.ports.memory_log import MemoryLog
 from app.storage import open_storage
 from tests.pgbouncer import DATABASES
@@ -64,7 +72,7 @@ COMPLETED = change(SagaStatus.COMPLETED)
 
 async def begun(log: SagaLog, *, owner: str = "me", **members: Any) -> NewSaga:
     saga = a_saga(**members)
-    assert await log.start(saga, started(), owner=owner) == Started()
+    assert await log.start(saga, started(), owner=owner) == Stored()
     return saga
 
 
@@ -112,7 +120,7 @@ async def test_an_unknown_saga_is_none(log: SagaLog) -> None:
 async def test_the_same_start_twice_is_one_saga(log: SagaLog) -> None:
     """A start whose answer was lost can be sent again."""
     saga = await begun(log, idempotency_key="key", order_id="ord-1")
-    assert await log.start(saga, started(), owner="me") == Started()
+    assert await log.start(saga, started(), owner="me") == Stored()
     assert len((await loaded(log, saga)).events) == 1
 
 
@@ -120,7 +128,9 @@ async def test_a_key_belongs_to_one_saga_of_its_caller(log: SagaLog) -> None:
     """The other gets to know whose it is and for which request; another caller's key is another key."""
     first = await begun(log, caller="a", idempotency_key="key", fingerprint="f1")
     second = a_saga(caller="a", idempotency_key="key", fingerprint="f2")
-    assert await log.start(second, started(), owner="me") == KeyTaken(saga_id=first.id, fingerprint="f1")
+    assert await log.start(second, started(), owner="me") == IdempotencyConflict(
+        saga_id=first.id, fingerprint="f1"
+    )
     assert await log.load(second.id) is None
     await begun(log, caller="b", idempotency_key="key")
 
@@ -133,7 +143,9 @@ async def test_an_order_belongs_to_one_saga_that_is_not_compensated(log: SagaLog
         due = AT if status is SagaStatus.COMPENSATING else None
         await log.append(first.id, epoch=1, events=[succeeded(2)], change=change(status, due=due))
     second = a_saga(caller="a", order_id="ord-1")
-    assert await log.start(second, started(), owner="me") == OrderTaken(saga_id=first.id, status=status)
+    assert await log.start(second, started(), owner="me") == BusinessKeyConflict(
+        saga_id=first.id, status=status
+    )
     assert await log.load(second.id) is None
     await begun(log, caller="b", order_id="ord-1")
 
@@ -149,7 +161,9 @@ async def test_a_repeated_key_counts_before_its_order(log: SagaLog) -> None:
     """A repeat is a repeat, not a second checkout of the order."""
     first = await begun(log, idempotency_key="key", fingerprint="f", order_id="ord-1")
     repeat = a_saga(idempotency_key="key", fingerprint="f", order_id="ord-1")
-    assert await log.start(repeat, started(), owner="me") == KeyTaken(saga_id=first.id, fingerprint="f")
+    assert await log.start(repeat, started(), owner="me") == IdempotencyConflict(
+        saga_id=first.id, fingerprint="f"
+    )
 
 
 @pytest.mark.parametrize("member", ["idempotency_key", "order_id"])
@@ -157,9 +171,11 @@ async def test_of_twenty_starts_at_once_one_is_started(log: SagaLog, member: str
     """Two tabs, a double click, a retry that overtakes: one saga."""
     sagas = [a_saga(**{member: "the same"}) for _ in range(20)]
     results = await asyncio.gather(*(log.start(saga, started(), owner="me") for saga in sagas))
-    winners = [saga for saga, result in zip(sagas, results, strict=True) if result == Started()]
+    winners = [saga for saga, result in zip(sagas, results, strict=True) if result == Stored()]
     assert len(winners) == 1
-    assert {r.saga_id for r in results if isinstance(r, KeyTaken | OrderTaken)} == {winners[0].id}
+    assert {r.saga_id for r in results if isinstance(r, IdempotencyConflict | BusinessKeyConflict)} == {
+        winners[0].id
+    }
 
 
 @pytest.mark.parametrize("text", ["nul\0", "lone \ud800"])
@@ -615,8 +631,8 @@ async def test_a_log_that_cannot_be_read_holds_back_no_other(database_url: str) 
 # ── what a person does ────────────────────────────────────────────────────────────────────────────
 
 
-def an_action(name: str = "a") -> Action:
-    return Action(id=f"id-{name}", who=name, reason="So.", at=AT, reference=None)
+def an_action(name: str = "a") -> OperatorAction:
+    return OperatorAction(id=f"id-{name}", who=name, reason="So.", at=AT, reference=None)
 
 
 def by_person(seq: int, name: str = "a", what: EventType = EventType.RETRY_REQUESTED) -> SagaEvent:

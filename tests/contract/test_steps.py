@@ -13,11 +13,11 @@ from app.saga.model.errors import StepError, StepOutcomeUnknown, StepRejected
 from app.services import (
     InventoryService,
     InventoryStep,
+    Participant,
     PaymentService,
     PaymentStep,
     Sandbox,
     SandboxGateway,
-    Service,
     ShippingService,
     ShippingStep,
 )
@@ -48,9 +48,9 @@ def a_context(**changes: Any) -> dict[str, Any]:
 
 def steps_on(sandbox: Sandbox) -> dict[str, SagaStep]:
     return {
-        "payment": PaymentStep(PaymentService(SandboxGateway(sandbox, Service.PAYMENT))),
-        "inventory": InventoryStep(InventoryService(SandboxGateway(sandbox, Service.INVENTORY))),
-        "shipping": ShippingStep(ShippingService(SandboxGateway(sandbox, Service.SHIPPING))),
+        "payment": PaymentStep(PaymentService(SandboxGateway(sandbox, Participant.PAYMENT))),
+        "inventory": InventoryStep(InventoryService(SandboxGateway(sandbox, Participant.INVENTORY))),
+        "shipping": ShippingStep(ShippingService(SandboxGateway(sandbox, Participant.SHIPPING))),
     }
 
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from app.gateway.port import JsonObject
 from app.saga.model.errors import LogUnavailable, StepOutcomeUnknown
 from app.saga.model.events import SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaStatus
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
-from app.services import Call, Closed, Gateway, Service
+from app.services import Call, Closed, Gateway, Participant
 from app.storage.journal.journal import FIRST_PAUSE_SECONDS
 from tests.builders import told
 from tests.crash.boundary import Gate, Mode
@@ -62,14 +62,16 @@ class GatedLog:
             in_doubt=_unanswered,
         )
 
-    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+    async def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
         return await self._gate.go(
             "log.want_cancel",
             lambda: self._log.want_cancel(saga_id, wish, seen=seen),
             in_doubt=_unanswered,
         )
 
-    async def wishes(self, owner: str) -> dict[str, Action]:
+    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
         return await self._gate.go("log.wishes", lambda: self._log.wishes(owner), in_doubt=_unanswered)
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
@@ -116,7 +118,7 @@ async def _written_again(mode: Mode, call: Callable[[], Awaitable[T]]) -> T:
 class GatedGateway:
     """A service as one process reaches it. What was sent arrives, whatever becomes of its sender."""
 
-    def __init__(self, gateway: Gateway, service: Service, gate: Gate) -> None:
+    def __init__(self, gateway: Gateway, service: Participant, gate: Gate) -> None:
         self._gateway = gateway
         self._service = service
         self._gate = gate

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from app.access.principal import ANYONE
+from app.access.principal import ANONYMOUS
 from app.api.http.idempotency import fingerprint
 from app.api.http.json_encoding import encode
 from app.api.problems.problem import Problem
@@ -32,11 +32,11 @@ from app.saga.ports.queries import SagaFilter
 from app.services import (
     InventoryService,
     InventoryStep,
+    Participant,
     PaymentService,
     PaymentStep,
     Sandbox,
     SandboxGateway,
-    Service,
     ShippingService,
     ShippingStep,
 )
@@ -137,11 +137,11 @@ class Replica:
     def _wired(self) -> Recovery:
         scenario, clock = self._scenario, self._clock
         lease = Lease(clock, self._new_owner(), LEASE_SECONDS)
-        gateways = {s: GatedGateway(SandboxGateway(self._sandbox, s), s, self.gate) for s in Service}
+        gateways = {s: GatedGateway(SandboxGateway(self._sandbox, s), s, self.gate) for s in Participant}
         definition = checkout_saga(
-            payment=PaymentStep(PaymentService(gateways[Service.PAYMENT])),
-            inventory=InventoryStep(InventoryService(gateways[Service.INVENTORY])),
-            shipping=ShippingStep(ShippingService(gateways[Service.SHIPPING])),
+            payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
+            inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
+            shipping=ShippingStep(ShippingService(gateways[Participant.SHIPPING])),
             policy=scenario.policy,
             compensation=scenario.compensation,
             deadline=scenario.deadline,
@@ -224,7 +224,7 @@ class Replica:
         if when not in acts:
             return view
         with suppress(OperatorError, SagaMoved):  # somebody was first, or it went on meanwhile
-            await acts[when](saga_id, caller=ANYONE, reason="The customer called.")
+            await acts[when](saga_id, caller=ANONYMOUS, reason="The customer called.")
         return await self._checkout.wait(saga_id, seconds=WAIT_SECONDS) or view
 
     async def _get(self, saga_id: str) -> ApiAnswer:

@@ -9,8 +9,8 @@ import pytest
 
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.events import SagaEvent
-from app.saga.model.state import AT_REST
-from app.saga.ports.log import NewSaga, RowChange, Started, StartResult
+from app.saga.model.state import INACTIVE
+from app.saga.ports.log import NewSaga, RowChange, StartResult, Stored
 from app.saga.ports.memory_log import MemoryLog
 from tests.crash.boundary import Mode, Stop
 from tests.crash.lives import live, two_owners
@@ -32,7 +32,7 @@ class Unfenced(MemoryLog):
         row.events.extend((epoch, event) for event in events)
         if change:
             row.status, row.next_action_at = change.status, change.next_action_at
-            if change.park or change.status in AT_REST:
+            if change.park or change.status in INACTIVE:
                 row.owner = None
 
 
@@ -47,7 +47,7 @@ class LateStart(MemoryLog):
         if any(row.saga.idempotency_key == saga.idempotency_key for row in self._rows.values()):
             return await super().start(saga, event, owner=owner)
         self._late[saga.id] = (saga, event, owner)
-        return Started()
+        return Stored()
 
     async def append(
         self, saga_id: str, *, epoch: int, events: Sequence[SagaEvent], change: RowChange | None = None

@@ -37,7 +37,7 @@ SHARES = 2
 
 
 @dataclass(kw_only=True)
-class Tally:
+class BucketCount:
     """How many lives were lived, and what went wrong in them."""
 
     lives: Counter[str] = field(default_factory=Counter)
@@ -53,7 +53,7 @@ class Tally:
         if verdict.wrong:
             self.wrong.append(str(verdict))
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: BucketCount) -> None:
         """Add another's."""
         self.lives += other.lives
         self.lost += other.lost
@@ -61,10 +61,10 @@ class Tally:
         self.wrong += other.wrong
 
 
-def run() -> tuple[Tally, float]:
+def run() -> tuple[BucketCount, float]:
     """Live every life; return what came of it, and the seconds that it took."""
     began = time.monotonic()
-    tally = Tally()
+    tally = BucketCount()
     pieces = [(part, one.name, share) for part in PARTS for one in SCENARIOS for share in range(SHARES)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=quiet) as pool:
         for piece in pool.map(_piece, pieces):
@@ -81,9 +81,9 @@ def quiet() -> None:
     logging.disable(logging.CRITICAL)
 
 
-def _piece(piece: tuple[str, str, int]) -> Tally:
+def _piece(piece: tuple[str, str, int]) -> BucketCount:
     part, name, share = piece
-    scenario, tally = BY_NAME[name], Tally()
+    scenario, tally = BY_NAME[name], BucketCount()
     match part:
         case "single crashes":
             stops: Iterable[tuple[Stop, ...]] = [(stop,) for stop in single_crashes(scenario, quick=False)]
@@ -112,8 +112,8 @@ def _databases() -> Iterator[list[str]]:
         databases.drop("crash")
 
 
-def _on(url: str) -> Tally:
-    tally = Tally()
+def _on(url: str) -> BucketCount:
+    tally = BucketCount()
     for scenario in SCENARIOS:
         if not scenario.takes_its_time:
             for stop in deaths(scenario, quick=False):
@@ -121,7 +121,7 @@ def _on(url: str) -> Tally:
     return tally
 
 
-def figures(tally: Tally, seconds: float) -> list[str]:
+def figures(tally: BucketCount, seconds: float) -> list[str]:
     """Return the figures, a line each."""
     passed = [len(boundaries(scenario)) for scenario in SCENARIOS]
     return [

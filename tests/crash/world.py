@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from app.saga.model.errors import LogUnavailable
-from app.saga.model.state import AT_REST
+from app.saga.model.state import INACTIVE
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog
 from app.saga.ports.memory_log import MemoryLog
@@ -171,7 +171,7 @@ class World:
         while True:
             answer = await replica.post(self._order, self._key)
             self.answers.append(answer)
-            if answer.saga is not None and answer.saga["status"] in AT_REST:
+            if answer.saga is not None and answer.saga["status"] in INACTIVE:
                 return str(answer.saga["id"])
             await asyncio.sleep(self.again_after)
 

@@ -24,7 +24,7 @@ from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
 from app.storage.engine import migrations
 from app.storage.engine.database import Database
-from app.storage.engine.migrations import LockHeld, SchemaAhead, SchemaBehind, configuration, head, upgrade
+from app.storage.engine.migrations import LockHeld, SchemaAhead, SchemaOutdated, configuration, head, upgrade
 from app.storage.engine.tables import SCHEMA, api_key
 
 
@@ -150,7 +150,7 @@ async def test_the_service_refuses_a_schema_that_is_behind(
 ) -> None:
     """It says which revision it found, which it needs, and what to run."""
     settings = Settings(database_url=SecretStr(empty_postgres_url))
-    with pytest.raises(SchemaBehind, match=rf"at nothing, this service needs {head()}: run `make migrate`"):
+    with pytest.raises(SchemaOutdated, match=rf"at nothing, this service needs {head()}: run `make migrate`"):
         async with open_service(settings):
             pytest.fail("it started")
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.proof.evidence import ApiAnswer, Document, Evidence, LedgerLine
 
 SERVICES = ("payment", "inventory", "shipping")
-AT_REST = frozenset({"completed", "compensated", "needs_attention"})
+INACTIVE = frozenset({"completed", "compensated", "needs_attention"})
 Effect = Mapping[str, int]
 
 
@@ -43,7 +43,7 @@ class SagaSeen:
     @property
     def at_rest(self) -> bool:
         """Whether it was seen to have ended, or to wait for a person."""
-        return self.status in AT_REST
+        return self.status in INACTIVE
 
     @property
     def trail(self) -> Sequence[Document]:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app.bootstrap import bootstrap
 from app.bootstrap.http_app import create_app
-from app.services import Gateway, Sandbox, SandboxGateway, Service
+from app.services import Gateway, Participant, Sandbox, SandboxGateway
 from app.settings.settings import Settings
 from tests.processes import ADDRESS, an_order
 from tests.proof.evidence import ApiAnswer, Evidence, lines_of, standing_of
@@ -76,8 +76,8 @@ class _Caller:
 @asynccontextmanager
 async def _serving(database: Path, sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     @asynccontextmanager
-    async def to_the_sandbox(_settings: Settings, **_: object) -> AsyncIterator[dict[Service, Gateway]]:
-        yield {service: SandboxGateway(sandbox, service) for service in Service}
+    async def to_the_sandbox(_settings: Settings, **_: object) -> AsyncIterator[dict[Participant, Gateway]]:
+        yield {service: SandboxGateway(sandbox, service) for service in Participant}
 
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{database}"), retry_base_seconds=0.001, retry_cap_seconds=0.002

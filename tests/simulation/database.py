@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 
 from app.saga.model.errors import LeaseLost, SagaFenced, SagaMoved
 from app.saga.model.events import SagaEvent
-from app.saga.model.operator_action import Action
-from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.model.operator_action import OperatorAction
+from app.saga.model.state import INACTIVE, SagaStatus
 from app.saga.ports.log import (
     LOST,
-    KeyTaken,
+    BusinessKeyConflict,
+    IdempotencyConflict,
     NewSaga,
-    OrderTaken,
-    Started,
+    Stored,
     StoredSaga,
     recovered,
     taken_together,
@@ -37,7 +37,7 @@ class Row:
     next_action_at: datetime | None
     status: SagaStatus = SagaStatus.RUNNING
     epoch: int = 1
-    cancel: Action | None = None
+    cancel: OperatorAction | None = None
     events: list[tuple[int, SagaEvent]] = field(default_factory=list)
 
 
@@ -63,14 +63,14 @@ class Database:
         """Store a saga, or say whose its key or order is."""
         saga = entry.saga
         if saga.id in self.rows:
-            return Started()
+            return Stored()
         for row in self.rows.values():
             known = row.saga
             if saga.idempotency_key is not None and (known.caller, known.idempotency_key) == (
                 saga.caller,
                 saga.idempotency_key,
             ):
-                return KeyTaken(saga_id=known.id, fingerprint=known.fingerprint)
+                return IdempotencyConflict(saga_id=known.id, fingerprint=known.fingerprint)
         for row in self.rows.values():
             known = row.saga
             if (
@@ -78,11 +78,11 @@ class Database:
                 and (known.caller, known.order_id) == (saga.caller, saga.order_id)
                 and row.status is not SagaStatus.COMPENSATED
             ):
-                return OrderTaken(saga_id=known.id, status=row.status)
+                return BusinessKeyConflict(saga_id=known.id, status=row.status)
         self.rows[saga.id] = Row(
             saga=saga, owner=entry.owner, next_action_at=entry.event.at, events=[(1, entry.event)]
         )
-        return Started()
+        return Stored()
 
     def append(self, entry: AppendEntry) -> Result:
         """Store events where epoch and seq allow it; written again, they count as written."""
@@ -92,11 +92,11 @@ class Database:
         first, count = entry.events[0].seq, len(entry.events)
         standing = row.events[first - 1 : first - 1 + count]
         if len(standing) == count and all(epoch == entry.epoch for epoch, _ in standing):
-            return Started()
+            return Stored()
         if not self.may_append(row, entry):
             return SagaFenced()
         self._store(row, entry)
-        return Started()
+        return Stored()
 
     def may_append(self, row: Row, entry: AppendEntry) -> bool:
         """The fence."""
@@ -110,7 +110,7 @@ class Database:
             row.next_action_at = change.next_action_at
             if change.cancellable and row.cancel is not None:
                 row.next_action_at = entry.events[-1].at
-            if change.park or change.status in AT_REST:
+            if change.park or change.status in INACTIVE:
                 row.owner = None
 
     def load(self, saga_id: str) -> StoredSaga | None:
@@ -145,7 +145,9 @@ class Database:
             row.owner = owner
         return [self._stored(row) for row in due]
 
-    def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+    def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
         """Keep a wish to cancel; the first stands."""
         row = self.rows.get(saga_id)
         if row is None or row.status is not SagaStatus.RUNNING:
@@ -160,7 +162,7 @@ class Database:
                 row.next_action_at = self._now()
         return row.cancel
 
-    def wishes(self, owner: str) -> dict[str, Action]:
+    def wishes(self, owner: str) -> dict[str, OperatorAction]:
         """Return the wishes that wait for an owner."""
         return {
             saga_id: row.cancel
@@ -186,7 +188,7 @@ class Database:
     def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         """Leave a saga to others from then on."""
         row = self.rows.get(saga_id)
-        if row is not None and row.epoch == epoch and row.status not in AT_REST:
+        if row is not None and row.epoch == epoch and row.status not in INACTIVE:
             row.owner, row.next_action_at = LOST, until
 
     def renew(self, owner: str, *, seconds: float, now: datetime | None = None) -> datetime:

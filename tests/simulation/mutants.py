@@ -15,19 +15,19 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-from app.gateway.port import Action, Call, JsonObject, Service
+from app.gateway.port import Call, GatewayVerb, JsonObject, Participant
 from app.saga.engine import orchestrator as orchestrators
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model import decide as decisions
 from app.saga.model import state as states
 from app.saga.model.decide import Execute
 from app.saga.model.errors import StepOutcomeUnknown, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaState, StepState, StepStatus
-from app.saga.ports.log import Started, StartResult, StoredSaga
-from app.storage.journal.journal import AppendEntry, Entry, Interrupted, Journal, Result
+from app.saga.ports.log import StartResult, Stored, StoredSaga
+from app.storage.journal.journal import AppendEntry, CommitUnknown, Entry, Journal, Result
 from tests.simulation.database import Database, Row
 from tests.simulation.network import ServiceGateway
 from tests.simulation.storage import ReplicaLog
@@ -56,7 +56,7 @@ def _mutant(name: str, what: str, *breaks: str) -> Callable[[Callable[[], Iterat
 def _attempt_in_key() -> Iterator[None]:
     to, numbers = Call.to, itertools.count(1)
 
-    def mutated(service: Service, action: Action, **kwargs: Any) -> Call:
+    def mutated(service: Participant, action: GatewayVerb, **kwargs: Any) -> Call:
         call = to(service, action, **kwargs)
         return replace(call, idempotency_key=f"{call.idempotency_key}:{next(numbers)}")
 
@@ -102,14 +102,14 @@ def _no_fence() -> Iterator[None]:
 def _effect_before_log() -> Iterator[None]:
     start = SagaOrchestrator.start
 
-    async def mutated(self: SagaOrchestrator, run: SagaRun) -> StartResult:
+    async def mutated(self: SagaOrchestrator, run: SagaInstance) -> StartResult:
         storing = asyncio.ensure_future(start(self, run))
         storing.add_done_callback(lambda task: task.cancelled() or task.exception())
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
         run.owner = self._lease.owner if self._lease else None
         await orchestrators._ask(Execute(step=run.definition.steps[0], attempt=1), run.context())
         result = await storing
-        if not run.events and isinstance(result, Started):
+        if not run.events and isinstance(result, Stored):
             self._note(run, states.apply(run.state, event), [event])
         return result
 
@@ -196,8 +196,8 @@ def _stored_at_a_guess() -> Iterator[None]:
     async def mutated(self: Journal, entries: list[Entry], *, hurried: bool = False) -> list[Result | None]:
         try:
             return await self._writer.write(entries, hurried=hurried)
-        except Interrupted:
-            return [Started() for _ in entries]
+        except CommitUnknown:
+            return [Stored() for _ in entries]
 
     with patch.object(Journal, "_write", mutated):
         yield

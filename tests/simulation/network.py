@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from functools import cache
 
 from app.gateway.answer import Answer, done, found, undone
-from app.gateway.port import Call, JsonObject, Service
+from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
-from app.sandbox.dispatcher import Desk
+from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.records import Notes, read_records
 from app.sandbox.request import Request, Verb, problem
 from app.sandbox.schema import SCHEMA
@@ -43,8 +43,8 @@ class Books:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._first: dict[tuple[Service, str], float] = {}
-        self._desk = Desk(initial_stock=1_000_000, stock={})
+        self._first: dict[tuple[Participant, str], float] = {}
+        self._desk = Dispatcher(initial_stock=1_000_000, stock={})
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._db.deserialize(_blank())
 
@@ -111,7 +111,7 @@ class Network:
         self.books = Books(world.loop.time)
         self.in_transit = 0
         self._until_rest: list[tuple[float, Request, str]] = []
-        self._silent: dict[Service, tuple[float, bool]] = {}
+        self._silent: dict[Participant, tuple[float, bool]] = {}
         """Until when a service keeps silent, and whether it still does what is asked."""
 
     def carry(self, request: Request, who: str, hear: Hear, fault: Fault | None, after: Fault | None) -> None:
@@ -184,7 +184,7 @@ class Network:
 class ServiceGateway:
     """The port to one service, for one process."""
 
-    def __init__(self, world: World, network: Network, process: Process, service: Service) -> None:
+    def __init__(self, world: World, network: Network, process: Process, service: Participant) -> None:
         self._world = world
         self._network = network
         self._process = process

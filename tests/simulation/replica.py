@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import count
 
-from app.api import ApiSettings, Service
+from app.api import ApiSettings, AppContext
 from app.api.middleware.admission import Admission
 from app.bootstrap.bootstrap import Drain
 from app.checkout.checkout import Checkout, checkout_saga
@@ -23,12 +23,12 @@ from app.saga.ports.clock import SystemClock
 from app.services import (
     InventoryService,
     InventoryStep,
+    Participant,
     PaymentService,
     PaymentStep,
     ShippingService,
     ShippingStep,
 )
-from app.services import Service as Participant
 from app.storage.journal.journal import Journal
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.network import CLIENT_TIMEOUT, Network, ServiceGateway
@@ -80,7 +80,7 @@ class Replica:
     ) -> None:
         self.name = f"replica-{number}"
         self.process: Process | None = None
-        self.service: Service | None = None
+        self.service: AppContext | None = None
         self.admission: Admission | None = None
         self.lease: Lease | None = None
         self._world = world
@@ -216,7 +216,7 @@ class Replica:
         drain = Drain(asyncio.Event(), recovery, runner, DRAIN_SECONDS)
         self.lease = lease
         self.admission = Admission(SETTINGS.max_in_flight)
-        self.service = Service(
+        self.service = AppContext(
             checkout=checkout,
             operator=Operator(
                 runner, log, definitions, now=clock.now, new_id=self._new_id, wake=recovery.wake

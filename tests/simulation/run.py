@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from app.saga.model.state import AT_REST
+from app.saga.model.state import INACTIVE
 from tests.proof.evidence import Evidence, Violation
 from tests.proof.invariants import check
 from tests.simulation.chance import by_chance
@@ -144,7 +144,7 @@ class _Run:
         """Return once every saga rests; each must within its time from now, as nothing goes wrong any more."""
         world, calm = self._world, self._world.loop.elapsed
         watched = False
-        while unfinished := [row for row in world.database.rows.values() if row.status not in AT_REST]:
+        while unfinished := [row for row in world.database.rows.values() if row.status not in INACTIVE]:
             passed = world.loop.elapsed - calm
             if passed > TAKEOVER_SECONDS and not watched:
                 watched = True

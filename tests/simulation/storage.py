@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from app.saga.model.errors import LogRefused, LogUnavailable, SagaError, SagaFenced
 from app.saga.model.events import SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import (
     NewSaga,
@@ -21,7 +21,7 @@ from app.saga.ports.log import (
     check_start,
 )
 from app.saga.ports.queries import SagaFilter
-from app.storage.journal.journal import AppendEntry, Entry, Interrupted, Journal, Result, StartEntry
+from app.storage.journal.journal import AppendEntry, CommitUnknown, Entry, Journal, Result, StartEntry
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault
 from tests.simulation.world import World
@@ -130,7 +130,7 @@ class Writer:
 
     async def open(self) -> None:
         if self._world.database_down:
-            raise Interrupted("The database is down.")
+            raise CommitUnknown("The database is down.")
 
     async def probe(self) -> None: ...
 
@@ -149,7 +149,7 @@ class Writer:
             return await self._line.ask("write", about, lambda: self._world.database.write(batch), late=late)
         except Broken as error:
             self._broken = True
-            raise Interrupted(str(error)) from None
+            raise CommitUnknown(str(error)) from None
 
     async def close(self) -> None: ...
 
@@ -200,12 +200,14 @@ class ReplicaLog:
 
         return await self._ask("claim", owner, work)
 
-    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+    async def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
         return await self._ask(
             "want_cancel", saga_id, lambda: self._database.want_cancel(saga_id, wish, seen=seen)
         )
 
-    async def wishes(self, owner: str) -> dict[str, Action]:
+    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
         return await self._ask("wishes", owner, lambda: self._database.wishes(owner))
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from app.saga.model.errors import SagaError, SagaFenced
 from app.saga.model.events import EventType
-from app.saga.model.state import AT_REST, SagaStatus
-from app.saga.ports.log import NewSaga, RowChange, Started
+from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.ports.log import NewSaga, RowChange, Stored
 from app.saga.ports.memory_log import MemoryLog
 from app.storage.journal.journal import AppendEntry, StartEntry
 from tests.builders import NOON, VirtualClock, an_action, an_event, by_person
@@ -68,7 +68,7 @@ def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) ->
                 SagaStatus.NEEDS_ATTENTION,
             )
         )
-        final, rests = status is SagaStatus.COMPENSATED, status in AT_REST
+        final, rests = status is SagaStatus.COMPENSATED, status in INACTIVE
         change = None
         if status is not None:
             change = RowChange(
@@ -105,7 +105,7 @@ def _raised(result: Any) -> None:
     """A journal hands over as a result what the log raises."""
     if isinstance(result, SagaFenced):
         raise result
-    assert isinstance(result, Started)
+    assert isinstance(result, Stored)
 
 
 async def _of_log(log: MemoryLog, ask: Any) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from tests.processes import ROOT
 from tests.proof.evidence import Violation
 from tests.simulation import regressions
-from tests.simulation.__main__ import Tally, tallied
+from tests.simulation.__main__ import BucketCount, tallied
 from tests.simulation.chance import by_chance
 from tests.simulation.plan import KINDS, Fault, Plan, a_plan, of_json, to_json
 from tests.simulation.run import Result, run
@@ -26,10 +26,10 @@ FIRST = pytest.mark.xdist_group("the first seeds")
 
 _HASH_SEEDS = range(1, 13)
 _HASHES = "from tests.simulation.run import run; print(*[run(seed).hash for seed in range(1, 13)])"
-_tallies: dict[int, Tally] = {}
+_tallies: dict[int, BucketCount] = {}
 
 
-def _tally(seeds: range) -> Tally:
+def _tally(seeds: range) -> BucketCount:
     """Run seeds once, whichever test asks first."""
     if seeds.start not in _tallies:
         _tallies[seeds.start] = tallied(seeds)

@@ -37,7 +37,7 @@ BLOCKED = "The payment step had its effect and can't be undone: It can't be undo
 
 
 @dataclass(kw_only=True)
-class Desk:
+class Dispatcher:
     """A terminal, and the service that it is about."""
 
     server: Running
@@ -68,15 +68,15 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dispatcher]:
     directory = tmp_path_factory.mktemp("desk")
     database = {"DATABASE_URL": f"sqlite:///{directory}/checkout.db"}
     env = {**database, **QUICK, "SANDBOX_DATABASE": str(directory / "sandbox.db")}
     with a_checkout(env, directory / "service.log") as server:
-        yield Desk(server=server, env={**database, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
+        yield Dispatcher(server=server, env={**database, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
 
 
-def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Desk) -> None:
+def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Dispatcher) -> None:
     """By the command line alone; the other compensation ran, and the trail says who and why."""
     saga_id = desk.stuck("ord-1")
     found = desk.run("sagas", "stuck")
@@ -117,7 +117,7 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Desk
     assert saga_id not in desk.run("sagas", "stuck").stdout
 
 
-def test_a_list_is_narrowed_and_its_ids_can_be_copied(desk: Desk) -> None:
+def test_a_list_is_narrowed_and_its_ids_can_be_copied(desk: Dispatcher) -> None:
     """Whole, also where nobody's terminal says how wide it is."""
     mine, other = desk.placed("ord-list-1"), desk.placed("ord-list-2")
     text = desk.run("sagas", "list", "--order", "ord-list-1").stdout
@@ -127,7 +127,7 @@ def test_a_list_is_narrowed_and_its_ids_can_be_copied(desk: Desk) -> None:
     assert {mine, other} <= {saga["id"] for saga in page["data"]}
 
 
-def test_an_action_that_is_refused_says_why_and_fails(desk: Desk) -> None:
+def test_an_action_that_is_refused_says_why_and_fails(desk: Dispatcher) -> None:
     """In the service's own words, on standard error."""
     saga_id = desk.placed("ord-2")
     result = desk.run("sagas", "cancel", saga_id, "--reason", "too late", "--yes")
@@ -139,7 +139,7 @@ def test_an_action_that_is_refused_says_why_and_fails(desk: Desk) -> None:
     assert unknown.stderr
 
 
-def test_an_action_is_asked_about_first(desk: Desk) -> None:
+def test_an_action_is_asked_about_first(desk: Dispatcher) -> None:
     """A no changes nothing."""
     saga_id = desk.stuck("ord-3")
     before = desk.saga(saga_id)
@@ -151,7 +151,7 @@ def test_an_action_is_asked_about_first(desk: Desk) -> None:
     assert desk.saga(saga_id) == before
 
 
-def test_a_service_that_is_not_there_is_told_apart(desk: Desk) -> None:
+def test_a_service_that_is_not_there_is_told_apart(desk: Dispatcher) -> None:
     """Exit code 3, and what to look at."""
     result = desk.run("sagas", "list", CHECKOUT_URL="http://127.0.0.1:9")
     assert result.exit_code == 3
@@ -162,7 +162,7 @@ def test_keys_are_made_used_and_ended(tmp_path: Path) -> None:
     """The first one closes the service; the key's text stands alone on standard output."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path}/checkout.db", **QUICK}
     with a_checkout({**env, "SANDBOX_DATABASE": ":memory:"}, tmp_path / "service.log") as server:
-        desk = Desk(server=server, env={**env, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
+        desk = Dispatcher(server=server, env={**env, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
         assert desk.run("sagas", "list").exit_code == 0
         made = desk.run("keys", "create", "--caller", "ops", "--who", "ada", "--scope", "read", "--everyone")
         assert made.exit_code == 0, made.output
@@ -223,7 +223,7 @@ def test_no_command_is_described_in_a_sentence_that_is_cut_off(words: tuple[str,
     assert "..." not in shown.stdout.partition("Commands:")[2], shown.stdout
 
 
-def test_a_list_goes_through_all_pages(desk: Desk) -> None:
+def test_a_list_goes_through_all_pages(desk: Dispatcher) -> None:
     """`stuck` by itself, `list` where it is asked to; JSON is one text all the same."""
     for number in range(102):
         desk.stuck(f"ord-many-{number}")
@@ -256,7 +256,7 @@ def in_a_terminal(*words: str, columns: int, env: dict[str, str]) -> list[str]:
     return re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).splitlines()
 
 
-def test_eighty_columns_are_enough(desk: Desk) -> None:
+def test_eighty_columns_are_enough(desk: Dispatcher) -> None:
     """Each amount, id and key's prefix is whole, so that it can be copied."""
     saga_id = desk.placed("ord-80", **{"X-Simulate": "payment.compensate=not_reversible"})
     lines = in_a_terminal("sagas", "list", "--order", "ord-80", columns=80, env=desk.env)
@@ -275,7 +275,7 @@ def test_eighty_columns_are_enough(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_one_order_never_hides_the_others(desk: Desk, encoding: str) -> None:
+def test_one_order_never_hides_the_others(desk: Dispatcher, encoding: str) -> None:
     """Whatever its id holds, and whatever the terminal can show of it."""
     desk.placed("Zo\u00eb-\U0001f381", customer_id="cus-odd")
     desk.placed("evil-\u202egnp.exe", customer_id="cus-odd")
@@ -291,7 +291,7 @@ def test_one_order_never_hides_the_others(desk: Desk, encoding: str) -> None:
         )
 
 
-def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Desk) -> None:
+def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Dispatcher) -> None:
     """It would wait for ever."""
     nobody = desk.run("sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
     assert (nobody.exit_code, "Nothing is here" in nobody.stderr) == (1, True)
@@ -303,7 +303,7 @@ def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Desk) -> None:
     assert (wrong.exit_code, "give a saga's id" in wrong.stderr) == (2, True)
 
 
-def test_an_action_prints_the_saga_as_json_alone(desk: Desk) -> None:
+def test_an_action_prints_the_saga_as_json_alone(desk: Dispatcher) -> None:
     saga_id = desk.stuck("ord-json")
     acted = desk.run("sagas", "retry", saga_id, "--reason", "x", "--yes", "--json")
     assert (acted.exit_code, json.loads(acted.stdout)["attention"]["code"]) == (4, "not_reversible")

@@ -11,11 +11,11 @@ from app.saga import SagaOrchestrator, SagaStatus
 from app.services import (
     InventoryService,
     InventoryStep,
+    Participant,
     PaymentService,
     PaymentStep,
     Sandbox,
     SandboxGateway,
-    Service,
     ShippingService,
     ShippingStep,
 )
@@ -50,7 +50,7 @@ def an_address(country: str = "FR") -> dict[str, JSON]:
     }
 
 
-class Watched:
+class SagaStream:
     """A step that tells when it is asked; the rest is the step's own."""
 
     def __init__(self, step: SagaStep, said: list[str]) -> None:
@@ -81,7 +81,7 @@ async def test_steps_run_in_order() -> None:
     """Payment, inventory, shipping."""
     said: list[str] = []
     orchestrator = SagaOrchestrator(
-        [Watched(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())]
+        [SagaStream(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())]
     )
     await orchestrator.execute(a_context(), saga_id=an_id())
     assert said == ["execute payment", "execute inventory", "execute shipping"]
@@ -113,7 +113,7 @@ async def test_the_executed_steps_are_compensated_in_reverse(changes: Context, e
     """Where a step fails, what was done before it is undone; the failed step itself did nothing."""
     said: list[str] = []
     orchestrator = SagaOrchestrator(
-        [Watched(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())]
+        [SagaStream(step, said) for step in (PaymentStep(), InventoryStep(), ShippingStep())]
     )
     state = await orchestrator.execute(a_context(**changes), saga_id=an_id())
     assert said == expected
@@ -143,9 +143,9 @@ async def test_with_thirty_percent_random_failures_everything_stands_or_nothing_
     sandbox = Sandbox(failure_rate=0.3, seed=1987, sleep=clock.sleep)
     orchestrator = SagaOrchestrator(
         [
-            PaymentStep(PaymentService(SandboxGateway(sandbox, Service.PAYMENT))),
-            InventoryStep(InventoryService(SandboxGateway(sandbox, Service.INVENTORY))),
-            ShippingStep(ShippingService(SandboxGateway(sandbox, Service.SHIPPING))),
+            PaymentStep(PaymentService(SandboxGateway(sandbox, Participant.PAYMENT))),
+            InventoryStep(InventoryService(SandboxGateway(sandbox, Participant.INVENTORY))),
+            ShippingStep(ShippingService(SandboxGateway(sandbox, Participant.SHIPPING))),
         ],
         clock=clock,
     )

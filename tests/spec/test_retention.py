@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
 from app.cli import app as command_line
-from app.operations.retention import Leaving, Retention
+from app.operations.retention import Retention, RetentionCounts
 from app.saga.ports.clock import SystemClock
 from app.settings.settings import Settings
 from app.storage import open_storage
@@ -48,7 +48,7 @@ async def a_client(url: str) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def leave(url: str, *, days: int, **keep: timedelta) -> Leaving:
+async def leave(url: str, *, days: int, **keep: timedelta) -> RetentionCounts:
     """Let leave what is old in so many days."""
     clock = VirtualClock(SystemClock().now() + timedelta(days=days))
     given: dict[str, Any] = {"keep_data": timedelta(days=90), "keep_sagas": None, **keep}
@@ -63,7 +63,7 @@ async def test_a_redacted_checkout_still_answers_everywhere(database_url: str) -
         whole = (await client.post("/checkout", json=an_order("ord-1"), headers=KEY)).json()
         undone = (await client.post("/checkout", json=an_order("ord-2"), headers=UNDONE)).json()["saga"]
         stuck = (await client.post("/checkout", json=an_order("ord-3"), headers=STUCK)).json()
-        assert await leave(database_url, days=91) == Leaving(redacted=2, deleted=0)
+        assert await leave(database_url, days=91) == RetentionCounts(redacted=2, deleted=0)
 
         answer = await client.get(f"/sagas/{whole['id']}")
         left = answer.json()
@@ -96,7 +96,7 @@ async def test_a_deleted_checkout_is_unknown_and_its_neighbours_are_not(database
         whole = (await client.post("/checkout", json=an_order("ord-1"), headers=KEY)).json()
         stuck = (await client.post("/checkout", json=an_order("ord-2"), headers=STUCK)).json()
         keep = {"keep_data": timedelta(days=2), "keep_sagas": timedelta(days=2)}
-        assert await leave(database_url, days=3, **keep) == Leaving(redacted=1, deleted=1)
+        assert await leave(database_url, days=3, **keep) == RetentionCounts(redacted=1, deleted=1)
         assert (await client.get(f"/sagas/{whole['id']}")).status_code == 404
         assert (await client.get(f"/sagas/{stuck['id']}")).status_code == 200
 

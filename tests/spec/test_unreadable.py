@@ -19,7 +19,7 @@ from sqlalchemy import text
 from app.api.openapi.__main__ import document
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
-from app.operations.retention import Leaving
+from app.operations.retention import RetentionCounts
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.retention.redaction import REMOVED
@@ -148,7 +148,7 @@ async def test_what_a_damaged_file_holds_hides_no_other(sqlite_url: str, damage:
         assert len((await shop.json("/events"))["data"]) == 2
         assert (await shop.client.get("/")).status_code == 200
         assert (await shop.client.get(f"/dashboard/sagas/{odd['id']}")).status_code == 200
-        assert await leave(sqlite_url, days=91) == Leaving(redacted=2, deleted=0)
+        assert await leave(sqlite_url, days=91) == RetentionCounts(redacted=2, deleted=0)
         left = (await shop.json("/sagas"))["data"]
         assert [one["customer_id"] for one in left] == [REMOVED, REMOVED]
 

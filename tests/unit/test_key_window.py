@@ -10,7 +10,7 @@ import pytest
 
 from app.checkout.checkout import checkout_saga
 from app.cli.demo import an_order
-from app.gateway.port import Call, Gateway, JsonObject, Service
+from app.gateway.port import Call, Gateway, JsonObject, Participant
 from app.saga import EventType, MemoryLog, SagaOrchestrator, SagaState, SagaStatus, StepUnavailable
 from app.saga.model.retry import RetryPolicy
 from app.saga.model.step import Closed
@@ -82,8 +82,8 @@ class Shop:
     ) -> tuple[SagaState, list[str]]:
         definition = checkout_saga(
             payment=PaymentStep(PaymentService(self.line)),
-            inventory=InventoryStep(InventoryService(SandboxGateway(self.sandbox, Service.INVENTORY))),
-            shipping=ShippingStep(ShippingService(SandboxGateway(self.sandbox, Service.SHIPPING))),
+            inventory=InventoryStep(InventoryService(SandboxGateway(self.sandbox, Participant.INVENTORY))),
+            shipping=ShippingStep(ShippingService(SandboxGateway(self.sandbox, Participant.SHIPPING))),
             policy=PATIENT,
             compensation=PATIENT,
             deadline=deadline,
@@ -106,7 +106,7 @@ class Shop:
 @pytest.fixture
 async def shop() -> AsyncIterator[Shop]:
     sandbox, clock = Sandbox(), VirtualClock()
-    yield Shop(sandbox, clock, Line(SandboxGateway(sandbox, Service.PAYMENT), clock))
+    yield Shop(sandbox, clock, Line(SandboxGateway(sandbox, Participant.PAYMENT), clock))
     await sandbox.aclose()
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.api.context import Service
+from app.api.context import AppContext
 from app.api.problems.problem import Problem
 
 
@@ -34,23 +34,23 @@ class Admission:
         self._received = 0
 
     @staticmethod
-    def check_open(service: Service) -> None:
+    def check_open(service: AppContext) -> None:
         """Raise a problem where the process takes nothing new any more."""
         if service.draining.is_set():
             raise Problem("shutting_down")
 
-    def full(self, service: Service) -> bool:
+    def full(self, service: AppContext) -> bool:
         """Whether there is no place."""
         return service.in_flight() + self._received >= self._limit
 
-    def check(self, service: Service) -> None:
+    def check(self, service: AppContext) -> None:
         """Raise a problem where a checkout would not be admitted."""
         self.check_open(service)
         if self.full(service):
             raise Problem("over_capacity")
 
     @contextmanager
-    def admitted(self, service: Service) -> Iterator[None]:
+    def admitted(self, service: AppContext) -> Iterator[None]:
         """Hold a place while a checkout is made durable; raise a problem where there is none."""
         self.check(service)
         self._received += 1

@@ -24,12 +24,12 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.keys import Keys
-from app.access.principal import ANYONE, Caller
+from app.access.principal import ANONYMOUS, Principal
 from app.access.principal import Scope as Right
 from app.access.read_tokens import PREFIX as RT
 from app.access.read_tokens import ReadTokens
-from app.access.unknown_credentials import TooManyUnknown
-from app.api.context import Service, count_problem
+from app.access.unknown_credentials import TooManyUnknownCredentials
+from app.api.context import AppContext, count_problem
 from app.api.http.cookies import cookie_of
 from app.api.http.long_lived import LastingAnswers
 from app.api.middleware.base_path import link
@@ -95,10 +95,10 @@ class Authentication:
         self._app = app
         self._allow_open = allow_open
         self._public_metrics = public_metrics
-        self._lasting = LastingAnswers((Problem, TooManyUnknown, _NotSignedIn))
+        self._lasting = LastingAnswers((Problem, TooManyUnknownCredentials, _NotSignedIn))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service: Service | None = getattr(scope["app"].state, "service", None) if "app" in scope else None
+        service: AppContext | None = getattr(scope["app"].state, "service", None) if "app" in scope else None
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -111,7 +111,7 @@ class Authentication:
         except _NotSignedIn:
             await _to_sign_in(scope)(scope, receive, send)
             return
-        except (Problem, LogUnavailable, TooManyUnknown) as error:
+        except (Problem, LogUnavailable, TooManyUnknownCredentials) as error:
             refusal = error if isinstance(error, Problem) else _refusal(error)
             count_problem(Request(scope), refusal.name)
             await refusal.response(scope["state"]["request_id"])(scope, receive, send)
@@ -141,20 +141,20 @@ class Authentication:
             await problem.response(scope["state"]["request_id"])(scope, receive, send)
 
     async def _admit(
-        self, scope: Scope, service: Service, keys: Keys, read_token: str | None, *, anew: bool = False
-    ) -> Caller:
+        self, scope: Scope, service: AppContext, keys: Keys, read_token: str | None, *, anew: bool = False
+    ) -> Principal:
         """Return who asks; raise a problem where they may not, `_NotSignedIn` where they may sign in.
 
         `anew` believes nothing that was looked up earlier.
         """
         row = right_of(scope["method"], scope["path"])
         if (row is not None and row.right is None) or (scope["path"] == METRICS and self._public_metrics):
-            return ANYONE
+            return ANONYMOUS
         stale_if_error = scope["path"] == METRICS  # so that an alert can say that the database is away
         if not await keys.required(anew=anew, stale_if_error=stale_if_error):
             if not self._allow_open and _from_outside(scope):
                 raise Problem("keys_required")
-            return ANYONE
+            return ANONYMOUS
         page = _PAGES.fullmatch(scope["path"]) is not None
         given, sessions = Headers(scope=scope).getlist("authorization"), service.sessions
         bearer = bearer_of(scope)
@@ -188,7 +188,7 @@ class Authentication:
         return caller
 
 
-async def _reader(scope: Scope, tokens: ReadTokens | None, text: str, *, anew: bool) -> Caller:
+async def _reader(scope: Scope, tokens: ReadTokens | None, text: str, *, anew: bool) -> Principal:
     """Return who reads one saga with a token; raise a problem where the token isn't for just this."""
     match = READABLE.fullmatch(scope["path"]) if scope["method"] == "GET" else None
     caller = (
@@ -253,11 +253,11 @@ def address_of(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-def _refusal(error: LogUnavailable | TooManyUnknown) -> Problem:
-    return too_many(error) if isinstance(error, TooManyUnknown) else _AWAY
+def _refusal(error: LogUnavailable | TooManyUnknownCredentials) -> Problem:
+    return too_many(error) if isinstance(error, TooManyUnknownCredentials) else _AWAY
 
 
-def too_many(error: TooManyUnknown) -> Problem:
+def too_many(error: TooManyUnknownCredentials) -> Problem:
     """Return the problem for an address that asks with too much that nobody has."""
     return Problem("too_many_unknown_keys", headers={"Retry-After": str(error.seconds)})
 

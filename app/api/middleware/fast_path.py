@@ -14,13 +14,13 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.context import Service
+from app.api.context import AppContext
 from app.api.middleware.admission import Admission
 from app.api.problems.handlers import ANSWERED, answer
 from app.api.problems.problem import Problem
 
 
-class Turnstile:
+class FastPath:
     """Wraps the routes, inside of who asks and of what every answer has; `route` is the checkout's."""
 
     def __init__(self, app: ASGIApp, *, admission: Admission, route: APIRoute) -> None:
@@ -45,11 +45,11 @@ class Turnstile:
                 response = await answer(request, error)
         await response(scope, receive, send)
 
-    def _full(self, scope: Scope) -> Service | None:
+    def _full(self, scope: Scope) -> AppContext | None:
         """Return the service where it has no room for this checkout."""
         if scope["query_string"]:  # it may be a dry run, which needs no room
             return None
-        service: Service | None = getattr(scope["app"].state, "service", None)
+        service: AppContext | None = getattr(scope["app"].state, "service", None)
         if service is None or service.draining.is_set() or not self._admission.full(service):
             return None
         return service

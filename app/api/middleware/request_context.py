@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access.principal import ANYONE, Caller
+from app.access.principal import ANONYMOUS, Principal
 from app.api.http.card_number_check import refuse_card_number_in_header
 from app.api.middleware.startup import run_lifespan
 from app.api.problems.problem import Problem
@@ -38,7 +38,7 @@ def request_id_of(request: Request) -> str:
     return request_id
 
 
-class Envelope:
+class RequestContextMiddleware:
     """Wraps the whole API."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -97,7 +97,7 @@ class Envelope:
         if service is not None and service.metrics is not None:
             service.metrics.answered(route, scope["method"], status, took)
         state = scope["state"]
-        caller: Caller = state.get("caller", ANYONE)
+        caller: Principal = state.get("caller", ANONYMOUS)
         self._access.note(
             method=scope["method"],
             route=route,

@@ -6,13 +6,13 @@ import json
 import sys
 
 from app.api.app import create_api
-from app.api.context import Service
+from app.api.context import AppContext
 
 
 class _Unserved:
     """No service: this API is only described."""
 
-    async def __aenter__(self) -> Service:
+    async def __aenter__(self) -> AppContext:
         raise NotImplementedError
 
     async def __aexit__(self, *_: object) -> None:

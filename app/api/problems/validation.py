@@ -47,7 +47,7 @@ def may_be_shown(name: str) -> bool:
     return _SHOWN.fullmatch(name) is not None and not holds_card_number(name)
 
 
-class Unfit(ValueError):
+class InvalidValue(ValueError):
     """A value that the schema alone can't refuse. `words` say what to do, `pointer` where, if not right here."""
 
     def __init__(self, code: str, words: str, *, pointer: str | None = None) -> None:
@@ -77,7 +77,7 @@ def complaints(error: ValidationError) -> list[dict[str, str]]:
 
 def _complaint(kind: str, pointer: str, context: Mapping[str, Any]) -> dict[str, str]:
     unfit = context.get("error")
-    if isinstance(unfit, Unfit):
+    if isinstance(unfit, InvalidValue):
         return complaint(pointer if unfit.pointer is None else unfit.pointer, unfit.code, unfit.words)
     code, words = _WORDS.get(kind, ("invalid", "Give another value: this one can't be used."))
     return complaint(pointer, code, words.format_map(context))

@@ -12,8 +12,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access.principal import Caller
-from app.api.context import Service, caller_of, service_of, settings_of
+from app.access.principal import Principal
+from app.api.context import AppContext, caller_of, service_of, settings_of
 from app.api.http.card_number_check import refuse_card_number_in_header
 from app.api.http.idempotency import fingerprint, idempotency_key, is_of_earlier_release
 from app.api.http.json_body import check_headers, read_json
@@ -93,7 +93,7 @@ async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object
     return Order.of(body, max_items=settings.max_items), body
 
 
-async def _answer(request: Request, service: Service, settings: ApiSettings, placed: Placed) -> Response:
+async def _answer(request: Request, service: AppContext, settings: ApiSettings, placed: Placed) -> Response:
     """Wait for the saga as long as the caller prefers, and answer with how it stands then."""
     prefer = preference(request.headers.getlist("prefer"))
     seconds = prefer.seconds(settings.wait_seconds, at_most=settings.max_wait_seconds)
@@ -112,7 +112,7 @@ async def _answer(request: Request, service: Service, settings: ApiSettings, pla
 
 
 async def _view(
-    service: Service, placed: Placed, caller: Caller, seconds: float, patience: float
+    service: AppContext, placed: Placed, caller: Principal, seconds: float, patience: float
 ) -> SagaView:
     url = saga_url(placed.saga_id)
     try:

@@ -16,9 +16,9 @@ from app.api.http import query
 from app.api.http.json_encoding import encode
 from app.api.http.saga_id import known_form
 from app.api.problems.problem import Problem
-from app.api.schemas.outcome import patiently
+from app.api.schemas.outcome import with_timeout
 from app.api.schemas.saga_body import trail_line
-from app.operations.event_streams import TooManyWatchers, Watched
+from app.operations.event_streams import SagaStream, TooManyWatchers
 from app.saga.model.events import TrailEntry
 
 router = APIRouter(tags=["sagas"])
@@ -49,7 +49,7 @@ async def watch_saga(request: Request, saga_id: str) -> Response:
     """
     service, settings = service_of(request), settings_of(request)
     after = _after(request)
-    view = await patiently(
+    view = await with_timeout(
         service.checkout.get(known_form(saga_id), caller=caller_of(request)),
         settings.storage_patience_seconds,
     )
@@ -74,7 +74,9 @@ async def watch_saga(request: Request, saga_id: str) -> Response:
 class _Stream(StreamingResponse):
     """One watcher's answer; its place among the watchers is given back however it ends, begun or not."""
 
-    def __init__(self, place: ExitStack, following: AsyncIterator[Sequence[bytes]], watched: Watched) -> None:
+    def __init__(
+        self, place: ExitStack, following: AsyncIterator[Sequence[bytes]], watched: SagaStream
+    ) -> None:
         super().__init__(_frames(following, watched), headers=_HEADERS, media_type="text/event-stream")
         self._place = place
 
@@ -83,7 +85,7 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _frames(following: AsyncIterator[Sequence[bytes]], watched: Watched) -> AsyncIterator[bytes]:
+async def _frames(following: AsyncIterator[Sequence[bytes]], watched: SagaStream) -> AsyncIterator[bytes]:
     yield _BEGIN
     async for frames in following:
         yield b"".join(frames) or _HEARTBEAT

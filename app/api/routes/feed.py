@@ -19,8 +19,8 @@ from app.api.http.json_encoding import encode
 from app.api.http.prefer import preference
 from app.api.problems.problem import Problem
 from app.api.schemas.event_body import EventPageBody, event_body
-from app.api.schemas.outcome import patiently
-from app.storage.outbox.feed import Place
+from app.api.schemas.outcome import with_timeout
+from app.storage.outbox.feed import FeedCursor
 
 router = APIRouter(tags=["events"])
 
@@ -47,7 +47,7 @@ async def read_events(request: Request) -> Response:
     until = loop.time() + prefer.seconds(0, at_most=settings.max_wait_seconds)
     while True:
         reading = webhooks.events(caller, after, limit=limit + 1)
-        told = await patiently(reading, settings.storage_patience_seconds)
+        told = await with_timeout(reading, settings.storage_patience_seconds)
         left = until - loop.time()
         if told or left <= 0 or service.closing.is_set():
             break
@@ -68,18 +68,18 @@ async def read_events(request: Request) -> Response:
     return Response(encode(body), headers=headers, media_type="application/json")
 
 
-def _cursor(place: Place) -> str:
+def _cursor(place: FeedCursor) -> str:
     packed = _PLACE.pack(place.xid, place.position)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def _place(value: str | None) -> Place:
+def _place(value: str | None) -> FeedCursor:
     if not value:
-        return Place()
+        return FeedCursor()
     try:
         if re.fullmatch(r"[A-Za-z0-9_-]{22}", value):
             xid, position = _PLACE.unpack(base64.urlsafe_b64decode(value + "=="))
-            place = Place(xid=xid, position=position)
+            place = FeedCursor(xid=xid, position=position)
             if _cursor(place) == value and min(xid, position) >= 0:
                 return place
     except (ValueError, struct.error, binascii.Error):

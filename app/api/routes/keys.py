@@ -28,7 +28,7 @@ from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import Body, encode
 from app.api.http.saga_id import known_form
 from app.api.problems.problem import Problem
-from app.api.problems.validation import Unfit, complaints, invalid
+from app.api.problems.validation import InvalidValue, complaints, invalid
 from app.values.timestamps import instant_of
 
 router = APIRouter(tags=["keys"])
@@ -44,7 +44,7 @@ def _instant(value: object) -> datetime | None:
     try:
         return instant_of(value if isinstance(value, str) else "")
     except ValueError:
-        raise Unfit("not_a_time", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z.") from None
+        raise InvalidValue("not_a_time", "Give an RFC 3339 time such as 2026-11-23T09:00:00Z.") from None
 
 
 class NewKey(BaseModel):

@@ -19,7 +19,7 @@ from app.api.http.saga_id import known_form
 from app.api.middleware.authentication import PARAMETER, bearer_of
 from app.api.middleware.base_path import link
 from app.api.problems.problem import Problem
-from app.api.schemas.outcome import patiently, saga_url
+from app.api.schemas.outcome import saga_url, with_timeout
 
 router = APIRouter(tags=["sagas"])
 
@@ -44,7 +44,7 @@ async def issue_read_token(request: Request, saga_id: str) -> Response:
     service = service_of(request)
     query.parameters(request)
     reading = service.checkout.get(known_form(saga_id), caller=caller_of(request))
-    if await patiently(reading, settings_of(request).storage_patience_seconds) is None:
+    if await with_timeout(reading, settings_of(request).storage_patience_seconds) is None:
         raise Problem("not_found")
     key = bearer_of(request.scope)
     token = None

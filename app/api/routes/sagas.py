@@ -13,7 +13,7 @@ from app.api.http.json_encoding import encode
 from app.api.http.prefer import preference
 from app.api.http.saga_id import known_form
 from app.api.problems.problem import Problem
-from app.api.schemas.outcome import patiently, status_headers, wait_for
+from app.api.schemas.outcome import status_headers, wait_for, with_timeout
 from app.api.schemas.saga_body import saga_body
 from app.checkout.checkout import SagaView
 from app.saga.model.state import SagaStatus
@@ -48,7 +48,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
         view = await wait_for(service, saga_id, seconds=seconds, caller=caller, patience=patience)
         headers |= prefer.applied(at_most=settings.max_wait_seconds, can_go_on=False)
     else:
-        view = await patiently(service.checkout.get(saga_id, caller=caller), patience)
+        view = await with_timeout(service.checkout.get(saga_id, caller=caller), patience)
     if view is None:
         raise Problem("not_found")
     content = encode(saga_body(view))
@@ -81,7 +81,7 @@ async def list_sagas(request: Request) -> Response:
     )
     limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
     reading = service.checkout.list_sagas(wanted, before=query.before(found), limit=limit + 1)
-    views = await patiently(reading, settings.storage_patience_seconds)
+    views = await with_timeout(reading, settings.storage_patience_seconds)
     page = views[:limit]
     following = query.cursor(page[-1].saga.id) if len(views) > limit else None
     body = {"data": [saga_body(view) for view in page], "next_cursor": following}

@@ -21,9 +21,9 @@ from app.api.schemas.event_body import (
     delivery_body,
     endpoint_body,
 )
-from app.api.schemas.outcome import patiently
+from app.api.schemas.outcome import with_timeout
 from app.storage.outbox.deliveries import DeliveryStatus
-from app.webhooks import Unknown
+from app.webhooks import UnknownDelivery
 
 router = APIRouter(tags=["webhooks"])
 
@@ -37,7 +37,7 @@ async def list_webhooks(request: Request) -> Response:
     webhooks, settings = webhooks_of(request), settings_of(request)
     _operators_only(request)
     query.parameters(request)
-    views = await patiently(webhooks.endpoints(), settings.storage_patience_seconds)
+    views = await with_timeout(webhooks.endpoints(), settings.storage_patience_seconds)
     body = EndpointsBody(data=[endpoint_body(view) for view in views])
     return Response(encode(body), headers=_HEADERS, media_type="application/json")
 
@@ -63,7 +63,7 @@ async def list_deliveries(request: Request) -> Response:
         before=int(cursor) if cursor else None,
         limit=limit + 1,
     )
-    deliveries = await patiently(reading, settings.storage_patience_seconds)
+    deliveries = await with_timeout(reading, settings.storage_patience_seconds)
     body = DeliveryPageBody(
         data=[delivery_body(one) for one in deliveries[:limit]],
         next_cursor=str(deliveries[limit - 1].id) if len(deliveries) > limit else None,
@@ -79,8 +79,8 @@ async def redeliver_delivery(request: Request, delivery_id: str) -> Response:
     if not _ID.fullmatch(delivery_id):
         raise Problem("not_found")
     try:
-        delivery = await patiently(webhooks.redeliver(int(delivery_id)), settings.storage_patience_seconds)
-    except Unknown:
+        delivery = await with_timeout(webhooks.redeliver(int(delivery_id)), settings.storage_patience_seconds)
+    except UnknownDelivery:
         raise Problem("not_found") from None
     return Response(encode(delivery_body(delivery)), 202, _HEADERS, "application/json")
 
@@ -91,8 +91,8 @@ async def enable_webhook(request: Request, name: str) -> Response:
     webhooks, settings = webhooks_of(request), settings_of(request)
     await _nothing_more(request)
     try:
-        view = await patiently(webhooks.enable(name), settings.storage_patience_seconds)
-    except Unknown:
+        view = await with_timeout(webhooks.enable(name), settings.storage_patience_seconds)
+    except UnknownDelivery:
         raise Problem("not_found") from None
     return Response(encode(endpoint_body(view)), headers=_HEADERS, media_type="application/json")
 

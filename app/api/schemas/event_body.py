@@ -15,7 +15,7 @@ from app.checkout.checkout import SagaView
 from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent
-from app.webhooks.service import EndpointView, Told
+from app.webhooks.service import EndpointView, FeedItem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def event_bytes(event: OutboxEvent, view: SagaView) -> bytes:
     return encode({"type": event.type, "timestamp": event.at, "data": saga_body(view)})
 
 
-def event_body(told: Told) -> EventBody:
+def event_body(told: FeedItem) -> EventBody:
     """Return an event as the feed shows it."""
     event = told.event
     data = None if told.view is None else saga_body(told.view)

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.problems.validation import NO_SAGA, Unfit, complaints, invalid
+from app.api.problems.validation import NO_SAGA, InvalidValue, complaints, invalid
 from app.saga.model.step import JSON
 from app.values.money import CURRENCIES
 
@@ -40,19 +40,19 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 def _printable(text: str) -> str:
     if _UNPRINTABLE.search(text):
-        raise Unfit("control_character", "Remove the control characters and lone surrogates.")
+        raise InvalidValue("control_character", "Remove the control characters and lone surrogates.")
     return text
 
 
 def _trimmed(text: str) -> str:
     if text != text.strip():
-        raise Unfit("surrounding_space", "Remove the white space around it.")
+        raise InvalidValue("surrounding_space", "Remove the white space around it.")
     return text
 
 
 def _currency(code: str) -> str:
     if code not in CURRENCIES:
-        raise Unfit("unknown_currency", "Give the code of an active ISO 4217 currency, such as EUR.")
+        raise InvalidValue("unknown_currency", "Give the code of an active ISO 4217 currency, such as EUR.")
     return code
 
 
@@ -67,10 +67,10 @@ def _scalar(value: Any) -> Any:
         case str() if len(value) <= _LONGEST_NOTE:
             return _printable(value)
         case str():
-            raise Unfit("too_long", f"Shorten it to at most {_LONGEST_NOTE} characters.")
+            raise InvalidValue("too_long", f"Shorten it to at most {_LONGEST_NOTE} characters.")
         case int():
-            raise Unfit("too_large", "Give an integer between -(2^53-1) and 2^53-1, or a string.")
-    raise Unfit("not_a_scalar", "Give a string, a number, true, false or null.")
+            raise InvalidValue("too_large", "Give an integer between -(2^53-1) and 2^53-1, or a string.")
+    raise InvalidValue("not_a_scalar", "Give a string, a number, true, false or null.")
 
 
 _NO_EDGE = r"[^\u0000-\u0020\u007F-\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]"
@@ -154,7 +154,7 @@ class Order(Strict):
     def _not_too_many(cls, value: object, info: ValidationInfo) -> object:
         most = (info.context or {}).get("max_items", math.inf)
         if isinstance(value, list) and len(value) > most:
-            raise Unfit("too_many", f"Give at most {most}.")
+            raise InvalidValue("too_many", f"Give at most {most}.")
         return value
 
     @property
@@ -165,7 +165,7 @@ class Order(Strict):
     @model_validator(mode="after")
     def _amount_is_exact(self) -> Order:
         if self.amount > LARGEST:
-            raise Unfit(
+            raise InvalidValue(
                 "amount_too_large", "Split the order: its amount must not exceed 2^53-1.", pointer="/items"
             )
         return self

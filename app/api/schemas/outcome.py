@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
-from app.access.principal import Caller
-from app.api.context import Service
+from app.access.principal import Principal
+from app.api.context import AppContext
 from app.api.http.json_encoding import encode
 from app.api.middleware.base_path import link
 from app.api.problems.catalogue import PROBLEMS, name_of
@@ -102,7 +102,7 @@ def _untold(view: SagaView) -> Problem:
 
 
 async def wait_for(
-    service: Service, saga_id: str, *, seconds: float, caller: Caller, patience: float
+    service: AppContext, saga_id: str, *, seconds: float, caller: Principal, patience: float
 ) -> SagaView | None:
     """Return a saga once it rests, or as it stands after `seconds`, or sooner where the process is closing.
 
@@ -119,13 +119,13 @@ async def wait_for(
             return waiting.result()
         if not closing.done():
             raise LogUnavailable("The saga log has not answered in time.")
-        return await patiently(service.checkout.get(saga_id, caller=caller), patience)
+        return await with_timeout(service.checkout.get(saga_id, caller=caller), patience)
     finally:
         waiting.cancel()
         closing.cancel()
 
 
-async def patiently(reading: Coroutine[Any, Any, _T], patience: float) -> _T:
+async def with_timeout(reading: Coroutine[Any, Any, _T], patience: float) -> _T:
     """Return what a reading of storage gives; raise `LogUnavailable` where it takes longer than that."""
     try:
         async with asyncio.timeout(patience):

@@ -16,7 +16,7 @@ from app.api.http.json_encoding import Body, SparseBody
 from app.checkout.checkout import SagaView
 from app.saga.model.attention import Attention, StepAction
 from app.saga.model.events import EventType, TrailEntry
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
 from app.saga.ports.log import NewSaga
 
@@ -247,7 +247,7 @@ def _step(step: StepState) -> StepBody:
     )
 
 
-def _action(action: Action | None) -> ActionBody | None:
+def _action(action: OperatorAction | None) -> ActionBody | None:
     if action is None:
         return None
     return ActionBody(who=action.who, at=action.at, reason=action.reason, reference=action.reference)

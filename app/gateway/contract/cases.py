@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 
 from app.gateway.answer import Answer, done, found, undone
 from app.gateway.contract.probe import NotConforming, Probe
-from app.gateway.port import JsonObject, Service
+from app.gateway.port import JsonObject, Participant
 from app.gateway.resources import Payment, Reservation, Resource, Shipment, checked
 from app.saga.model.errors import StepError
 from app.saga.model.step import Closed
 
-_RESOURCES: dict[Service, type[Resource]] = {
-    Service.PAYMENT: Payment,
-    Service.INVENTORY: Reservation,
-    Service.SHIPPING: Shipment,
+_RESOURCES: dict[Participant, type[Resource]] = {
+    Participant.PAYMENT: Payment,
+    Participant.INVENTORY: Reservation,
+    Participant.SHIPPING: Shipment,
 }
-_IDS = {Service.PAYMENT: "payment_id", Service.INVENTORY: "reservation_id", Service.SHIPPING: "shipment_id"}
-_EVERY = frozenset(Service)
+_IDS = {
+    Participant.PAYMENT: "payment_id",
+    Participant.INVENTORY: "reservation_id",
+    Participant.SHIPPING: "shipment_id",
+}
+_EVERY = frozenset(Participant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class Case:
 
     promise: str
     run: Callable[[Probe], None]
-    services: frozenset[Service] = _EVERY
+    services: frozenset[Participant] = _EVERY
     needs: str | None = None
     used_today: bool = True
 
@@ -41,7 +45,12 @@ class _Cases:
     cases: list[Case] = field(default_factory=list)
 
     def __call__(
-        self, promise: str, *, only: Service | None = None, needs: str | None = None, used_today: bool = True
+        self,
+        promise: str,
+        *,
+        only: Participant | None = None,
+        needs: str | None = None,
+        used_today: bool = True,
     ) -> Callable[[Callable[[Probe], None]], Callable[[Probe], None]]:
         def add(run: Callable[[Probe], None]) -> Callable[[Probe], None]:
             services = frozenset({only}) if only else _EVERY
@@ -196,14 +205,16 @@ def _no_json(probe: Probe) -> None:
     _expect_nothing(probe, reference)
 
 
-@_case("a declined payment is 402 with its code, and nothing stands", only=Service.PAYMENT, needs="declined")
+@_case(
+    "a declined payment is 402 with its code, and nothing stands", only=Participant.PAYMENT, needs="declined"
+)
 def _declined(probe: Probe) -> None:
     _refused(probe, probe.body(payment_method=probe.sample.declined), 402)
 
 
 @_case(
     "what is out of stock is 409 out_of_stock, and nothing is set aside, not even the lines that are there",
-    only=Service.INVENTORY,
+    only=Participant.INVENTORY,
     needs="out_of_stock",
 )
 def _out_of_stock(probe: Probe) -> None:
@@ -215,7 +226,7 @@ def _out_of_stock(probe: Probe) -> None:
 
 @_case(
     "an address that isn't served is 422 with its code, and nothing stands",
-    only=Service.SHIPPING,
+    only=Participant.SHIPPING,
     needs="unserviceable",
 )
 def _unserviceable(probe: Probe) -> None:
@@ -226,7 +237,7 @@ def _unserviceable(probe: Probe) -> None:
 
 @_case(
     "a deferred payment is authorized, captured however often, and closed against a late capture",
-    only=Service.PAYMENT,
+    only=Participant.PAYMENT,
     used_today=False,
 )
 def _deferred(probe: Probe) -> None:

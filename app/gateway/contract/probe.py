@@ -16,7 +16,7 @@ import httpx2 as httpx
 
 from app.gateway.answer import Answer
 from app.gateway.http_answer import read
-from app.gateway.port import Action, Call, JsonObject, Service
+from app.gateway.port import Call, GatewayVerb, JsonObject, Participant
 
 SETTLING_SECONDS = 5.0
 """How long a request whose caller hung up may still be at work before the case goes on."""
@@ -43,11 +43,11 @@ class Sample:
     out_of_stock: str | None = None
     unserviceable: str | None = None
 
-    def body(self, service: Service) -> JsonObject:
+    def body(self, service: Participant) -> JsonObject:
         """Return a body for PUT as the checkout sends it."""
         line: JsonObject = {"sku": self.sku, "quantity": 2}
         match service:
-            case Service.PAYMENT:
+            case Participant.PAYMENT:
                 return {
                     "order_id": "conformance",
                     "customer_id": "conformance",
@@ -56,9 +56,9 @@ class Sample:
                     "payment_method": self.payment_method,
                     "capture": "immediate",
                 }
-            case Service.INVENTORY:
+            case Participant.INVENTORY:
                 return {"order_id": "conformance", "items": [line]}
-            case Service.SHIPPING:
+            case Participant.SHIPPING:
                 address: JsonObject = {
                     "name": "Ada L.",
                     "line1": "1 Main St",
@@ -80,7 +80,7 @@ class Probe:
         self,
         client: httpx.Client,
         base_url: str,
-        service: Service,
+        service: Participant,
         sample: Sample,
         *,
         timeout: float,
@@ -109,23 +109,23 @@ class Probe:
 
     def put(self, reference: str, body: JsonObject | None = None) -> Answer:
         """Ask for the work."""
-        return self._send("PUT", reference, Action.EXECUTE, self.body() if body is None else body)
+        return self._send("PUT", reference, GatewayVerb.EXECUTE, self.body() if body is None else body)
 
     def put_raw(self, reference: str, content: bytes) -> Answer:
         """Ask for the work with a body that may be no JSON."""
-        return self._send("PUT", reference, Action.EXECUTE, content)
+        return self._send("PUT", reference, GatewayVerb.EXECUTE, content)
 
     def delete(self, reference: str) -> Answer:
         """Ask for the work to be undone."""
-        return self._send("DELETE", reference, Action.COMPENSATE)
+        return self._send("DELETE", reference, GatewayVerb.COMPENSATE)
 
     def get(self, reference: str) -> Answer:
         """Ask what stands."""
-        return self._send("GET", reference, Action.EXECUTE)
+        return self._send("GET", reference, GatewayVerb.EXECUTE)
 
     def capture(self, reference: str) -> Answer:
         """Ask for a deferred payment's money."""
-        return self._send("PUT", reference, Action.CONFIRM, below="/capture")
+        return self._send("PUT", reference, GatewayVerb.CONFIRM, below="/capture")
 
     def together(self, *asked: Callable[[], Answer]) -> list[Answer]:
         """Send several requests at the same time; return their answers in the order given."""
@@ -142,7 +142,7 @@ class Probe:
             )
         else:
             connection = http.client.HTTPConnection(url.netloc, timeout=self._timeout)
-        headers = {**self._headers(reference, Action.EXECUTE), "content-type": "application/json"}
+        headers = {**self._headers(reference, GatewayVerb.EXECUTE), "content-type": "application/json"}
         if authorization := self._client.headers.get("authorization"):
             headers["authorization"] = authorization
         try:
@@ -163,7 +163,7 @@ class Probe:
     def _url(self, reference: str, below: str = "") -> str:
         return f"{self._base_url}/{self.service.resource}/{quote(reference, safe='')}{below}"
 
-    def _headers(self, reference: str, action: Action) -> dict[str, str]:
+    def _headers(self, reference: str, action: GatewayVerb) -> dict[str, str]:
         key = Call.to(self.service, action, reference=reference).idempotency_key
         return {"idempotency-key": key, "accept": "application/json", "accept-encoding": "identity"}
 
@@ -171,7 +171,7 @@ class Probe:
         self,
         method: str,
         reference: str,
-        action: Action,
+        action: GatewayVerb,
         body: JsonObject | bytes | None = None,
         *,
         below: str = "",

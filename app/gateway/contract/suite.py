@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 
 from app.gateway.contract.cases import CASES, Case
 from app.gateway.contract.probe import NotConforming, Probe, Sample
-from app.gateway.port import Service
+from app.gateway.port import Participant
 
 __all__ = ["Finding", "Grade", "Report", "Sample", "check", "offered"]
 
@@ -29,7 +29,7 @@ class Grade(StrEnum):
 class Finding:
     """One case's end, with the sentence that says what is wrong or what is missing."""
 
-    service: Service
+    service: Participant
     promise: str
     grade: Grade
     words: str = ""
@@ -48,14 +48,14 @@ class Report:
         return not self.left_behind and all(one.grade is not Grade.FAULT for one in self.findings)
 
 
-def offered(base_url: str, *, token: str | None = None, timeout: float = 10.0) -> list[Service]:
+def offered(base_url: str, *, token: str | None = None, timeout: float = 10.0) -> list[Participant]:
     """Return the services that the URL serves: those whose DELETE of a new reference, which does nothing, is 2xx.
 
     Raise `ConnectionError` where nobody answers at all.
     """
     with _client(token, timeout) as client:
         found, silent = [], 0
-        for service in Service:
+        for service in Participant:
             try:
                 answer = _probe(client, base_url, service, Sample(), timeout).delete(_new_reference())
             except NotConforming:
@@ -63,14 +63,14 @@ def offered(base_url: str, *, token: str | None = None, timeout: float = 10.0) -
                 continue
             if 200 <= answer.status < 300:
                 found.append(service)
-    if silent == len(Service):
+    if silent == len(Participant):
         raise ConnectionError(f"Nobody answers at {base_url}.")
     return found
 
 
 def check(
     base_url: str,
-    services: Iterable[Service],
+    services: Iterable[Participant],
     *,
     sample: Sample | None = None,
     token: str | None = None,
@@ -128,7 +128,9 @@ def _client(token: str | None, timeout: float) -> httpx.Client:
     return httpx.Client(timeout=timeout, headers=headers, follow_redirects=False, trust_env=False)
 
 
-def _probe(client: httpx.Client, base_url: str, service: Service, sample: Sample, timeout: float) -> Probe:
+def _probe(
+    client: httpx.Client, base_url: str, service: Participant, sample: Sample, timeout: float
+) -> Probe:
     return Probe(client, base_url, service, sample, timeout=timeout, new_reference=_new_reference)
 
 

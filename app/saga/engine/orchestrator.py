@@ -17,7 +17,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from app.saga.engine.lease import Lease
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.decide import (
     Compensate,
     Execute,
@@ -35,10 +35,10 @@ from app.saga.model.definition import SagaDefinition, StepDefinition
 from app.saga.model.errors import FailureKind, LogError, LogUnavailable, StepError, StepOutcomeUnknown
 from app.saga.model.events import EventType, Observer, SagaEvent
 from app.saga.model.retry import Jitter
-from app.saga.model.state import AT_REST, SagaState, apply
+from app.saga.model.state import INACTIVE, SagaState, apply
 from app.saga.model.step import JSON, Closed, Context, LooksUp, SagaStep, storable
 from app.saga.ports.clock import Clock, SystemClock
-from app.saga.ports.log import NewSaga, RowChange, SagaLog, Started, StartResult
+from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, Stored
 from app.saga.ports.memory_log import MemoryLog
 
 Answer = Mapping[str, JSON] | Closed | None
@@ -86,25 +86,25 @@ class SagaOrchestrator:
             version=self.definition.version,
             input=dict(context),
         )
-        run = SagaRun(new, self.definition)
-        if await self._log.load(saga_id) is not None or not isinstance(await self.start(run), Started):
+        run = SagaInstance(new, self.definition)
+        if await self._log.load(saga_id) is not None or not isinstance(await self.start(run), Stored):
             raise LogError(f"Saga {saga_id} has been started already.")
         await self.run(run)
         context.update(run.results())
         return run.state
 
-    async def start(self, run: SagaRun) -> StartResult:
+    async def start(self, run: SagaInstance) -> StartResult:
         """Make a new saga durable, before anything is sent; return what the log says to it."""
         if self._lease and not self._lease.held:
             raise LogUnavailable("The lease has lapsed.", stored=False)
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
         run.owner = self._lease.owner if self._lease else None
         result = await self._log.start(run.saga, event, owner=run.owner or "local")
-        if isinstance(result, Started):
+        if isinstance(result, Stored):
             self._note(run, apply(run.state, event), [event])
         return result
 
-    async def run(self, run: SagaRun) -> None:
+    async def run(self, run: SagaInstance) -> None:
         """Move the saga until it rests, is parked, or isn't ours any more.
 
         Raise `SagaFenced` or `LeaseLost` where another process may have it; the log tells how it stands.
@@ -124,7 +124,7 @@ class SagaOrchestrator:
                 case Execute() | Compensate() | LookUp() as action:
                     await self._append(run, await self._carry_out(run, action))
 
-    async def _carry_out(self, run: SagaRun, action: Execute | Compensate | LookUp) -> SagaEvent:
+    async def _carry_out(self, run: SagaInstance, action: Execute | Compensate | LookUp) -> SagaEvent:
         """Send one action and return the event that its answer makes."""
         if self._lease:
             self._lease.check(run.owner)
@@ -140,7 +140,7 @@ class SagaOrchestrator:
             return after_execute(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
         return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
 
-    async def _append(self, run: SagaRun, event: SagaEvent) -> None:
+    async def _append(self, run: SagaInstance, event: SagaEvent) -> None:
         """Make an event durable, together with all that follows from it without asking anybody."""
         state, events = apply(run.state, event), [event]
         now = self._clock.now()
@@ -158,7 +158,7 @@ class SagaOrchestrator:
             due = following.until if isinstance(following, Wait) else now
             change = RowChange(
                 status=state.status,
-                next_action_at=None if state.status in AT_REST else due,
+                next_action_at=None if state.status in INACTIVE else due,
                 finished_at=state.finished_at,
                 park=park,
                 cancellable=park and state.cancellable,
@@ -174,7 +174,7 @@ class SagaOrchestrator:
                 with contextlib.suppress(Exception):
                     observer(saga_id, event)
 
-    def _note(self, run: SagaRun, state: SagaState, events: list[SagaEvent]) -> None:
+    def _note(self, run: SagaInstance, state: SagaState, events: list[SagaEvent]) -> None:
         run.advance(state, events)
         self.notify(run.saga.id, events)
 

@@ -8,7 +8,7 @@ WAYS = 8
 """So many ways of going wrong are told apart until it is over."""
 
 
-class Trouble:
+class OutageReporter:
     """The trouble of one loop; `what` says it, as in "the lease could not be renewed"."""
 
     def __init__(self, logger: logging.Logger, what: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from app.saga.engine.lease import Lease
-from app.saga.engine.outage_reporter import Trouble
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.runner import SagaRunner
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.definition import Definitions
@@ -178,7 +178,7 @@ class Recovery:
 
     async def _keep_lease(self) -> None:
         pause = self._lease.seconds / RENEWALS_PER_LEASE
-        trouble = Trouble(_logger, "the lease could not be renewed")
+        trouble = OutageReporter(_logger, "the lease could not be renewed")
         while True:
             try:
                 await self.renew()
@@ -190,7 +190,7 @@ class Recovery:
             await asyncio.sleep(REBIRTH_SECONDS if self._lease.lapsed else pause)
 
     async def _keep_claiming(self) -> None:
-        trouble = Trouble(_logger, "nothing could be taken over")
+        trouble = OutageReporter(_logger, "nothing could be taken over")
         while True:
             try:
                 claimed = await self.claim()
@@ -207,7 +207,7 @@ class Recovery:
             self._woken.clear()
 
     async def _keep_listening(self) -> None:
-        trouble = Trouble(_logger, "wishes to cancel could not be heard")
+        trouble = OutageReporter(_logger, "wishes to cancel could not be heard")
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:

@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 from app.saga.engine.orchestrator import SagaOrchestrator
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
 from app.saga.model.events import EventType
-from app.saga.model.operator_action import Action
-from app.saga.model.state import AT_REST
+from app.saga.model.operator_action import OperatorAction
+from app.saga.model.state import INACTIVE
 from app.saga.ports.clock import Clock
-from app.saga.ports.log import SUSPECT_AFTER, NewSaga, SagaLog, Started, StartResult, StoredSaga
+from app.saga.ports.log import SUSPECT_AFTER, NewSaga, SagaLog, StartResult, Stored, StoredSaga
 
 _logger = logging.getLogger(__name__)
 
@@ -25,10 +25,10 @@ AFTER_CRASH_SECONDS = 1.0
 """How long a saga whose loop broke down rests before any replica takes it over."""
 
 
-class RunningSaga:
+class SagaTask:
     """A saga's task. `started` resolves with the log's answer, `done` when this process is through with it."""
 
-    def __init__(self, run: SagaRun, *, resumed: bool = False) -> None:
+    def __init__(self, run: SagaInstance, *, resumed: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.run = run
         self.resumed = resumed
@@ -44,7 +44,7 @@ class RunningSaga:
     @property
     def at_rest(self) -> bool:
         """Whether the saga is finished or waits for a person."""
-        return self.run.state.status in AT_REST
+        return self.run.state.status in INACTIVE
 
     async def wait_done(self, seconds: float) -> None:
         """Return when this process is through with the saga, at the latest after `seconds`; never cancel it."""
@@ -70,14 +70,14 @@ class SagaRunner:
         orchestrator: SagaOrchestrator,
         *,
         clock: Clock,
-        around: Callable[[SagaRun], AbstractContextManager[None]] = lambda _run: nullcontext(),
+        around: Callable[[SagaInstance], AbstractContextManager[None]] = lambda _run: nullcontext(),
     ) -> None:
         self._around = around
         self._definitions = definitions
         self._log = log
         self._orchestrator = orchestrator
         self._clock = clock
-        self._running: dict[str, RunningSaga] = {}
+        self._running: dict[str, SagaTask] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}  # in their order, which a set doesn't keep
 
     @property
@@ -102,27 +102,27 @@ class SagaRunner:
             running.run.wish is None and running.run.state.cancellable for running in self._running.values()
         )
 
-    def cancel(self, saga_id: str, wish: Action) -> None:
+    def cancel(self, saga_id: str, wish: OperatorAction) -> None:
         """Have a saga stopped at its next boundary, where it runs here."""
         if running := self.get(saga_id):
             running.run.cancel(wish)
 
-    def get(self, saga_id: str) -> RunningSaga | None:
+    def get(self, saga_id: str) -> SagaTask | None:
         """Return a saga that runs here and is durable, or None."""
         running = self._running.get(saga_id)
         return running if running is not None and running.run.events else None
 
-    def launch(self, saga: NewSaga) -> RunningSaga:
+    def launch(self, saga: NewSaga) -> SagaTask:
         """Start a new saga in a task of its own. Raise `DefinitionUnknown` for one that can't be run here."""
-        running = RunningSaga(SagaRun(saga, self._definitions.get(saga.definition, saga.version)))
+        running = SagaTask(SagaInstance(saga, self._definitions.get(saga.definition, saga.version)))
         self._spawn(running, new=True)
         return running
 
-    def resume(self, stored: StoredSaga, *, owner: str | None = None) -> RunningSaga:
+    def resume(self, stored: StoredSaga, *, owner: str | None = None) -> SagaTask:
         """Go on with a saga that this process has claimed as `owner`."""
         definition = self._definitions.get(stored.saga.definition, stored.saga.version)
-        running = RunningSaga(SagaRun.of(stored, definition, owner=owner), resumed=True)
-        running.started.set_result(Started())
+        running = SagaTask(SagaInstance.of(stored, definition, owner=owner), resumed=True)
+        running.started.set_result(Stored())
         if stored.events[-1].type is EventType.SAGA_RECOVERED:  # stored by the claim itself
             self._orchestrator.notify(stored.saga.id, stored.events[-1:])
         self._spawn(running, new=False)
@@ -144,13 +144,13 @@ class SagaRunner:
         """Stop everything that runs here, where it is: the log has all that others need to go on."""
         await end_tasks(self._tasks)
 
-    def _spawn(self, running: RunningSaga, *, new: bool) -> None:
+    def _spawn(self, running: SagaTask, *, new: bool) -> None:
         self._running[running.run.saga.id] = running
         task = asyncio.create_task(self._run(running, new=new))
         self._tasks[task] = None
         task.add_done_callback(lambda task: self._ended(task, running))
 
-    def _ended(self, task: asyncio.Task[None], running: RunningSaga) -> None:
+    def _ended(self, task: asyncio.Task[None], running: SagaTask) -> None:
         """Let go of a saga; also where its task was cancelled before it began, so that no `finally` could."""
         self._tasks.pop(task)
         if self._running.get(running.run.saga.id) is running:
@@ -162,17 +162,17 @@ class SagaRunner:
         if not running.done.done():
             running.done.set_result(None)
 
-    async def _run(self, running: RunningSaga, *, new: bool) -> None:
+    async def _run(self, running: SagaTask, *, new: bool) -> None:
         with self._around(running.run):
             await self._live(running, new=new)
 
-    async def _live(self, running: RunningSaga, *, new: bool) -> None:
+    async def _live(self, running: SagaTask, *, new: bool) -> None:
         run = running.run
         try:
             if new:
                 result = await self._orchestrator.start(run)
                 running.started.set_result(result)
-                if not isinstance(result, Started):
+                if not isinstance(result, Stored):
                     return
             await self._orchestrator.run(run)
         except LeaseLost:
@@ -191,7 +191,7 @@ class SagaRunner:
             _logger.exception("the loop of saga %s broke down", run.saga.id)
             await self._abandon(run)
 
-    async def _abandon(self, run: SagaRun) -> None:
+    async def _abandon(self, run: SagaInstance) -> None:
         """Give the saga up until that is stored: a living owner must not own what nobody runs."""
         told = False
         while True:

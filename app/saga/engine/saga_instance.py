@@ -7,13 +7,13 @@ from collections.abc import Awaitable
 
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.events import SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaState, fold, initial
 from app.saga.model.step import JSON, Context, copied
 from app.saga.ports.log import NewSaga, StoredSaga
 
 
-class SagaRun:
+class SagaInstance:
     """What this process knows of a saga that it runs: always exactly what is durable.
 
     `owner` is whom the log names as its owner, where a lease is kept. `parked` says that it has been
@@ -30,12 +30,12 @@ class SagaRun:
         self.state: SagaState = initial(definition)
         self.events: list[SagaEvent] = []
         self.parked = False
-        self.wish: Action | None = None
+        self.wish: OperatorAction | None = None
         self._pause: asyncio.Timeout | None = None
         self._changed: asyncio.Event | None = None  # made for whoever waits
 
     @classmethod
-    def of(cls, stored: StoredSaga, definition: SagaDefinition, *, owner: str | None = None) -> SagaRun:
+    def of(cls, stored: StoredSaga, definition: SagaDefinition, *, owner: str | None = None) -> SagaInstance:
         """Return the run that goes on from what the log holds."""
         run = cls(stored.saga, definition, epoch=stored.epoch, owner=owner)
         run.wish = stored.cancel
@@ -50,7 +50,7 @@ class SagaRun:
             self._changed.set()
             self._changed = None
 
-    def cancel(self, wish: Action) -> None:
+    def cancel(self, wish: OperatorAction) -> None:
         """Have the saga stopped at its next boundary, where that can still be; a pause ends at once."""
         if self.wish is not None:
             return

@@ -16,9 +16,9 @@ from functools import lru_cache
 from app.saga.model.definition import SagaDefinition, StepDefinition
 from app.saga.model.errors import FailureKind, StepError, StepRejected, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.retry import Jitter, RetryPolicy
-from app.saga.model.state import AT_REST, CompensationState, SagaState, SagaStatus, StepStatus
+from app.saga.model.state import INACTIVE, CompensationState, SagaState, SagaStatus, StepStatus
 from app.saga.model.step import JSON, Closed
 
 POISON_AFTER = 5
@@ -76,7 +76,7 @@ Decision = Execute | Compensate | LookUp | Wait | Record | Rest
 
 def decide(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
     """Return what is due at `now`."""
-    if state.status in AT_REST:
+    if state.status in INACTIVE:
         return Rest()
     if state.recoveries >= POISON_AFTER:
         return Record(event=_poisoned(state, now))
@@ -133,13 +133,13 @@ def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> De
     return Compensate(step=defined, attempt=attempt)
 
 
-def cancelled(state: SagaState, wish: Action, now: datetime) -> SagaEvent | None:
+def cancelled(state: SagaState, wish: OperatorAction, now: datetime) -> SagaEvent | None:
     """Return the event with which a saga heeds a person's wish to stop it; None where it can't any more."""
     return asked(state, EventType.CANCEL_REQUESTED, wish, now) if state.cancellable else None
 
 
 def asked(
-    state: SagaState, what: EventType, action: Action, now: datetime, *, step: str | None = None
+    state: SagaState, what: EventType, action: OperatorAction, now: datetime, *, step: str | None = None
 ) -> SagaEvent:
     """Return the event that a person's action is."""
     return _event(state, now, what, step=step, **action.data())

@@ -10,7 +10,7 @@ from app.saga.model.step import JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Action:
+class OperatorAction:
     """One action of an operator's.
 
     `id` is random and tells it from every other, so that one whose answer was lost is recognised.
@@ -29,7 +29,7 @@ class Action:
         return data if self.reference is None else {**data, "reference": self.reference}
 
     @classmethod
-    def of(cls, data: Mapping[str, JSON], at: datetime) -> Action:
+    def of(cls, data: Mapping[str, JSON], at: datetime) -> OperatorAction:
         """Return the action that an event tells."""
         return cls(
             id=str(data.get("action", "")),
@@ -44,6 +44,6 @@ class Action:
         return {**self.data(), "at": self.at.isoformat()}
 
     @classmethod
-    def read(cls, stored: Mapping[str, JSON]) -> Action:
+    def read(cls, stored: Mapping[str, JSON]) -> OperatorAction:
         """Return what `stored` made."""
         return cls.of(stored, datetime.fromisoformat(stored["at"]))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import FailureKind, SagaError
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.step import JSON, StepKind
 
 
@@ -38,7 +38,7 @@ class SagaStatus(StrEnum):
 
 
 FINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED})
-AT_REST = FINAL | {SagaStatus.NEEDS_ATTENTION}
+INACTIVE = FINAL | {SagaStatus.NEEDS_ATTENTION}
 """No replica works on a saga in one of these."""
 
 EDGES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
@@ -110,7 +110,7 @@ class StepState:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     compensation: CompensationState | None = None
-    resolved_by: Action | None = None
+    resolved_by: OperatorAction | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +148,7 @@ class SagaState:
     effects: tuple[str, ...] = ()
     failure: Failure | None = None
     recoveries: int = 0
-    cancel: Action | None = None
+    cancel: OperatorAction | None = None
     started_at: datetime | None = None
     resumed_at: datetime | None = None
     updated_at: datetime | None = None
@@ -428,7 +428,7 @@ def _cancel_requested(state: SagaState, event: SagaEvent) -> SagaState:
         raise IllegalEvent("This saga can't be cancelled any more.")
     if state.status is SagaStatus.NEEDS_ATTENTION:
         state = replace(_go(state, SagaStatus.RUNNING), failure=None)
-    return replace(state, cancel=Action.of(event.data, event.at))
+    return replace(state, cancel=OperatorAction.of(event.data, event.at))
 
 
 def _retry_requested(state: SagaState, event: SagaEvent) -> SagaState:
@@ -460,7 +460,7 @@ def _step_resolved(state: SagaState, event: SagaEvent) -> SagaState:
     step = _named(state, event)
     if not state.resolvable(step.name):
         raise IllegalEvent(f"Step {step.name!r} is not one that needs to be settled.")
-    action = Action.of(event.data, event.at)
+    action = OperatorAction.of(event.data, event.at)
     state = _go(state, state.parked_at)
     if state.status is SagaStatus.COMPENSATING:
         compensation = replace(

@@ -22,8 +22,8 @@ from typing import Protocol
 from app.saga.model.cached_attribute import once
 from app.saga.model.errors import LogRefused, LogUnreadable
 from app.saga.model.events import EventType, SagaEvent, TrailEntry
-from app.saga.model.operator_action import Action
-from app.saga.model.state import AT_REST, FINAL, SagaStatus
+from app.saga.model.operator_action import OperatorAction
+from app.saga.model.state import FINAL, INACTIVE, SagaStatus
 from app.saga.model.step import JSON, encode
 
 
@@ -66,7 +66,7 @@ class StoredSaga:
     epoch: int
     events: tuple[SagaEvent, ...]
     lease_expires_at: datetime | None = None
-    cancel: Action | None = None
+    cancel: OperatorAction | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,12 +90,12 @@ ReadSaga = StoredSaga | UnreadableSaga
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
+class Stored:
     """The saga is durable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KeyTaken:
+class IdempotencyConflict:
     """Another saga has this idempotency key; nothing was stored."""
 
     saga_id: str
@@ -103,14 +103,14 @@ class KeyTaken:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OrderTaken:
+class BusinessKeyConflict:
     """Another saga that is not compensated has this order; nothing was stored."""
 
     saga_id: str
     status: SagaStatus
 
 
-StartResult = Started | KeyTaken | OrderTaken
+StartResult = Stored | IdempotencyConflict | BusinessKeyConflict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +148,7 @@ def check_start(saga: NewSaga, event: SagaEvent) -> None:
 
 def check_operate(event: SagaEvent, status: SagaStatus) -> None:
     """Raise `LogRefused` for a person's action that no log takes."""
-    if status in AT_REST:
+    if status in INACTIVE:
         raise LogRefused("A person's action makes a saga go on.")
     _check_text(event.step)
     _ = event.text
@@ -162,7 +162,7 @@ def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
         raise LogRefused("Several events are one append only together with a change of the saga.")
     if change is not None and (change.status in FINAL) is not (change.finished_at is not None):
         raise LogRefused("A saga has a time of its end exactly when its status is final.")
-    if change is not None and (change.status in AT_REST) is not (change.next_action_at is None):
+    if change is not None and (change.status in INACTIVE) is not (change.next_action_at is None):
         raise LogRefused("A saga has a next action exactly while it isn't at rest.")
     for event in events:
         _check_text(event.step)
@@ -252,7 +252,9 @@ class SagaLog(Protocol):
         transaction.
         """
 
-    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+    async def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
         """Keep a wish to stop a running saga, for its owner; a saga without one is due at once.
 
         Return the wish that stands, which is the first; None where the saga isn't running. Raise `SagaMoved`
@@ -260,7 +262,7 @@ class SagaLog(Protocol):
         stand all the same; asked again with the same wish it is kept once.
         """
 
-    async def wishes(self, owner: str) -> dict[str, Action]:
+    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
         """Return the wishes to cancel that wait for this owner, by saga."""
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:

@@ -13,18 +13,18 @@ from datetime import datetime, timedelta
 
 from app.saga.model.errors import LeaseLost, SagaFenced, SagaMoved
 from app.saga.model.events import SagaEvent
-from app.saga.model.operator_action import Action
-from app.saga.model.state import AT_REST, SagaStatus
+from app.saga.model.operator_action import OperatorAction
+from app.saga.model.state import INACTIVE, SagaStatus
 from app.saga.model.step import encode
 from app.saga.ports.clock import Clock, SystemClock
 from app.saga.ports.log import (
     LOST,
-    KeyTaken,
+    BusinessKeyConflict,
+    IdempotencyConflict,
     NewSaga,
-    OrderTaken,
     RowChange,
-    Started,
     StartResult,
+    Stored,
     StoredSaga,
     check_append,
     check_operate,
@@ -41,7 +41,7 @@ class _Row:
     next_action_at: datetime | None
     status: SagaStatus = SagaStatus.RUNNING
     epoch: int = 1
-    cancel: Action | None = None
+    cancel: OperatorAction | None = None
     events: list[tuple[int, SagaEvent]] = field(default_factory=list)
 
 
@@ -56,7 +56,7 @@ class MemoryLog:
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event)
         if saga.id in self._rows:
-            return Started()
+            return Stored()
         for row in self._rows.values():
             known = row.saga
             if saga.idempotency_key is not None and (
@@ -66,7 +66,7 @@ class MemoryLog:
                 saga.caller,
                 saga.idempotency_key,
             ):
-                return KeyTaken(saga_id=known.id, fingerprint=known.fingerprint)
+                return IdempotencyConflict(saga_id=known.id, fingerprint=known.fingerprint)
         for row in self._rows.values():
             known = row.saga
             if (
@@ -74,11 +74,11 @@ class MemoryLog:
                 and (known.caller, known.order_id) == (saga.caller, saga.order_id)
                 and row.status is not SagaStatus.COMPENSATED
             ):
-                return OrderTaken(saga_id=known.id, status=row.status)
+                return BusinessKeyConflict(saga_id=known.id, status=row.status)
         self._rows[saga.id] = _Row(
             saga=copy.deepcopy(saga), owner=owner, next_action_at=event.at, events=[(1, copy.deepcopy(event))]
         )
-        return Started()
+        return Stored()
 
     async def append(
         self,
@@ -103,7 +103,7 @@ class MemoryLog:
             row.next_action_at = change.next_action_at
             if change.cancellable and row.cancel is not None:
                 row.next_action_at = events[-1].at
-            if change.park or change.status in AT_REST:
+            if change.park or change.status in INACTIVE:
                 row.owner = None
 
     async def load(self, saga_id: str) -> StoredSaga | None:
@@ -139,7 +139,9 @@ class MemoryLog:
             row.owner = owner
         return [self._stored(row) for row in due]
 
-    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+    async def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
         encode(wish.data())
         row = self._rows.get(saga_id)
         if row is None or row.status is not SagaStatus.RUNNING:
@@ -154,7 +156,7 @@ class MemoryLog:
                 row.next_action_at = self._clock.now()
         return row.cancel
 
-    async def wishes(self, owner: str) -> dict[str, Action]:
+    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
         return {
             saga_id: row.cancel
             for saga_id, row in self._rows.items()
@@ -178,7 +180,7 @@ class MemoryLog:
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
         row = self._rows.get(saga_id)
-        if row is not None and row.epoch == epoch and row.status not in AT_REST:
+        if row is not None and row.epoch == epoch and row.status not in INACTIVE:
             row.owner, row.next_action_at = LOST, until
 
     async def renew(self, owner: str, *, seconds: float) -> datetime:

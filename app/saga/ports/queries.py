@@ -29,7 +29,7 @@ class SagaFilter:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Census:
+class BacklogStats:
     """The sagas that aren't finished.
 
     `unfinished` counts them by status, each that isn't final. `overdue_seconds` is for how long the
@@ -61,7 +61,7 @@ class SagaNews(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tally:
+class BucketCount:
     """How many sagas began in one minute, stand so now, and took so long.
 
     `minute` is an aware time; `slot` is the index in `DURATION_EDGES` of the first edge in seconds that is
@@ -81,7 +81,7 @@ DURATION_EDGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60
 class SagaHistory(Protocol):
     """What became of the sagas of a time, and how those that aren't finished stand."""
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[Tally]:
+    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
         """Count the sagas that began from `after` on, before `before`; a `caller` None is everyone's. Raise `LogUnavailable`."""
 
     async def unfinished(self, *, caller: str | None) -> Mapping[SagaStatus, int]:

@@ -35,7 +35,7 @@ class SchemaUnfit(RuntimeError):
     """The database's schema is none that this release can run on."""
 
 
-class SchemaBehind(SchemaUnfit):
+class SchemaOutdated(SchemaUnfit):
     """The database's schema is older than this release: migrate it."""
 
 
@@ -137,7 +137,7 @@ async def fault(engine: AsyncEngine) -> str | None:
 
 
 async def require_current(engine: AsyncEngine) -> None:
-    """Raise `SchemaBehind` or `SchemaAhead` where this release can't run on the database's schema."""
+    """Raise `SchemaOutdated` or `SchemaAhead` where this release can't run on the database's schema."""
     try:
         at = await current(engine)
     except SchemaAhead as ahead:
@@ -146,7 +146,7 @@ async def require_current(engine: AsyncEngine) -> None:
             return
         raise
     if at != head():
-        raise SchemaBehind(await fault(engine))
+        raise SchemaOutdated(await fault(engine))
 
 
 async def try_again_while_locked(

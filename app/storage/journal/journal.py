@@ -38,7 +38,7 @@ from typing import NamedTuple, Protocol
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogRefused, LogUnavailable, SagaFenced
 from app.saga.model.events import SagaEvent
-from app.saga.ports.log import NewSaga, RowChange, Started, StartResult
+from app.saga.ports.log import NewSaga, RowChange, StartResult, Stored
 from app.storage.engine.faults import Blame
 
 _logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class AppendEntry:
 
 Entry = StartEntry | AppendEntry
 Result = StartResult | SagaFenced | LogRefused
-"""What became of an entry; for an append, `Started` stands for stored."""
+"""What became of an entry; for an append, `Stored` stands for stored."""
 
 
 class _Waiting(NamedTuple):
@@ -92,7 +92,7 @@ class _Waiting(NamedTuple):
     since: float
 
 
-class Interrupted(Exception):
+class CommitUnknown(Exception):
     """The batch may or may not have been stored: write it again. `blame` says whose fault it may be."""
 
     def __init__(self, message: str, *, blame: Blame = Blame.MOMENT) -> None:
@@ -100,7 +100,7 @@ class Interrupted(Exception):
         self.blame = blame
 
 
-class BadBatch(Exception):
+class RejectedBatch(Exception):
     """The database refused the batch for what is in it; nothing of it was stored."""
 
 
@@ -120,16 +120,16 @@ class BatchWriter(Protocol):
     """Writes a batch in one transaction. One implementation per database."""
 
     async def open(self) -> None:
-        """Connect. Raise `Interrupted` where that can't be done now."""
+        """Connect. Raise `CommitUnknown` where that can't be done now."""
 
     async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:
         """Store a batch and return each entry's result; None: it ran into another's change, write it again.
 
-        `hurried` waits only a moment for a lock. Raise `Interrupted` or `BadBatch`.
+        `hurried` waits only a moment for a lock. Raise `CommitUnknown` or `RejectedBatch`.
         """
 
     async def probe(self) -> None:
-        """Return once something else has been stored, which changes nothing. Raise `Interrupted` where nothing can be."""
+        """Return once something else has been stored, which changes nothing. Raise `CommitUnknown` where nothing can be."""
 
     async def close(self) -> None:
         """Disconnect; never raise."""
@@ -177,7 +177,7 @@ class Journal:
         """Connect and begin. Raise `LogUnavailable` where the database can't be reached."""
         try:
             await self._writer.open()
-        except Interrupted as error:
+        except CommitUnknown as error:
             raise LogUnavailable(f"The database can't be reached: {error}") from error
         self._task = asyncio.create_task(self._run())
 
@@ -293,7 +293,7 @@ class Journal:
             _logger.error("what saga %s has to store can't be: %s", _saga_of(batch[0].entry), error)  # noqa: TRY400 (no fault of ours)
             _fail(batch[0].result, LogUnavailable(f"This can't be stored: {error}.", stored=None))
             return
-        except BadBatch as error:
+        except RejectedBatch as error:
             _logger.warning("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
         # A turn later: by then the next batch is on its way, and needn't wait until these sagas have moved on.
@@ -307,12 +307,12 @@ class Journal:
         while True:
             try:
                 results = await self._writer.write(entries, hurried=hurried)
-            except BadBatch as error:
+            except RejectedBatch as error:
                 if len(entries) > 1:
                     raise _OneByOne from error
                 raise
             except Exception as error:
-                blame = error.blame if isinstance(error, Interrupted) else Blame.UNKNOWN
+                blame = error.blame if isinstance(error, CommitUnknown) else Blame.UNKNOWN
                 alike = failed.once_more(error, blame)
                 suspect = blame is Blame.LOCK or (blame is Blame.UNKNOWN and alike >= ALIKE)
                 if suspect and len(entries) > 1:
@@ -391,12 +391,12 @@ def _fail(future: asyncio.Future[Result], error: Exception) -> None:
 
 __all__ = [
     "AppendEntry",
-    "BadBatch",
     "BatchWriter",
+    "CommitUnknown",
     "Entry",
-    "Interrupted",
     "Journal",
+    "RejectedBatch",
     "Result",
     "StartEntry",
-    "Started",
+    "Stored",
 ]

@@ -21,16 +21,16 @@ from typing import Any, TypeVar
 import asyncpg
 
 from app.saga.model.errors import SagaFenced
-from app.saga.model.state import AT_REST, SagaStatus
-from app.saga.ports.log import KeyTaken, OrderTaken, Started
+from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
 from app.storage.engine.database import COMMAND_SECONDS, CONNECT_SECONDS, Link, UnsafeDatabase
 from app.storage.engine.faults import TO_BE_REPEATED, Blame, blame_of_state
 from app.storage.engine.postgres_session import FORGETFUL_POOLER, beginning, of_forgetful_pooler
 from app.storage.journal.journal import (
     AppendEntry,
-    BadBatch,
+    CommitUnknown,
     Entry,
-    Interrupted,
+    RejectedBatch,
     Result,
     StartEntry,
 )
@@ -151,8 +151,8 @@ class PostgresWriter:
             try:
                 return await self._guarded(lambda: self._write(batch, hurried=hurried))
             except UnsafeDatabase as error:
-                raise Interrupted(str(error)) from error
-            except Interrupted as error:
+                raise CommitUnknown(str(error)) from error
+            except CommitUnknown as error:
                 if not tries_left or getattr(error.__cause__, "sqlstate", None) not in TO_BE_REPEATED:
                     raise
         raise AssertionError  # the last try returns or raises
@@ -160,8 +160,8 @@ class PostgresWriter:
     async def probe(self) -> None:
         try:
             await self._guarded(self._probe)
-        except (UnsafeDatabase, BadBatch) as error:
-            raise Interrupted(str(error)) from error
+        except (UnsafeDatabase, RejectedBatch) as error:
+            raise CommitUnknown(str(error)) from error
 
     async def _probe(self) -> None:
         await (await self._ready()).execute(_PROBE)
@@ -180,7 +180,7 @@ class PostgresWriter:
                 connection.terminate()
 
     async def _guarded(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The one seam where what the driver raises, or doesn't answer, becomes `Interrupted` or `BadBatch`."""
+        """The one seam where what the driver raises, or doesn't answer, becomes `CommitUnknown` or `RejectedBatch`."""
         seconds = ANSWER_SECONDS if self._connection else CONNECT_SECONDS + ANSWER_SECONDS
         self._sent = False
         task = asyncio.create_task(work())
@@ -190,26 +190,26 @@ class PostgresWriter:
             if not task.done():
                 await self._hang_up(task)
         if not done:
-            raise Interrupted(f"no answer for {seconds:g} s", blame=self._blame())
+            raise CommitUnknown(f"no answer for {seconds:g} s", blame=self._blame())
         try:
             return task.result()
         except (asyncpg.DataError, ValueError) as error:
-            raise BadBatch(type(error).__name__) from error
+            raise RejectedBatch(type(error).__name__) from error
         except asyncpg.PostgresError as error:
             blame = self._blame(error)
             if blame is Blame.ENTRY:
-                raise BadBatch(type(error).__name__) from error
+                raise RejectedBatch(type(error).__name__) from error
             self._break()
             if of_forgetful_pooler(error.sqlstate):
-                raise Interrupted(FORGETFUL_POOLER) from error
-            raise Interrupted(f"{type(error).__name__}: {error}", blame=blame) from error
-        except (UnsafeDatabase, Interrupted):
+                raise CommitUnknown(FORGETFUL_POOLER) from error
+            raise CommitUnknown(f"{type(error).__name__}: {error}", blame=blame) from error
+        except (UnsafeDatabase, CommitUnknown):
             self._break()
             raise
         except Exception as error:
             # Whatever else a cut connection makes the driver raise (its own InternalClientError among it).
             self._break()
-            raise Interrupted(f"{type(error).__name__}: {error}", blame=self._blame()) from error
+            raise CommitUnknown(f"{type(error).__name__}: {error}", blame=self._blame()) from error
 
     def _blame(self, error: asyncpg.PostgresError | None = None) -> Blame:
         """Whom a failure blames. Of a connection that broke once the batch was on its way nobody knows why."""
@@ -272,7 +272,7 @@ class PostgresWriter:
         while self._left:
             ended = await connection.fetchval(_LEFT if connection.pooled else _END, *self._left[0])
             if ended is False:
-                raise Interrupted("an earlier statement is still under way")
+                raise CommitUnknown("an earlier statement is still under way")
             self._left.pop(0)
 
     async def _write(self, batch: Sequence[Entry], *, hurried: bool) -> list[Result | None]:
@@ -305,7 +305,7 @@ class PostgresWriter:
         stored = {(saga_id, seq, epoch) for saga_id, seq, epoch in rows}
         missing = [entry for entry in batch if _key(entry) not in stored]
         found = await self._look_up(connection, missing) if missing else {}
-        return [Started() if _key(entry) in stored else found[_key(entry)] for entry in batch]
+        return [Stored() if _key(entry) in stored else found[_key(entry)] for entry in batch]
 
     async def _look_up(self, connection: Link, entries: list[Entry]) -> dict[_Key, Result | None]:
         """Tell of entries that were not stored now whether they stood already, or who was there first."""
@@ -319,9 +319,9 @@ class PostgresWriter:
         for entry in entries:
             epoch = epochs.get((_id(entry), _seq(entry)))
             if isinstance(entry, AppendEntry):
-                found[_key(entry)] = Started() if epoch == entry.epoch else SagaFenced()
+                found[_key(entry)] = Stored() if epoch == entry.epoch else SagaFenced()
             elif epoch is not None:
-                found[_key(entry)] = Started()
+                found[_key(entry)] = Stored()
             else:
                 found[_key(entry)] = await self._first_there(connection, entry)
         stood = [*filter(None, (_standing(entry, found[_key(entry)]) for entry in entries))]
@@ -336,11 +336,11 @@ class PostgresWriter:
         if saga.idempotency_key is not None:
             row = await connection.fetchrow(_BY_KEY, saga.caller, saga.idempotency_key)
             if row is not None:
-                return KeyTaken(saga_id=row[0], fingerprint=row[1])
+                return IdempotencyConflict(saga_id=row[0], fingerprint=row[1])
         if saga.order_id is not None:
             row = await connection.fetchrow(_BY_ORDER, saga.caller, saga.order_id)
             if row is not None:
-                return OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
+                return BusinessKeyConflict(saga_id=row[0], status=SagaStatus(row[1]))
         return None
 
 
@@ -359,9 +359,9 @@ def _id(entry: Entry) -> str:
 def _standing(entry: Entry, result: Result | None) -> str | None:
     """Return the saga that a result acknowledges, if any."""
     match result:
-        case Started():
+        case Stored():
             return _id(entry)
-        case KeyTaken(saga_id=saga_id) | OrderTaken(saga_id=saga_id):
+        case IdempotencyConflict(saga_id=saga_id) | BusinessKeyConflict(saga_id=saga_id):
             return saga_id
     return None
 
@@ -393,7 +393,7 @@ def _change_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
     if change is None:
         return []
     at: datetime = entry.events[-1].at
-    free = change.park or change.status in AT_REST
+    free = change.park or change.status in INACTIVE
     return [
         (
             entry.saga_id,

@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.saga.model.errors import SagaFenced
-from app.saga.model.state import AT_REST, SagaStatus
-from app.saga.ports.log import KeyTaken, OrderTaken, Started
+from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.faults import Blame, blame_of_sqlite
 from app.storage.engine.tables import instant_text
 from app.storage.journal.journal import (
     AppendEntry,
-    BadBatch,
+    CommitUnknown,
     Entry,
-    Interrupted,
+    RejectedBatch,
     Result,
     StartEntry,
 )
@@ -75,13 +75,13 @@ class SqliteWriter:
         try:
             return await self._in_thread(lambda: self._write(batch))
         except UnsafeDatabase as error:
-            raise Interrupted(str(error)) from error
+            raise CommitUnknown(str(error)) from error
 
     async def probe(self) -> None:
         try:
             await self._in_thread(self._probe)
-        except (UnsafeDatabase, BadBatch) as error:
-            raise Interrupted(str(error)) from error
+        except (UnsafeDatabase, RejectedBatch) as error:
+            raise CommitUnknown(str(error)) from error
 
     async def close(self) -> None:
         await self._in_thread(self._disconnect)
@@ -95,8 +95,8 @@ class SqliteWriter:
         except Exception as error:
             blame = blame_of_sqlite(error)
             if blame is Blame.ENTRY:
-                raise BadBatch(type(error).__name__) from error
-            raise Interrupted(f"{type(error).__name__}: {error}", blame=blame) from error
+                raise RejectedBatch(type(error).__name__) from error
+            raise CommitUnknown(f"{type(error).__name__}: {error}", blame=blame) from error
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -152,22 +152,22 @@ def _start(connection: sqlite3.Connection, entry: StartEntry) -> Result | None:
     )
     if inserted.rowcount == 1:
         _insert_events(connection, saga.id, 1, [entry])
-        return Started()
+        return Stored()
     if connection.execute(_EPOCH, (saga.id,)).fetchone():
-        return Started()
+        return Stored()
     if saga.idempotency_key is not None:
         row = connection.execute(_BY_KEY, (saga.caller, saga.idempotency_key)).fetchone()
         if row is not None:
-            return KeyTaken(saga_id=row[0], fingerprint=row[1])
+            return IdempotencyConflict(saga_id=row[0], fingerprint=row[1])
     row = connection.execute(_BY_ORDER, (saga.caller, saga.order_id)).fetchone()
-    return None if row is None else OrderTaken(saga_id=row[0], status=SagaStatus(row[1]))
+    return None if row is None else BusinessKeyConflict(saga_id=row[0], status=SagaStatus(row[1]))
 
 
 def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
     first = entry.events[0].seq
     standing = connection.execute(_EVENT_EPOCH, (entry.saga_id, first)).fetchone()
     if standing is not None:
-        return Started() if standing[0] == entry.epoch else SagaFenced()
+        return Stored() if standing[0] == entry.epoch else SagaFenced()
     owned = connection.execute(_EPOCH, (entry.saga_id,)).fetchone()
     head = connection.execute(_HEAD, (entry.saga_id,)).fetchone()[0]
     if owned is None or owned[0] != entry.epoch or head != first - 1:
@@ -182,7 +182,7 @@ def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
                 instant_text(entry.events[-1].at),
                 change.finished_at and instant_text(change.finished_at),
                 change.next_action_at and instant_text(change.next_action_at),
-                change.park or change.status in AT_REST,
+                change.park or change.status in INACTIVE,
                 change.cancellable,
             ),
         )
@@ -190,7 +190,7 @@ def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
         last = entry.events[-1]
         connection.execute(_TELL, (entry.saga_id, last.seq, ended.value, instant_text(last.at)))
     _insert_events(connection, entry.saga_id, entry.epoch, [entry])
-    return Started()
+    return Stored()
 
 
 def _insert_events(

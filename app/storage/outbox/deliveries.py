@@ -26,7 +26,7 @@ from app.settings.webhook_endpoints import Endpoint, EventName, Lag
 from app.storage.engine.faults import Blame, blame_of
 from app.storage.engine.tables import outbox, webhook_delivery, webhook_endpoint
 from app.storage.engine.translation import repeats
-from app.storage.outbox.feed import KNOWN, FeedEvent, OutboxEvent, Place, behind, end_of_feed, feed
+from app.storage.outbox.feed import KNOWN, FeedCursor, FeedEvent, OutboxEvent, behind, end_of_feed, feed
 from app.storage.sagas.sql_log import SqlLog
 
 FAN_OUT_AT_ONCE = 500
@@ -58,7 +58,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
+class AttemptResult:
     """What became of an attempt."""
 
     status: DeliveryStatus
@@ -69,7 +69,7 @@ class Settled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class EndpointStatus:
     """How an endpoint stands. `waiting` counts what is still to be delivered to it."""
 
     name: str
@@ -166,7 +166,7 @@ class SqlDeliveries:
             rows = (await connection.execute(claimed.order_by(webhook_delivery.c.id))).mappings().all()
         return [_delivery(row) for row in rows]
 
-    async def settle(self, settled: Sequence[tuple[Delivery, Settled]], *, owner: str) -> None:
+    async def settle(self, settled: Sequence[tuple[Delivery, AttemptResult]], *, owner: str) -> None:
         """Note what became of claimed deliveries, where nobody else has claimed them since."""
         if not settled:
             return
@@ -180,7 +180,7 @@ class SqlDeliveries:
                     await self._settle([(delivery, how)], owner=owner)
 
     @repeats
-    async def _settle(self, settled: Sequence[tuple[Delivery, Settled]], *, owner: str) -> None:
+    async def _settle(self, settled: Sequence[tuple[Delivery, AttemptResult]], *, owner: str) -> None:
         async with self._log.writing() as connection:
             for delivery, how in settled:
                 await connection.execute(
@@ -274,7 +274,7 @@ class SqlDeliveries:
         async with self._log.reading() as connection:
             return [_delivery(row) for row in (await connection.execute(query)).mappings()]
 
-    async def standings(self, endpoints: Sequence[Endpoint]) -> list[Standing]:
+    async def standings(self, endpoints: Sequence[Endpoint]) -> list[EndpointStatus]:
         """Return how each endpoint stands that is known."""
         async with self._log.reading() as connection:
             return [
@@ -300,20 +300,20 @@ async def _lag(connection: AsyncConnection, endpoint: Endpoint, now: datetime) -
     pending = select(webhook_delivery.c.at).where(_PENDING, webhook_delivery.c.endpoint == endpoint.name)
     oldest = (await connection.execute(pending.order_by(webhook_delivery.c.id).limit(1))).scalar()
     if oldest is None:
-        ahead = _ahead(endpoint, Place(xid=row["xid"], position=row["position"]), outbox.c.at)
+        ahead = _ahead(endpoint, FeedCursor(xid=row["xid"], position=row["position"]), outbox.c.at)
         in_order = ahead.order_by(outbox.c.xid, outbox.c.position).limit(1)
         oldest = (await connection.execute(in_order)).scalar()
     seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
     return Lag(endpoint=endpoint.name, enabled=row["state"] == "enabled", seconds=seconds)
 
 
-def _ahead(endpoint: Endpoint, place: Place, *columns: ColumnElement[Any]) -> Select[Any]:
+def _ahead(endpoint: Endpoint, place: FeedCursor, *columns: ColumnElement[Any]) -> Select[Any]:
     """Return what stands in the outbox behind an endpoint's place and is for it."""
     ahead = select(*columns).where(behind(place), outbox.c.type.in_([one.value for one in endpoint.events]))
     return ahead if endpoint.callers is None else ahead.where(outbox.c.caller.in_(endpoint.callers))
 
 
-async def _standing(connection: AsyncConnection, endpoint: Endpoint) -> Standing | None:
+async def _standing(connection: AsyncConnection, endpoint: Endpoint) -> EndpointStatus | None:
     query = select(webhook_endpoint).where(webhook_endpoint.c.name == endpoint.name)
     row = (await connection.execute(query)).mappings().first()
     if row is None:
@@ -321,13 +321,13 @@ async def _standing(connection: AsyncConnection, endpoint: Endpoint) -> Standing
     mine = webhook_delivery.c.endpoint == endpoint.name
     pending = select(func.count(), func.min(webhook_delivery.c.at)).where(_PENDING, mine)
     count, oldest = (await connection.execute(pending)).one()
-    place = Place(xid=row["xid"], position=row["position"])
+    place = FeedCursor(xid=row["xid"], position=row["position"])
     ahead = _ahead(endpoint, place, func.count(), func.min(outbox.c.at))
     more, oldest_ahead = (await connection.execute(ahead)).one()
     failed = select(func.count()).where(
         webhook_delivery.c.status == DeliveryStatus.FAILED.value, webhook_delivery.c.endpoint == endpoint.name
     )
-    return Standing(
+    return EndpointStatus(
         name=endpoint.name,
         enabled=row["state"] == "enabled",
         reason=row["reason"],
@@ -370,13 +370,13 @@ def _enabled(name: str) -> ColumnElement[bool]:
     return and_(webhook_endpoint.c.name == name, webhook_endpoint.c.state == "enabled")
 
 
-async def _place(connection: AsyncConnection, name: str, *, lock: bool = False) -> Place | None:
+async def _place(connection: AsyncConnection, name: str, *, lock: bool = False) -> FeedCursor | None:
     """Return up to where an enabled endpoint has its deliveries; None where it is disabled or locked."""
     query = select(webhook_endpoint.c.xid, webhook_endpoint.c.position).where(_enabled(name))
     if lock:
         query = query.with_for_update(skip_locked=True)
     row = (await connection.execute(query)).first()
-    return None if row is None else Place(xid=row.xid, position=row.position)
+    return None if row is None else FeedCursor(xid=row.xid, position=row.position)
 
 
 def _wanted(endpoint: Endpoint, one: FeedEvent) -> bool:

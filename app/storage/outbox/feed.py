@@ -45,7 +45,7 @@ def told_of(change: RowChange | None) -> EventName | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Place:
+class FeedCursor:
     """A place in the feed: behind everything up to and including it."""
 
     xid: int = 0
@@ -71,7 +71,7 @@ class FeedEvent:
     """An event with its place in the feed and whose it is."""
 
     event: OutboxEvent
-    place: Place
+    place: FeedCursor
     caller: str
 
 
@@ -81,7 +81,7 @@ class SqlOutbox:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def feed(self, after: Place, *, caller: str | None, limit: int) -> list[FeedEvent]:
+    async def feed(self, after: FeedCursor, *, caller: str | None, limit: int) -> list[FeedEvent]:
         """Return at most `limit` events behind a place; `caller` None means everyone's."""
         async with self._log.reading() as connection:
             return await feed(connection, after, caller=caller, limit=limit)
@@ -97,7 +97,7 @@ class SqlOutbox:
 
 
 async def feed(
-    connection: AsyncConnection, after: Place, *, caller: str | None = None, limit: int
+    connection: AsyncConnection, after: FeedCursor, *, caller: str | None = None, limit: int
 ) -> list[FeedEvent]:
     """Return events behind a place, on a connection that somebody else has in hand."""
     query: Select[Any] = (
@@ -114,23 +114,23 @@ async def feed(
             event=OutboxEvent(
                 saga_id=row["saga_id"], seq=row["seq"], type=EventName(row["type"]), at=row["at"]
             ),
-            place=Place(xid=row["xid"], position=row["position"]),
+            place=FeedCursor(xid=row["xid"], position=row["position"]),
             caller=row["caller"],
         )
         for row in (await connection.execute(query)).mappings()
     ]
 
 
-async def end_of_feed(connection: AsyncConnection) -> Place:
+async def end_of_feed(connection: AsyncConnection) -> FeedCursor:
     """Return a place before whatever is yet to come, and behind everything that has been committed."""
     if connection.dialect.name == "postgresql":
         xid = (await connection.execute(select(_horizon()))).scalar_one()
-        return Place(xid=xid, position=-1)
+        return FeedCursor(xid=xid, position=-1)
     last = (await connection.execute(select(func.max(outbox.c.position)))).scalar_one()
-    return Place(xid=0, position=last or 0)
+    return FeedCursor(xid=0, position=last or 0)
 
 
-def behind(after: Place) -> ColumnElement[bool]:
+def behind(after: FeedCursor) -> ColumnElement[bool]:
     """Return the condition that a row of the outbox stands behind a place."""
     return tuple_(outbox.c.xid, outbox.c.position) > tuple_(
         literal(after.xid, BigInteger), literal(after.position, BigInteger)

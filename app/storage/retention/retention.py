@@ -48,7 +48,7 @@ from app.storage.engine.tables import (
     webhook_endpoint,
 )
 from app.storage.engine.translation import repeats
-from app.storage.outbox.feed import Place, behind
+from app.storage.outbox.feed import FeedCursor, behind
 from app.storage.retention.redaction import MARKER, REMOVED, redacted_data, redacted_input
 from app.storage.sagas.saga_rows import document
 from app.storage.sagas.sql_log import SqlLog
@@ -264,7 +264,7 @@ async def _held_back(connection: AsyncConnection, ids: Sequence[str], endpoints:
     query = select(webhook_endpoint.c.xid, webhook_endpoint.c.position).where(
         webhook_endpoint.c.name.in_(endpoints)
     )
-    places = [Place(xid=row.xid, position=row.position) for row in await connection.execute(query)]
+    places = [FeedCursor(xid=row.xid, position=row.position) for row in await connection.execute(query)]
     held: set[str] = set()
     if places:
         ahead = select(outbox.c.saga_id).where(outbox.c.saga_id.in_(ids), or_(*map(behind, places)))

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, s
 from app.saga.model.events import TrailEntry
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import LOST, ReadSaga
-from app.saga.ports.queries import Census, SagaFilter
+from app.saga.ports.queries import BacklogStats, SagaFilter
 from app.storage.engine.tables import GIVEN_UP, api_key, replica, saga, saga_log
 from app.storage.sagas.saga_rows import document, entry_of, event_of, read_sagas, select_sagas
 from app.storage.sagas.sql_log import UNFINISHED, SqlLog
@@ -92,7 +92,7 @@ class SqlQueries:
             news.setdefault(row["saga_id"], []).append(event)
         return news
 
-    async def census(self) -> Census:
+    async def census(self) -> BacklogStats:
         """Count the sagas that aren't finished, over their partial indexes. Raise `LogUnavailable`."""
         unfinished = text("saga.status IN ('running', 'compensating')")
         counted = select(saga.c.status, func.count().label("sagas")).where(unfinished).group_by(saga.c.status)
@@ -114,4 +114,6 @@ class SqlQueries:
             without = (await connection.execute(asleep)).scalar_one()
             put_off = (await connection.execute(lost)).scalar_one()
         overdue = max(0.0, (now - due).total_seconds()) if due else 0.0
-        return Census(unfinished=found, overdue_seconds=overdue, without_wakeup=without, put_off=put_off)
+        return BacklogStats(
+            unfinished=found, overdue_seconds=overdue, without_wakeup=without, put_off=put_off
+        )

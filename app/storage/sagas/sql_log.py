@@ -34,7 +34,7 @@ from app.saga.model.errors import (
     SagaMoved,
 )
 from app.saga.model.events import SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaStatus
 from app.saga.model.step import encode
 from app.saga.ports.log import (
@@ -256,14 +256,16 @@ class SqlLog:
         return claimed
 
     @repeats
-    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
+    async def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
         encode(wish.data())
         async with self._writing(self._engine) as connection:
             query = select(saga.c.status, saga.c.owner, saga.c.cancel).where(saga.c.id == saga_id)
             row = (await connection.execute(query.with_for_update())).first()
             if row is None or row.status != SagaStatus.RUNNING.value:
                 return None
-            stands = None if row.cancel is None else Action.read(row.cancel)
+            stands = None if row.cancel is None else OperatorAction.read(row.cancel)
             if stands is not None and stands.id == wish.id:
                 return stands  # asked again, as its answer was lost
             head = select(func.max(saga_log.c.seq)).where(saga_log.c.saga_id == saga_id)
@@ -277,14 +279,14 @@ class SqlLog:
             await connection.execute(update(saga).where(saga.c.id == saga_id).values(values))
         return wish
 
-    async def wishes(self, owner: str) -> dict[str, Action]:
+    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
         query = select(saga.c.id, saga.c.cancel).where(saga.c.owner == owner, text(CANCEL_WANTED))
         async with self.reading() as connection:
             rows = (await connection.execute(query)).all()
-        wishes: dict[str, Action] = {}
+        wishes: dict[str, OperatorAction] = {}
         for row in rows:
             try:
-                wishes[row.id] = Action.read(row.cancel)
+                wishes[row.id] = OperatorAction.read(row.cancel)
             except DAMAGED:  # another release's, or damaged: the others are heard
                 _logger.warning("the wish to cancel saga %s can't be made out", row.id)
         return wishes

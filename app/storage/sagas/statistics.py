@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, literal_column, select, text
 
 from app.saga.model.state import SagaStatus
-from app.saga.ports.queries import DURATION_EDGES, Tally
+from app.saga.ports.queries import DURATION_EDGES, BucketCount
 from app.storage.engine.tables import saga
 from app.storage.sagas.sql_log import UNFINISHED, SqlLog
 
@@ -32,13 +32,13 @@ _ON_SQLITE: _Measured = (
 """The minute in which a saga began, and how many seconds it took; NULL while it isn't finished."""
 
 
-class SqlHistory:
+class SqlStatistics:
     """`SagaHistory` over either database."""
 
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[Tally]:
+    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
         async with self._log.reading() as connection:
             minute, took = _ON_POSTGRESQL if connection.dialect.name == "postgresql" else _ON_SQLITE
             slot = case(
@@ -60,7 +60,9 @@ class SqlHistory:
                 query = query.where(saga.c.caller == caller)
             rows = (await connection.execute(query)).all()
         return [
-            Tally(minute=_minute(row.minute), status=SagaStatus(row.status), slot=row.slot, sagas=row.sagas)
+            BucketCount(
+                minute=_minute(row.minute), status=SagaStatus(row.status), slot=row.slot, sagas=row.sagas
+            )
             for row in rows
         ]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from app import storage
 from app.main import app
-from app.storage.journal.journal import Entry, Result, Started
+from app.storage.journal.journal import Entry, Result, Stored
 from app.storage.journal.sqlite_writer import SqliteWriter
 
 
@@ -17,7 +17,7 @@ class Nowhere(SqliteWriter):
     """Remembers nothing; whatever comes is as good as stored."""
 
     async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:  # noqa: ARG002 (the writer's port)
-        return [Started() for _ in batch]
+        return [Stored() for _ in batch]
 
 
 storage.SqliteWriter = Nowhere  # type: ignore[attr-defined]

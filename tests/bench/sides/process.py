@@ -6,10 +6,10 @@ from collections.abc import Coroutine
 
 import uvloop
 
-from app.process.gc_tuning import spare_what_stays
+from app.process.gc_tuning import freeze_startup_objects
 
 
 def run(main: Coroutine[object, object, None]) -> None:
     """Run it over uvloop, with the garbage collector as the service has it."""
-    spare_what_stays()
+    freeze_startup_objects()
     uvloop.run(main)

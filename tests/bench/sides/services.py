@@ -20,7 +20,7 @@ from typing import cast
 
 import uvloop
 
-from app.services import Service
+from app.services import Participant
 from tests.processes import Running, free_port, running
 
 UNDELIVERABLE = b'"country":"XX"'
@@ -110,7 +110,7 @@ def stand_in() -> Iterator[Running]:
 
 def urls(server: Running) -> dict[str, str]:
     """Return the environment that has a checkout call it for all three services."""
-    return {f"{service.upper()}_URL": server.url for service in Service}
+    return {f"{service.upper()}_URL": server.url for service in Participant}
 
 
 async def serve(port: int) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from app.access.key_policy import FIRST_KEY_SCOPES
 from app.access.keys import ApiKey, KeyRefused, Keys
-from app.access.principal import ANYONE, Scope
-from app.access.unknown_credentials import TooManyUnknown, Unknown
+from app.access.principal import ANONYMOUS, Scope
+from app.access.unknown_credentials import TooManyUnknownCredentials, UnknownCredentials
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
@@ -266,7 +266,7 @@ async def test_no_more_keys_are_active_than_may_be_however_many_are_made_at_once
 
 async def test_one_first_key_is_made_through_an_open_service_however_many_ask_at_once(house: House) -> None:
     """The others find that the service isn't open any more."""
-    first = partial(house.keys.create, scopes=FIRST_KEY_SCOPES, everyone=True, maker=ANYONE)
+    first = partial(house.keys.create, scopes=FIRST_KEY_SCOPES, everyone=True, maker=ANONYMOUS)
     made = await asyncio.gather(
         *(first(caller=f"ops-{n}", who="ada") for n in range(5)), return_exceptions=True
     )
@@ -289,7 +289,7 @@ async def test_the_first_key_of_an_open_service_locks_nobody_out(
 ) -> None:
     """It closes the service, so that it has to be able to operate and to make the others."""
     with pytest.raises(KeyRefused, match=f"^{member}: The first key closes this service"):
-        await house.keys.create(caller="a", who="a", scopes=scopes, everyone=everyone, maker=ANYONE)
+        await house.keys.create(caller="a", who="a", scopes=scopes, everyone=everyone, maker=ANONYMOUS)
     assert not await house.another_replica().required()
 
 
@@ -350,7 +350,7 @@ async def test_what_a_stolen_key_made_ends_with_it_where_that_is_asked(house: Ho
 async def test_who_asks_with_keys_that_nobody_has_costs_next_to_nothing(house: House) -> None:
     """Each is looked up once, an address has its share of them, and a key known here is let in beside them."""
     _, text = await house.make()
-    unknown = Unknown(seconds=5, per_second=2, clock=lambda: 0.0)
+    unknown = UnknownCredentials(seconds=5, per_second=2, clock=lambda: 0.0)
     keys = Keys(house.store, now=house.clock.now, new_id=an_id, cache_seconds=0, unknown=unknown)
     assert await keys.authenticate(text, address="192.0.2.1") is not None
     looked: list[str] = []
@@ -366,7 +366,7 @@ async def test_who_asks_with_keys_that_nobody_has_costs_next_to_nothing(house: H
     for n in range(1, 4):
         assert await keys.authenticate(f"ck_aaaaaaa{n}_{'x' * 43}", address="192.0.2.1") is None
     assert len(looked) == 4
-    with pytest.raises(TooManyUnknown):
+    with pytest.raises(TooManyUnknownCredentials):
         await keys.authenticate(f"ck_aaaaaaa9_{'x' * 43}", address="192.0.2.1")
     assert len(looked) == 4
     assert await keys.authenticate(text, address="192.0.2.1") is not None
@@ -376,11 +376,11 @@ async def test_who_asks_with_keys_that_nobody_has_costs_next_to_nothing(house: H
 async def test_nobody_is_kept_out_by_others_at_his_address(house: House) -> None:
     """Which may be a proxy's: a key that a restarted process hasn't seen yet is let in, however many others try."""
     _, text = await house.make()
-    unknown = Unknown(seconds=5, per_second=1, clock=lambda: 0.0)
+    unknown = UnknownCredentials(seconds=5, per_second=1, clock=lambda: 0.0)
     keys = Keys(house.store, now=house.clock.now, new_id=an_id, cache_seconds=0, unknown=unknown)
     for n in range(2):
         assert await keys.authenticate(f"ck_aaaaaaa{n}_{'x' * 43}", address="192.0.2.1") is None
     for n in range(2, 5):
-        with pytest.raises(TooManyUnknown):
+        with pytest.raises(TooManyUnknownCredentials):
             await keys.authenticate(f"ck_aaaaaaa{n}_{'x' * 43}", address="192.0.2.1")
     assert await keys.authenticate(text, address="192.0.2.1") is not None

@@ -11,7 +11,7 @@ import pytest
 from app.access.keys import ApiKey, Keys
 from app.access.principal import Scope
 from app.access.sessions import Sessions, form_token
-from app.access.unknown_credentials import TooManyUnknown, Unknown
+from app.access.unknown_credentials import TooManyUnknownCredentials, UnknownCredentials
 from app.storage import Storage, open_storage
 from app.storage.access.keys import SqlKeys
 from app.storage.access.sessions import SqlSessions
@@ -21,7 +21,7 @@ from tests.builders import VirtualClock, an_id
 HOURS = 2.0
 
 
-class Desk:
+class Dispatcher:
     """Sessions over a database, with a clock of the test's."""
 
     def __init__(self, storage: Storage) -> None:
@@ -37,18 +37,18 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
+async def desk(database_url: str) -> AsyncIterator[Dispatcher]:
     async with open_storage(database_url) as storage:
-        yield Desk(storage)
+        yield Dispatcher(storage)
 
 
-async def signed_in(desk: Desk, key: str) -> str:
+async def signed_in(desk: Dispatcher, key: str) -> str:
     token = await desk.a_replica().sign_in(key)
     assert token is not None
     return token
 
 
-async def test_who_signed_in_is_known_at_every_replica_until_the_session_ends(desk: Desk) -> None:
+async def test_who_signed_in_is_known_at_every_replica_until_the_session_ends(desk: Dispatcher) -> None:
     """For as long as it is set to, and not a moment longer."""
     _, key = await desk.a_key()
     token = await signed_in(desk, key)
@@ -61,7 +61,7 @@ async def test_who_signed_in_is_known_at_every_replica_until_the_session_ends(de
     assert await desk.a_replica().caller(token) is None
 
 
-async def test_a_session_ends_with_its_key(desk: Desk) -> None:
+async def test_a_session_ends_with_its_key(desk: Dispatcher) -> None:
     """Whoever revokes a key has thrown out who signed in with it."""
     made, key = await desk.a_key()
     token = await signed_in(desk, key)
@@ -70,7 +70,7 @@ async def test_a_session_ends_with_its_key(desk: Desk) -> None:
     assert await desk.a_replica().sign_in(key) is None
 
 
-async def test_signing_out_ends_one_session_and_no_other(desk: Desk) -> None:
+async def test_signing_out_ends_one_session_and_no_other(desk: Dispatcher) -> None:
     """Somebody's phone stays signed in."""
     _, key = await desk.a_key()
     one, other = await signed_in(desk, key), await signed_in(desk, key)
@@ -79,7 +79,7 @@ async def test_signing_out_ends_one_session_and_no_other(desk: Desk) -> None:
     assert await desk.a_replica().caller(other) is not None
 
 
-async def test_the_database_holds_nothing_to_sign_in_with(desk: Desk) -> None:
+async def test_the_database_holds_nothing_to_sign_in_with(desk: Dispatcher) -> None:
     """Whoever reads the table can't go on as anybody; and what has ended is forgotten."""
     _, key = await desk.a_key()
     first = await signed_in(desk, key)
@@ -95,7 +95,7 @@ async def test_the_database_holds_nothing_to_sign_in_with(desk: Desk) -> None:
     assert await desk.a_replica().caller(rows[0].digest) is None
 
 
-async def test_a_forms_proof_is_its_sessions_own(desk: Desk) -> None:
+async def test_a_forms_proof_is_its_sessions_own(desk: Dispatcher) -> None:
     """Another session's form is refused."""
     _, key = await desk.a_key()
     one, other = await signed_in(desk, key), await signed_in(desk, key)
@@ -104,10 +104,10 @@ async def test_a_forms_proof_is_its_sessions_own(desk: Desk) -> None:
 
 
 async def test_a_session_that_nobody_has_costs_next_to_nothing(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is looked up once, an address has its share, and signing out of it writes nothing."""
-    desk.keys.unknown = Unknown(seconds=5, per_second=1, clock=lambda: 0.0)
+    desk.keys.unknown = UnknownCredentials(seconds=5, per_second=1, clock=lambda: 0.0)
     sessions, asked = desk.a_replica(), []
     find = SqlSessions.find
 
@@ -124,7 +124,7 @@ async def test_a_session_that_nobody_has_costs_next_to_nothing(
         await sessions.sign_out(unknown, address="192.0.2.1")
         assert await sessions.caller(unknown, address="192.0.2.1") is None
     assert asked == ["looked up", "looked up"]
-    with pytest.raises(TooManyUnknown):
+    with pytest.raises(TooManyUnknownCredentials):
         await sessions.caller("c", address="192.0.2.1")
     _, key = await desk.a_key()
     token = await sessions.sign_in(key)
@@ -137,6 +137,6 @@ async def test_a_session_that_nobody_has_costs_next_to_nothing(
     monkeypatch.setattr(SqlSessions, "find", counted)
     asked.clear()
     for _ in range(5):
-        with suppress(TooManyUnknown):
+        with suppress(TooManyUnknownCredentials):
             assert await sessions.caller(token, address="192.0.2.1") is None
     assert len(asked) == 1

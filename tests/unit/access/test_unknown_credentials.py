@@ -6,7 +6,12 @@ import asyncio
 
 import pytest
 
-from app.access.unknown_credentials import MOST_REMEMBERED, Existing, TooManyUnknown, Unknown
+from app.access.unknown_credentials import (
+    MOST_REMEMBERED,
+    Existing,
+    TooManyUnknownCredentials,
+    UnknownCredentials,
+)
 from app.saga.model.errors import LogUnavailable
 
 
@@ -20,7 +25,7 @@ class Clock:
 
 def test_what_nobody_has_is_remembered_for_a_moment() -> None:
     clock = Clock()
-    unknown = Unknown(seconds=5, per_second=0, clock=clock)
+    unknown = UnknownCredentials(seconds=5, per_second=0, clock=clock)
     unknown.add("a")
     assert unknown.has("a")
     assert not unknown.has("b")
@@ -31,13 +36,13 @@ def test_what_nobody_has_is_remembered_for_a_moment() -> None:
 def test_an_address_has_its_share_and_nobody_elses_is_touched() -> None:
     """One customer's IPv6 addresses are one."""
     clock = Clock()
-    unknown = Unknown(seconds=0, per_second=10, clock=clock)
+    unknown = UnknownCredentials(seconds=0, per_second=10, clock=clock)
     for n in range(20):
         unknown.take(f"2001:db8::{n:x}")
     for _ in range(100):
-        with pytest.raises(TooManyUnknown):
+        with pytest.raises(TooManyUnknownCredentials):
             unknown.take("2001:db8::ffff")
-    with pytest.raises(TooManyUnknown) as refused:
+    with pytest.raises(TooManyUnknownCredentials) as refused:
         unknown.take("2001:db8::ffff")
     assert refused.value.seconds == 1
     for other in ("2001:db8:0:1::1", "192.0.2.1", None):
@@ -47,7 +52,7 @@ def test_an_address_has_its_share_and_nobody_elses_is_touched() -> None:
 
 
 def test_what_somebody_has_is_not_counted() -> None:
-    unknown = Unknown(seconds=0, per_second=1, clock=Clock())
+    unknown = UnknownCredentials(seconds=0, per_second=1, clock=Clock())
     for _ in range(10):
         unknown.take("192.0.2.1")
         unknown.give_back("192.0.2.1")
@@ -55,7 +60,7 @@ def test_what_somebody_has_is_not_counted() -> None:
 
 async def test_many_at_once_are_looked_up_no_more_than_an_address_may() -> None:
     """All are counted before the first is answered."""
-    unknown = Unknown(seconds=5, per_second=2, clock=Clock())
+    unknown = UnknownCredentials(seconds=5, per_second=2, clock=Clock())
     looked, answered = [], asyncio.Event()
 
     async def nobody() -> None:
@@ -74,7 +79,7 @@ async def test_many_at_once_are_looked_up_no_more_than_an_address_may() -> None:
     answered.set()
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert len(looked) == 4
-    assert sum(isinstance(one, TooManyUnknown) and one.seconds == 1 for one in found) == 46
+    assert sum(isinstance(one, TooManyUnknownCredentials) and one.seconds == 1 for one in found) == 46
 
 
 async def test_the_names_there_are_are_asked_for_once_in_a_while() -> None:
@@ -97,13 +102,13 @@ async def test_the_names_there_are_are_asked_for_once_in_a_while() -> None:
 
 
 def test_no_limit_is_none_and_memory_is_bounded() -> None:
-    unknown = Unknown(seconds=5, per_second=0, clock=Clock())
+    unknown = UnknownCredentials(seconds=5, per_second=0, clock=Clock())
     for n in range(MOST_REMEMBERED + 5):
         unknown.take("192.0.2.1")
         unknown.add(str(n))
     assert not unknown.has("4")
     assert unknown.has("5")
-    limited = Unknown(seconds=5, per_second=1, clock=Clock())
+    limited = UnknownCredentials(seconds=5, per_second=1, clock=Clock())
     for n in range(MOST_REMEMBERED + 5):
         limited.take(f"{'x' * 1000}{n}"[::-1])
     assert len(limited._left) == MOST_REMEMBERED

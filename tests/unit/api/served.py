@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 from starlette.routing import Match, Route
 
-from app.api import ApiSettings, Service
+from app.api import ApiSettings, AppContext
 from app.api.openapi.__main__ import document
 from app.api.openapi.examples import ORDER
 from app.bootstrap.http_app import create_app
@@ -29,7 +29,7 @@ from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, S
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.errors import LeaseLost
 from app.saga.model.step import JSON
-from app.saga.ports.log import NewSaga, Started, StartResult
+from app.saga.ports.log import NewSaga, StartResult, Stored
 from app.saga.ports.queries import SagaFilter
 from tests.builders import QUICK, Answer, NotedLog, ScriptedStep, VirtualClock, an_id, the_most, three_steps
 
@@ -51,7 +51,7 @@ class ListedLog(NotedLog):
         if self.broken is not None:
             raise self.broken
         result = await super().start(saga, event, owner=owner)
-        if isinstance(result, Started):
+        if isinstance(result, Stored):
             self.ids.append(saga.id)
         return result
 
@@ -112,7 +112,7 @@ class Served:
         )
         self.runner, self.checkout = self.another_replica()
         self.takeovers: set[asyncio.Task[None]] = set()
-        self.service = Service(
+        self.service = AppContext(
             checkout=self.checkout,
             operator=self.an_operator(self.runner),
             health=FakeHealth(),
@@ -202,7 +202,7 @@ async def served(
     api = Served(three_steps([], **{**(script or {}), **answers}))
 
     @asynccontextmanager
-    async def open_service() -> AsyncIterator[Service]:
+    async def open_service() -> AsyncIterator[AppContext]:
         yield api.service
 
     api.app = create_app(open_service, settings or ApiSettings(wait_seconds=5.0))

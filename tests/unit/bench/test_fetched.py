@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.bench.__main__ import Absent, Measure, fetched
-from tests.bench.page import Told
+from tests.bench.page import FeedItem
 from tests.bench.peers import NotFetched
 
-TOLD: Told = {"rate": 1.0}
+TOLD: FeedItem = {"rate": 1.0}
 
 
 def test_a_peer_is_fetched_once_and_only_where_it_is_measured() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.bench.filling import TableSize, chunks
 from tests.bench.growth_page import Growth, Recovered, Timed, page, per_saga, verdicts
-from tests.bench.page import Told
+from tests.bench.page import FeedItem
 
 
-def a_side(rate: float, **more: float) -> Told:
+def a_side(rate: float, **more: float) -> FeedItem:
     return {"rate": rate, "p50": 1.0, "p99": 2.0, "postgres": 300.0, "memory": 100.0, **more}
 
 

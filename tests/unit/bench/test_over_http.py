@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.saga import StepRejected
-from app.services import HttpGateway, InventoryService, PaymentService, Service, ShippingService
+from app.services import HttpGateway, InventoryService, Participant, PaymentService, ShippingService
 from app.services.context import Item
 from tests.bench.sides.over_http import Load, load_of
 from tests.bench.sides.services import Connection, answered
@@ -38,10 +38,10 @@ async def test_the_stand_in_is_a_service_to_all_three() -> None:
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    gateways = {service: HttpGateway(service, url) for service in Service}
-    payment = PaymentService(gateways[Service.PAYMENT])
-    inventory = InventoryService(gateways[Service.INVENTORY])
-    shipping = ShippingService(gateways[Service.SHIPPING])
+    gateways = {service: HttpGateway(service, url) for service in Participant}
+    payment = PaymentService(gateways[Participant.PAYMENT])
+    inventory = InventoryService(gateways[Participant.INVENTORY])
+    shipping = ShippingService(gateways[Participant.SHIPPING])
     items: list[Item] = [{"sku": "TSHIRT-M", "quantity": 2, "unit_price": 1999}]
     try:
         paid = await payment.do(

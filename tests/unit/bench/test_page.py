@@ -15,8 +15,8 @@ from tests.bench.page import (
     SERVICE,
     SQLITE,
     Cell,
+    FeedItem,
     Measured,
-    Told,
     goals_of,
     left_out,
     page,
@@ -24,11 +24,11 @@ from tests.bench.page import (
 )
 
 
-def a_round(rate: float = 100.0, **more: float) -> Told:
+def a_round(rate: float = 100.0, **more: float) -> FeedItem:
     return {"rate": rate, "p50": 1.0, "p99": 2.0, "cpu": 100.0, "postgres": 200.0, "memory": 50.0, **more}
 
 
-def completed(side: str, clients: int, *rounds: Told) -> Measured:
+def completed(side: str, clients: int, *rounds: FeedItem) -> Measured:
     return {(side, "completed", clients): list(rounds)}
 
 

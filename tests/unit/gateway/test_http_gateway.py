@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepRejected, StepUnavailable
-from app.services import Action, Call, Closed, HttpGateway, Service
+from app.services import Call, Closed, GatewayVerb, HttpGateway, Participant
 from tests.unit.gateway.network import Behaviour, Hostile, Line, answering, hostile, response
 
 REFERENCE = "0193b3c8-0000-7000-8000-000000000001"
-CALL = Call.to(Service.PAYMENT, Action.EXECUTE, reference=REFERENCE)
+CALL = Call.to(Participant.PAYMENT, GatewayVerb.EXECUTE, reference=REFERENCE)
 BODY = {"order_id": "ord-1", "amount": 1999}
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PATIENCE = 1.0
@@ -27,7 +27,7 @@ PATIENCE = 1.0
 @asynccontextmanager
 async def a_gateway(url: str, **options: Any) -> AsyncIterator[HttpGateway]:
     given = {"timeout": 30.0, "now": lambda: NOW, "new_span_id": lambda: "00f067aa0ba902b7", **options}
-    gateway = HttpGateway(Service.PAYMENT, url, **given)
+    gateway = HttpGateway(Participant.PAYMENT, url, **given)
     try:
         yield gateway
     finally:
@@ -488,8 +488,8 @@ async def test_retry_after_is_a_number_or_a_date_and_garbage_is_ignored(
 
 async def test_a_request_carries_what_the_contract_asks_for() -> None:
     call = Call.to(
-        Service.PAYMENT,
-        Action.EXECUTE,
+        Participant.PAYMENT,
+        GatewayVerb.EXECUTE,
         reference="a/b",
         simulate="payment.execute=rejected",
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-00",
@@ -512,7 +512,7 @@ async def test_a_request_carries_what_the_contract_asks_for() -> None:
 async def test_where_the_step_is_traced_here_its_span_is_the_parent() -> None:
     """And outside of a step what the call itself carries."""
     headers = iter(["00-4bf92f3577b34da6a3ce929d0e0e4736-2222222222222222-01", None])
-    call = Call.to(Service.PAYMENT, Action.EXECUTE, reference="0193b3c8-0000-7000-8000-000000000001")
+    call = Call.to(Participant.PAYMENT, GatewayVerb.EXECUTE, reference="0193b3c8-0000-7000-8000-000000000001")
     async with (
         hostile(answering(response(200, b"{}"))) as server,
         a_gateway(server.url, traced=lambda: next(headers)) as gateway,
@@ -525,7 +525,9 @@ async def test_where_the_step_is_traced_here_its_span_is_the_parent() -> None:
 
 async def test_the_simulation_stays_here_unless_the_service_is_a_sandbox() -> None:
     async with hostile(answering(response(200, b"{}"))) as server, a_gateway(server.url) as gateway:
-        call = Call.to(Service.PAYMENT, Action.COMPENSATE, reference="r", simulate="payment.execute=rejected")
+        call = Call.to(
+            Participant.PAYMENT, GatewayVerb.COMPENSATE, reference="r", simulate="payment.execute=rejected"
+        )
         await gateway.delete(call)
     assert "x-simulate" not in server.head
     assert "authorization" not in server.head
@@ -589,12 +591,12 @@ async def test_a_delete_answered_not_found_has_closed_nothing(status: int) -> No
 )
 def test_a_base_url_that_cannot_be_used_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValueError, match="base URL"):
-        HttpGateway(Service.PAYMENT, url)
+        HttpGateway(Participant.PAYMENT, url)
 
 
 def test_a_token_that_is_no_header_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="token"):
-        HttpGateway(Service.PAYMENT, "http://host", bearer_token="a\r\nX: y")
+        HttpGateway(Participant.PAYMENT, "http://host", bearer_token="a\r\nX: y")
 
 
 class Surprise(Exception):

@@ -8,12 +8,12 @@ from datetime import datetime
 
 import pytest
 
-from app.operations.change_notifier import Pulse, TooManyLookers
+from app.operations.change_notifier import ChangeNotifier, TooManySubscribers
 from app.saga.model.state import SagaStatus
-from app.saga.ports.queries import Tally
+from app.saga.ports.queries import BucketCount
 
 
-class Told:
+class FeedItem:
     """What there is to see, which counts how often it was looked at."""
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class Told:
         assert caller is None
         return self.counts
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[Tally]:
+    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
         raise NotImplementedError(after, before, caller)
 
 
 async def test_each_change_is_told_to_everybody_by_one_look() -> None:
     """A new saga and a finished one; where nothing moved nobody is woken."""
-    told = Told()
-    pulse = Pulse(told, poll_seconds=3600)
+    told = FeedItem()
+    pulse = ChangeNotifier(told, poll_seconds=3600)
     lookers = [pulse.beats(heartbeat_seconds=30) for _ in range(5)]
     try:
         for change in ({"last": "a"}, {"counts": {SagaStatus.RUNNING: 1}}):
@@ -62,8 +62,8 @@ async def test_each_change_is_told_to_everybody_by_one_look() -> None:
 
 async def test_what_moves_while_somebody_is_sent_the_last_change_is_told_next() -> None:
     """At once, not at the next heartbeat, and not never."""
-    told = Told()
-    pulse = Pulse(told, poll_seconds=3600)
+    told = FeedItem()
+    pulse = ChangeNotifier(told, poll_seconds=3600)
     looker = pulse.beats(heartbeat_seconds=3600)
     waiting = asyncio.ensure_future(anext(looker))
     await asyncio.sleep(0)
@@ -82,10 +82,10 @@ async def test_what_moves_while_somebody_is_sent_the_last_change_is_told_next() 
 @pytest.mark.parametrize("moved", [True, False])
 async def test_what_moves_between_a_page_and_its_stream_is_told_at_once(moved: bool) -> None:
     """A page says when it was made; one of another process, before a restart say, is out of date."""
-    told = Told()
-    pulse = Pulse(told, poll_seconds=3600)
+    told = FeedItem()
+    pulse = ChangeNotifier(told, poll_seconds=3600)
     await pulse.look()
-    mark, anothers = pulse.mark, Pulse(told).mark
+    mark, anothers = pulse.mark, ChangeNotifier(told).mark
     if moved:
         told.last = "a"
         await pulse.look()
@@ -101,7 +101,7 @@ async def test_what_moves_between_a_page_and_its_stream_is_told_at_once(moved: b
 
 async def test_a_silent_stream_shows_that_it_lives() -> None:
     """A heartbeat, which is no change."""
-    pulse = Pulse(Told(), poll_seconds=3600)
+    pulse = ChangeNotifier(FeedItem(), poll_seconds=3600)
     looker = pulse.beats(heartbeat_seconds=0)
     assert await anext(looker) is None
     await looker.aclose()
@@ -110,10 +110,10 @@ async def test_a_silent_stream_shows_that_it_lives() -> None:
 
 async def test_there_is_room_for_so_many_and_a_place_comes_back() -> None:
     """One more is refused until somebody leaves."""
-    pulse = Pulse(Told(), poll_seconds=3600, max_lookers=1)
+    pulse = ChangeNotifier(FeedItem(), poll_seconds=3600, max_lookers=1)
     first = pulse.beats(heartbeat_seconds=0)
     await anext(first)
-    with pytest.raises(TooManyLookers):
+    with pytest.raises(TooManySubscribers):
         await anext(pulse.beats(heartbeat_seconds=0))
     await first.aclose()
     assert await anext(pulse.beats(heartbeat_seconds=0)) is None

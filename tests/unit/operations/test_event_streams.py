@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.checkout.checkout import SagaView
-from app.operations.event_streams import TooManyWatchers, Watch, Watched
+from app.operations.event_streams import EventStreams, SagaStream, TooManyWatchers
 from app.saga import EventType, NewSaga, SagaEvent, SagaState
 from tests.builders import NOON, settle
 
@@ -39,10 +39,10 @@ def a_view(saga_id: str, *events: SagaEvent) -> SagaView:
 
 
 @asynccontextmanager
-async def a_watch(**options: Any) -> AsyncIterator[tuple[Watch, News]]:
+async def a_watch(**options: Any) -> AsyncIterator[tuple[EventStreams, News]]:
     news = News()
     given = {"frame": lambda event: b"%d " % event.seq, "poll_seconds": NEVER, **options}
-    watch = Watch(news, **given)
+    watch = EventStreams(news, **given)
     try:
         yield watch, news
     finally:
@@ -52,7 +52,9 @@ async def a_watch(**options: Any) -> AsyncIterator[tuple[Watch, News]]:
 class Watcher:
     """Somebody who watches, and what came."""
 
-    def __init__(self, watch: Watch, watched: Watched, *, after: int = 0, heartbeat: float = NEVER) -> None:
+    def __init__(
+        self, watch: EventStreams, watched: SagaStream, *, after: int = 0, heartbeat: float = NEVER
+    ) -> None:
         self.came: list[Sequence[bytes]] = []
         self._following = watch.follow(watched, after=after, heartbeat_seconds=heartbeat)
         self.task = asyncio.create_task(self._read())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.access.principal import ANYONE, Caller, Scope
+from app.access.principal import ANONYMOUS, Principal, Scope
 from app.operations.operator import (
     TRIES,
     NoAttentionNeeded,
@@ -26,7 +26,7 @@ from app.saga import Definitions, EventType, LogUnavailable, MemoryLog, SagaEven
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.errors import DefinitionUnknown, SagaMoved
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.ports.log import NewSaga, RowChange
 from tests.builders import (
     VirtualClock,
@@ -46,7 +46,7 @@ from tests.builders import (
 )
 
 DEFINITION = a_definition(pivot="shipping")
-ADA = Caller(name="shop", who="ada", scopes=frozenset({Scope.OPERATE}))
+ADA = Principal(name="shop", who="ada", scopes=frozenset({Scope.OPERATE}))
 ATTEND = finished(EventType.SAGA_NEEDS_ATTENTION)
 STUCK = (succeeded("payment"), failed("inventory"), compensation_failed("payment"), ATTEND)
 RUNNING = (succeeded("payment"),)
@@ -76,8 +76,10 @@ class Doubtful(MemoryLog):
     async def operate(self, saga_id: str, **how: Any) -> None:
         await self._doubted(lambda: super(Doubtful, self).operate(saga_id, **how))
 
-    async def want_cancel(self, saga_id: str, wish: Action, *, seen: int | None = None) -> Action | None:
-        stands: Action | None = await self._doubted(
+    async def want_cancel(
+        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    ) -> OperatorAction | None:
+        stands: OperatorAction | None = await self._doubted(
             lambda: super(Doubtful, self).want_cancel(saga_id, wish, seen=seen)
         )
         return stands
@@ -93,7 +95,7 @@ class Doubtful(MemoryLog):
         return answer
 
 
-class Desk:
+class Dispatcher:
     """An operator's desk over a log in memory, and a saga on it."""
 
     def __init__(self) -> None:
@@ -153,8 +155,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> Dispatcher:
+    return Dispatcher()
 
 
 ACTIONS = ("cancel", "retry", "resolve")
@@ -164,12 +166,12 @@ ACTIONS = ("cancel", "retry", "resolve")
 @pytest.mark.parametrize(
     ("caller", "error"),
     [
-        (Caller(name="shop", who="shop", scopes=frozenset({Scope.CHECKOUT, Scope.READ})), NotAllowed),
-        (Caller(name="other", who="bob", scopes=frozenset({Scope.OPERATE})), UnknownSaga),
+        (Principal(name="shop", who="shop", scopes=frozenset({Scope.CHECKOUT, Scope.READ})), NotAllowed),
+        (Principal(name="other", who="bob", scopes=frozenset({Scope.OPERATE})), UnknownSaga),
     ],
 )
 async def test_only_who_may_operate_does_and_only_on_what_they_see(
-    desk: Desk, action: str, caller: Caller, error: type[OperatorError]
+    desk: Dispatcher, action: str, caller: Principal, error: type[OperatorError]
 ) -> None:
     """Another caller's saga is as unknown as one that there isn't."""
     saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
@@ -183,9 +185,9 @@ async def test_only_who_may_operate_does_and_only_on_what_they_see(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_an_operator_of_everyone_acts_under_their_own_name(desk: Desk, action: str) -> None:
+async def test_an_operator_of_everyone_acts_under_their_own_name(desk: Dispatcher, action: str) -> None:
     saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
-    await desk.acts(saga, caller=ANYONE)[action]()
+    await desk.acts(saga, caller=ANONYMOUS)[action]()
     stored = await desk.log.load(saga.id)
     assert stored is not None
     whose = stored.cancel.who if stored.cancel else stored.events[-1].data["who"]
@@ -223,7 +225,7 @@ REFUSED: list[tuple[str, tuple[SagaEvent, ...], type[OperatorError]]] = [
 
 @pytest.mark.parametrize(("action", "trail", "error"), REFUSED)
 async def test_what_does_not_fit_is_refused_and_changes_nothing(
-    desk: Desk, action: str, trail: tuple[SagaEvent, ...], error: type[OperatorError]
+    desk: Dispatcher, action: str, trail: tuple[SagaEvent, ...], error: type[OperatorError]
 ) -> None:
     saga = await desk.saga(*trail)
     before = await desk.log.load(saga.id)
@@ -233,13 +235,13 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(
     assert desk.woken == 0
 
 
-async def test_a_step_that_the_saga_does_not_have_is_named(desk: Desk) -> None:
+async def test_a_step_that_the_saga_does_not_have_is_named(desk: Dispatcher) -> None:
     saga = await desk.saga(*STUCK)
     with pytest.raises(UnknownStep):
         await desk.operator.resolve(saga.id, caller=ADA, step="loyalty", reason="So.")
 
 
-async def test_a_saga_of_another_version_is_left_to_who_knows_it(desk: Desk) -> None:
+async def test_a_saga_of_another_version_is_left_to_who_knows_it(desk: Dispatcher) -> None:
     """Whether it is past its pivot can't be told here."""
     saga = await desk.saga(*STUCK, version=2)
     for act in desk.acts(saga).values():
@@ -247,7 +249,7 @@ async def test_a_saga_of_another_version_is_left_to_who_knows_it(desk: Desk) -> 
             await act()
 
 
-async def test_what_is_cancelled_or_goes_back_already_is_cancelled_in_peace(desk: Desk) -> None:
+async def test_what_is_cancelled_or_goes_back_already_is_cancelled_in_peace(desk: Dispatcher) -> None:
     """The one who repeats it has what they want; the first one's reason stands."""
     for trail in ((by_person(EventType.CANCEL_REQUESTED),), STUCK[:-2]):
         saga = await desk.saga(*trail)
@@ -263,7 +265,7 @@ async def test_what_is_cancelled_or_goes_back_already_is_cancelled_in_peace(desk
     assert stored.cancel.reason == "First."
 
 
-async def test_a_poisonous_saga_is_cancelled_in_its_trail(desk: Desk) -> None:
+async def test_a_poisonous_saga_is_cancelled_in_its_trail(desk: Dispatcher) -> None:
     """Nobody owns it, so nobody else could write it down."""
     saga = await desk.saga(*RUNNING, *[was_recovered()] * 5, ATTEND)
     await desk.operator.cancel(saga.id, caller=ADA, reason="So.")
@@ -272,7 +274,7 @@ async def test_a_poisonous_saga_is_cancelled_in_its_trail(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_what_moved_since_it_was_seen_is_refused(desk: Desk, action: str) -> None:
+async def test_what_moved_since_it_was_seen_is_refused(desk: Dispatcher, action: str) -> None:
     """And what was seen as it is, isn't."""
     trail = RUNNING if action == "cancel" else STUCK
     saga = await desk.saga(*trail)
@@ -283,7 +285,7 @@ async def test_what_moved_since_it_was_seen_is_refused(desk: Desk, action: str) 
     await desk.acts(saga, seen=frozenset({1, length}))[action]()
 
 
-async def test_of_two_people_at_once_one_wins(desk: Desk) -> None:
+async def test_of_two_people_at_once_one_wins(desk: Dispatcher) -> None:
     """The other is told, and what they wanted isn't done."""
     for first, second in (("retry", "resolve"), ("retry", "retry"), ("resolve", "resolve")):
         saga = await desk.saga(*STUCK)
@@ -298,7 +300,7 @@ async def test_of_two_people_at_once_one_wins(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_an_answer_that_was_lost_is_found_again(desk: Desk, action: str) -> None:
+async def test_an_answer_that_was_lost_is_found_again(desk: Dispatcher, action: str) -> None:
     """It is stored once, and whoever asked hears that it is."""
     saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
     desk.log.lost = 1
@@ -312,11 +314,11 @@ async def test_an_answer_that_was_lost_is_found_again(desk: Desk, action: str) -
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_doubt_that_another_ends_is_no_success(desk: Desk, action: str) -> None:
+async def test_a_doubt_that_another_ends_is_no_success(desk: Dispatcher, action: str) -> None:
     """It never was stored, and meanwhile somebody else moved the saga."""
     saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
     desk.log.away = [None]
-    await desk.acts(saga, caller=ANYONE)[action]()
+    await desk.acts(saga, caller=ANONYMOUS)[action]()
     desk.log.away = [None]
     try:
         await desk.acts(saga)[action]()
@@ -333,7 +335,7 @@ async def test_a_doubt_that_another_ends_is_no_success(desk: Desk, action: str) 
     ("answers", "stored"), [([False], False), ([None] * TRIES, None), ([None, False, False], None)]
 )
 async def test_where_nobody_can_tell_it_is_said_so(
-    desk: Desk, action: str, answers: list[bool | None], stored: bool | None
+    desk: Dispatcher, action: str, answers: list[bool | None], stored: bool | None
 ) -> None:
     """Nothing is claimed of what may or may not be stored."""
     saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
@@ -344,7 +346,7 @@ async def test_where_nobody_can_tell_it_is_said_so(
     assert desk.noted == []
 
 
-async def test_a_saga_that_ends_while_a_wish_is_being_stored_is_looked_at_again(desk: Desk) -> None:
+async def test_a_saga_that_ends_while_a_wish_is_being_stored_is_looked_at_again(desk: Dispatcher) -> None:
     """The refusal is about how it stands, not about how it stood."""
     saga = await desk.saga(*DONE[:2])
 
@@ -361,5 +363,5 @@ async def test_a_saga_that_ends_while_a_wish_is_being_stored_is_looked_at_again(
 def test_an_action_comes_back_as_it_was() -> None:
     """From its event, and from where a wish waits."""
     for action in (an_action(), an_action(reference="ticket 7")):
-        assert Action.read(action.stored()) == action
-        assert Action.of(action.data(), action.at) == action
+        assert OperatorAction.read(action.stored()) == action
+        assert OperatorAction.of(action.data(), action.at) == action

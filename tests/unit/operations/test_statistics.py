@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from app.operations.statistics import MINUTE, History
+from app.operations.statistics import MINUTE, Statistics
 from app.saga.model.state import SagaStatus
-from app.saga.ports.queries import DURATION_EDGES, Tally
+from app.saga.ports.queries import DURATION_EDGES, BucketCount
 from tests.builders import VirtualClock
 
 HOUR = timedelta(hours=1)
 
 
-class Told:
+class FeedItem:
     """A past as a test tells it, which notes what it was asked."""
 
     def __init__(self) -> None:
-        self.sagas: list[Tally] = []
+        self.sagas: list[BucketCount] = []
         self.asked: list[tuple[datetime, datetime]] = []
 
     def began(
@@ -28,9 +28,9 @@ class Told:
             slot = next(
                 (at for at, edge in enumerate(DURATION_EDGES) if seconds <= edge), len(DURATION_EDGES)
             )
-        self.sagas.append(Tally(minute=minute, status=status, slot=slot, sagas=sagas))
+        self.sagas.append(BucketCount(minute=minute, status=status, slot=slot, sagas=sagas))
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[Tally]:
+    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
         assert caller in {None, "shop"}
         self.asked.append((after, before))
         return [one for one in self.sagas if after <= one.minute < before]
@@ -42,11 +42,11 @@ class Told:
         raise NotImplementedError
 
 
-def a_past() -> tuple[Told, VirtualClock, History, datetime]:
-    told, clock = Told(), VirtualClock()
+def a_past() -> tuple[FeedItem, VirtualClock, Statistics, datetime]:
+    told, clock = FeedItem(), VirtualClock()
     now = clock.now()
     this_minute = now - timedelta(seconds=now.timestamp() % 60)
-    return told, clock, History(told, now=clock.now, fresh_seconds=2.0), this_minute
+    return told, clock, Statistics(told, now=clock.now, fresh_seconds=2.0), this_minute
 
 
 async def test_every_minute_of_the_hour_is_there_once() -> None:
@@ -83,7 +83,7 @@ async def test_what_can_no_longer_change_is_asked_for_once() -> None:
     await history.slices(HOUR, MINUTE, caller=None)
     assert told.asked == []
     clock.advance(5)
-    told.sagas[1] = Tally(minute=minute - 20 * MINUTE, status=SagaStatus.COMPLETED, slot=3, sagas=1)
+    told.sagas[1] = BucketCount(minute=minute - 20 * MINUTE, status=SagaStatus.COMPLETED, slot=3, sagas=1)
     slices = await history.slices(HOUR, MINUTE, caller=None)
     assert {status: sum(one.by_status[status] for one in slices) for status in SagaStatus} == {
         **dict.fromkeys(SagaStatus, 0),

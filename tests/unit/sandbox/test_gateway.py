@@ -7,9 +7,9 @@ import sqlite3
 import pytest
 
 from app.saga.model.errors import StepOutcomeUnknown
-from app.services import Action, Call, Sandbox, SandboxGateway, Service
+from app.services import Call, GatewayVerb, Participant, Sandbox, SandboxGateway
 
-CALL = Call.to(Service.PAYMENT, Action.EXECUTE, reference="r")
+CALL = Call.to(Participant.PAYMENT, GatewayVerb.EXECUTE, reference="r")
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ async def test_no_foreign_exception_slips_through(
     surprise: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox = Sandbox()
-    gateway = SandboxGateway(sandbox, Service.PAYMENT)
+    gateway = SandboxGateway(sandbox, Participant.PAYMENT)
 
     async def raise_it(*_: object, **__: object) -> None:
         raise surprise
@@ -34,10 +34,10 @@ async def test_a_closed_sandbox_is_no_crash() -> None:
     sandbox = Sandbox()
     await sandbox.aclose()
     with pytest.raises(StepOutcomeUnknown):
-        await SandboxGateway(sandbox, Service.PAYMENT).get(CALL)
+        await SandboxGateway(sandbox, Participant.PAYMENT).get(CALL)
 
 
 async def test_a_body_that_is_no_json_is_no_crash() -> None:
-    gateway = SandboxGateway.in_memory(Service.PAYMENT)
+    gateway = SandboxGateway.in_memory(Participant.PAYMENT)
     with pytest.raises(StepOutcomeUnknown):
         await gateway.put(CALL, {"not": {"JSON"}})

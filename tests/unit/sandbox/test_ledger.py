@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from app.gateway.port import Service
+from app.gateway.port import Participant
 from app.sandbox import Ledger, Sandbox
 from app.sandbox.faults import Fault, Rule
 from app.sandbox.request import Request, Verb
@@ -34,7 +34,11 @@ CHARGE = {
 def a_request(verb: Verb = Verb.PUT, reference: str = "r", **changes: Any) -> Request:
     body = {**CHARGE, **changes} if verb is Verb.PUT else None
     return Request(
-        service=Service.PAYMENT, verb=verb, reference=reference, idempotency_key=f"{reference}:key", body=body
+        service=Participant.PAYMENT,
+        verb=verb,
+        reference=reference,
+        idempotency_key=f"{reference}:key",
+        body=body,
     )
 
 

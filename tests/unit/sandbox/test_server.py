@@ -13,7 +13,7 @@ import pytest
 
 from app.sandbox.__main__ import arguments
 from app.sandbox.server import sandbox_app
-from app.services import Sandbox, Service
+from app.services import Participant, Sandbox
 from tests.processes import the_services
 from tests.unit.gateway.network import serving
 
@@ -36,7 +36,7 @@ def sandbox() -> Sandbox:
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the payment service on a real socket."""
-    app = sandbox_app(Service.PAYMENT, sandbox, max_body_bytes=2000)
+    app = sandbox_app(Participant.PAYMENT, sandbox, max_body_bytes=2000)
     async with serving(app) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
         yield client
 
@@ -139,7 +139,7 @@ async def test_a_simulation_that_cannot_be_read_is_refused(client: httpx.AsyncCl
 async def test_out_of_stock_names_the_skus() -> None:
     lines = [{"sku": "T", "quantity": 1}, {"sku": "OUT-OF-STOCK-1", "quantity": 1}]
     async with (
-        serving(sandbox_app(Service.INVENTORY, Sandbox())) as url,
+        serving(sandbox_app(Participant.INVENTORY, Sandbox())) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         answer = await client.put("/reservations/r", json={"order_id": "o", "items": lines})

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from app.bootstrap.bootstrap import open_service
 from app.checkout.checkout import Checkout
 from app.cli.demo import an_order
-from app.gateway.port import Service
+from app.gateway.port import Participant
 from app.saga.model.errors import LogUnavailable
 from app.sandbox.ledger import Ledger
 from app.sandbox.request import Request, Verb
@@ -112,7 +112,9 @@ async def test_the_sandboxs_books_are_watched_as_well(tmp_path: Path) -> None:
     """A service that answered stands by its answer."""
     path = tmp_path / "books.db"
     ledger = Ledger(str(path))
-    request = Request(service=Service.PAYMENT, verb=Verb.GET, reference="r", idempotency_key="k", body=None)
+    request = Request(
+        service=Participant.PAYMENT, verb=Verb.GET, reference="r", idempotency_key="k", body=None
+    )
     assert (await ledger.handle(request)).answer is not None
     _removed(path)
     with pytest.raises(SqliteFileError, match="removed or replaced"):

@@ -11,12 +11,12 @@ from unittest.mock import patch
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.saga import EventType, LogUnavailable, SagaEvent
-from app.saga.ports.queries import Census
+from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
 from app.telemetry.metrics import CENSUS_SECONDS, Gauges, Metrics
 from tests.builders import NOON
 
-CENSUS = Census(unfinished={"running": 3, "needs_attention": 2}, overdue_seconds=12.5, without_wakeup=0)
+CENSUS = BacklogStats(unfinished={"running": 3, "needs_attention": 2}, overdue_seconds=12.5, without_wakeup=0)
 
 
 class Counted:
@@ -26,7 +26,7 @@ class Counted:
         self.times = 0
         self.error: Exception | None = None
 
-    async def __call__(self) -> Census:
+    async def __call__(self) -> BacklogStats:
         self.times += 1
         if self.error:
             raise self.error

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.settings.ssrf_guard import is_public
-from app.webhooks.client import NoPublicAddress, Poster, resolved
+from app.settings.ssrf_guard import is_public_address
+from app.webhooks.client import NoPublicAddress, WebhookClient, resolved
 from tests.builders import NOON
 from tests.unit.gateway.network import Line, hostile, response, serving
 
@@ -32,13 +32,13 @@ PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_private_address_is_told_however_it_is_written(address: str) -> None:
     """Loopback, private, link-local, metadata; mapped into IPv6 or translated; and what is no address."""
-    assert not is_public(address)
+    assert not is_public_address(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_told(address: str) -> None:
     """Or nothing would ever be delivered."""
-    assert is_public(address)
+    assert is_public_address(address)
 
 
 class Receiver:
@@ -109,7 +109,7 @@ async def at() -> AsyncIterator[tuple[Receiver, int]]:
 async def test_nothing_is_sent_to_a_private_address(host: str, at: tuple[Receiver, int]) -> None:
     """However the URL writes it: what the system makes of it is what counts."""
     receiver, port = at
-    poster = Poster(f"http://{host}:{port}/hooks", timeout=5.0, max_connections=1)
+    poster = WebhookClient(f"http://{host}:{port}/hooks", timeout=5.0, max_connections=1)
     posted = await poster.post(b"{}", {}, now=NOON)
     await poster.aclose()
     assert not posted.taken
@@ -147,7 +147,9 @@ async def test_a_name_that_changes_its_mind_is_refused_or_connected_where_it_was
         asked.append(host)
         return next(answers)
 
-    poster = Poster(f"http://shop.example:{port}/once", timeout=5.0, max_connections=1, resolve=rebinding)
+    poster = WebhookClient(
+        f"http://shop.example:{port}/once", timeout=5.0, max_connections=1, resolve=rebinding
+    )
     first = await poster.post(b"{}", {}, now=NOON)
     assert asked == ["shop.example"]
     second = await poster.post(b"{}", {}, now=NOON)
@@ -170,7 +172,9 @@ async def test_a_connection_that_is_kept_is_to_what_was_checked(
     async def rebinding(_host: str, _port: int) -> list[str]:
         return next(answers)
 
-    poster = Poster(f"http://shop.example:{port}/hooks", timeout=5.0, max_connections=1, resolve=rebinding)
+    poster = WebhookClient(
+        f"http://shop.example:{port}/hooks", timeout=5.0, max_connections=1, resolve=rebinding
+    )
     for _ in range(3):
         assert (await poster.post(b"{}", {}, now=NOON)).taken
     await poster.aclose()
@@ -189,7 +193,7 @@ async def test_an_address_that_keeps_silent_does_not_hide_the_one_that_answers(
     async def both(_host: str, _port: int) -> list[str]:
         return [silent, "127.0.0.1", "93.184.216.34", "10.0.0.1"]
 
-    poster = Poster(f"http://shop.example:{port}/hooks", timeout=15.0, max_connections=1, resolve=both)
+    poster = WebhookClient(f"http://shop.example:{port}/hooks", timeout=15.0, max_connections=1, resolve=both)
     posted = await poster.post(b"{}", {}, now=NOON)
     await poster.aclose()
     assert posted.status == 204
@@ -199,7 +203,7 @@ async def test_an_address_that_keeps_silent_does_not_hide_the_one_that_answers(
 
 async def test_no_socket_is_made_for_an_address_that_may_not_be_asked() -> None:
     """Whatever the library would connect to, by whichever way it came by it."""
-    poster = Poster("https://shop.example/hooks", timeout=5.0, max_connections=1)
+    poster = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1)
     with poster._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("93.184.216.34", 443))):
         pass
     with pytest.raises(NoPublicAddress):
@@ -222,7 +226,7 @@ async def test_the_certificate_must_be_for_the_urls_name(
         return ["93.184.216.34"]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
-    poster = Poster("https://shop.example/hooks", timeout=5.0, max_connections=1, resolve=found)
+    poster = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1, resolve=found)
     assert (await poster.post(b"{}", {}, now=NOON)).error is not None
     await poster.aclose()
     assert asked["server_hostname"] == "shop.example"
@@ -239,7 +243,7 @@ async def test_a_post_is_sent_once() -> None:
             line.reset()
 
     async with hostile(behave) as server:
-        poster = Poster(f"{server.url}/hooks", timeout=5.0, max_connections=1, allow_private=True)
+        poster = WebhookClient(f"{server.url}/hooks", timeout=5.0, max_connections=1, allow_private=True)
         assert (await poster.post(b"{}", {}, now=NOON)).taken
         assert (await poster.post(b"{}", {}, now=NOON)).error is not None
         await poster.aclose()
@@ -253,7 +257,7 @@ async def test_of_several_addresses_only_the_public_ones_are_asked(at: tuple[Rec
     async def mixed(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1", "::1", "169.254.169.254"]
 
-    poster = Poster(f"http://shop.example:{port}/hooks", timeout=2.0, max_connections=1, resolve=mixed)
+    poster = WebhookClient(f"http://shop.example:{port}/hooks", timeout=2.0, max_connections=1, resolve=mixed)
     assert (await poster.post(b"{}", {}, now=NOON)).error is not None
     await poster.aclose()
     assert not receiver.hosts
@@ -266,7 +270,7 @@ async def test_private_addresses_are_asked_where_they_are_allowed(at: tuple[Rece
     async def found(_host: str, _port: int) -> list[str]:
         return ["::1", "127.0.0.1"]
 
-    poster = Poster(
+    poster = WebhookClient(
         f"http://shop.example:{port}/hooks",
         timeout=5.0,
         max_connections=1,
@@ -288,7 +292,7 @@ async def test_redirects_endless_answers_and_silence_end(
 ) -> None:
     """A redirect is an answer that isn't followed; a body is read in part; the time is bounded as a whole."""
     receiver, port = at
-    poster = Poster(
+    poster = WebhookClient(
         f"http://127.0.0.1:{port}/{path}",
         timeout=0.5 if error else 5.0,
         max_connections=1,
@@ -302,7 +306,9 @@ async def test_redirects_endless_answers_and_silence_end(
 
 async def test_retry_after_is_read(at: tuple[Receiver, int]) -> None:
     """It decides when to come back."""
-    poster = Poster(f"http://127.0.0.1:{at[1]}/busy", timeout=5.0, max_connections=1, allow_private=True)
+    poster = WebhookClient(
+        f"http://127.0.0.1:{at[1]}/busy", timeout=5.0, max_connections=1, allow_private=True
+    )
     posted = await poster.post(b"{}", {}, now=NOON)
     await poster.aclose()
     assert (posted.status, posted.retry_after, posted.taken) == (429, 7.0, False)

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.access.principal import ANYONE, Caller, Scope
+from app.access.principal import ANONYMOUS, Principal, Scope
 from app.settings.webhook_endpoints import EventName
-from app.storage.outbox.deliveries import DeliveryStatus, Settled
-from app.storage.outbox.feed import Place
-from app.webhooks import Sender, Unknown
-from app.webhooks.client import Posted
-from app.webhooks.sender import Line
+from app.storage.outbox.deliveries import AttemptResult, DeliveryStatus
+from app.storage.outbox.feed import FeedCursor
+from app.webhooks import Sender, UnknownDelivery
+from app.webhooks.client import WebhookResponse
+from app.webhooks.sender import Destination
 from app.webhooks.signature import signed
 from tests.builders import NOON
 from tests.unit.webhooks.world import PAUSES, SECRET, World, a_world, an_endpoint
 
 SHOP = an_endpoint()
-DOWN = Posted(status=503)
+DOWN = WebhookResponse(status=503)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def verified(secret: bytes, body: bytes, headers: Any) -> Any:
     return Webhook(base64.b64encode(secret).decode()).verify(body.decode(), dict(headers))
 
 
-async def keep_delivering(world: World, sender: Sender, line: Line) -> None:
+async def keep_delivering(world: World, sender: Sender, line: Destination) -> None:
     """Deliver a second before and at each time at which something is due, until nothing is any more."""
     while True:
         await sender.deliver(line)
@@ -97,7 +97,7 @@ def test_each_secret_of_a_rotation_signs() -> None:
 async def test_what_isnt_taken_comes_again_after_each_pause_and_fails_after_the_last(world: World) -> None:
     """The same id and the same bytes each time, at the pauses' times, then never again by itself."""
     sender, line, poster = world.a_replica(SHOP)
-    poster.answers.extend([DOWN, Posted(error="No answer."), Posted(status=302), DOWN])
+    poster.answers.extend([DOWN, WebhookResponse(error="No answer."), WebhookResponse(status=302), DOWN])
     await world.register(SHOP)
     await world.completed()
     await keep_delivering(world, sender, line)
@@ -111,7 +111,9 @@ async def test_what_isnt_taken_comes_again_after_each_pause_and_fails_after_the_
 async def test_a_longer_retry_after_is_heeded_and_a_shorter_is_not(world: World) -> None:
     """Who asks for time gets it; who asks for none doesn't use up the budget in a minute."""
     sender, line, poster = world.a_replica(SHOP)
-    poster.answers.extend([Posted(status=429, retry_after=60.0), Posted(status=503, retry_after=1.0)])
+    poster.answers.extend(
+        [WebhookResponse(status=429, retry_after=60.0), WebhookResponse(status=503, retry_after=1.0)]
+    )
     await world.register(SHOP)
     await world.completed()
     await keep_delivering(world, sender, line)
@@ -166,7 +168,7 @@ async def test_410_disables_the_endpoint_until_a_person_enables_it(world: World)
     await world.register(SHOP, other)
     desk = world.desk(SHOP, other)
     ids = [await world.completed()]
-    poster.answers.append(Posted(status=410))
+    poster.answers.append(WebhookResponse(status=410))
     await sender.deliver(line)
     ids.append(await world.completed())
     world.clock.advance(100_000.0)
@@ -184,7 +186,7 @@ async def test_410_disables_the_endpoint_until_a_person_enables_it(world: World)
     while await sender.deliver(line):
         pass
     assert poster.ids == [ids[0], *ids]
-    with pytest.raises(Unknown):
+    with pytest.raises(UnknownDelivery):
         await desk.enable("nobody")
 
 
@@ -207,7 +209,7 @@ async def test_the_lag_is_the_age_of_the_oldest_event_that_an_endpoint_has_not_g
     await sender.deliver(line)
     world.clock.advance(60.0)
     assert await lags() == {"shop": (True, 120.0), "picky": (True, 0.0)}
-    poster.answers.append(Posted(status=410))
+    poster.answers.append(WebhookResponse(status=410))
     await sender.deliver(line)
     assert await lags() == {"shop": (False, 120.0), "picky": (True, 0.0)}
     await world.desk(*endpoints).enable("shop")
@@ -231,7 +233,7 @@ async def test_a_delivery_is_sent_again_by_hand_with_a_new_budget(world: World) 
     assert poster.ids == [event_id] * 5
     (delivery,) = await world.deliveries(DeliveryStatus.DELIVERED)
     assert delivery.attempts == 1
-    with pytest.raises(Unknown):
+    with pytest.raises(UnknownDelivery):
         await world.desk(SHOP).redeliver(delivery.id + 1)
 
 
@@ -283,7 +285,7 @@ async def test_what_a_dead_replica_had_claimed_is_sent_by_another_once_its_lease
     assert poster.ids == []
     world.clock.advance(25.0)
     (taken,) = await deliveries.claim(SHOP, owner="b", now=world.clock.now(), seconds=25.0, limit=10)
-    delivered = Settled(status=DeliveryStatus.DELIVERED, delivered_at=now, last_status=200)
+    delivered = AttemptResult(status=DeliveryStatus.DELIVERED, delivered_at=now, last_status=200)
     await deliveries.settle([(lost, delivered)], owner="a")
     assert [one.attempts for one in await world.deliveries(DeliveryStatus.PENDING)] == [taken.attempts]
     await deliveries.release("b")
@@ -307,8 +309,8 @@ async def test_the_feed_shows_a_saga_as_it_stood_and_each_caller_its_own(world: 
     first, second = await world.twice()
     mine = await world.completed(caller="me")
     desk = world.desk()
-    told = await desk.events(ANYONE, Place(), limit=10)
+    told = await desk.events(ANONYMOUS, FeedCursor(), limit=10)
     assert [one.event.id for one in told] == [first, second, mine]
     assert [len(one.view.events) for one in told if one.view] == [1, 5, 5]
-    me = Caller(name="me", scopes=frozenset({Scope.READ}))
-    assert [one.event.id for one in await desk.events(me, Place(), limit=10)] == [mine]
+    me = Principal(name="me", scopes=frozenset({Scope.READ}))
+    assert [one.event.id for one in await desk.events(me, FeedCursor(), limit=10)] == [mine]

@@ -22,9 +22,9 @@ from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
-from app.webhooks import Pauses, Sender, Webhooks
-from app.webhooks.client import Posted, Poster
-from app.webhooks.sender import Line
+from app.webhooks import RetrySchedule, Sender, WebhookService
+from app.webhooks.client import WebhookClient, WebhookResponse
+from app.webhooks.sender import Destination
 from tests.builders import (
     NOON,
     VirtualClock,
@@ -40,7 +40,7 @@ from tests.builders import (
 SECRET = b"s" * 32
 PAUSES = (5.0, 300.0, 1800.0)
 _ALL_WELL = a_trail(started(), *map(succeeded, ("payment", "inventory", "shipping")), finished())
-TAKEN = Posted(status=200)
+TAKEN = WebhookResponse(status=200)
 
 
 @dataclass
@@ -53,17 +53,17 @@ class Sent:
     at: datetime
 
 
-class ScriptedPoster(Poster):
+class ScriptedPoster(WebhookClient):
     """A receiver that gives the answers that it was told to, in turn, and then takes everything."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__("https://shop.example/hooks", timeout=15.0, max_connections=1)
-        self.answers: deque[Posted] = deque()
+        self.answers: deque[WebhookResponse] = deque()
         self.sent: list[Sent] = []
         self.heard = asyncio.Event()
         self._clock = clock
 
-    async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Posted:
+    async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> WebhookResponse:
         self.sent.append(Sent(id=headers["webhook-id"], body=body, headers=headers, at=now))
         self.heard.set()
         return self.answers.popleft() if self.answers else TAKEN
@@ -83,17 +83,17 @@ class World:
 
     def a_replica(
         self, endpoint: Endpoint, *, owner: str = "a", jitter: float = 0.0
-    ) -> tuple[Sender, Line, ScriptedPoster]:
+    ) -> tuple[Sender, Destination, ScriptedPoster]:
         """Return a process's sender with its one line."""
         poster = ScriptedPoster(self.clock)
-        line = Line(endpoint=endpoint, poster=poster)
+        line = Destination(endpoint=endpoint, poster=poster)
         sender = Sender(
             self.storage.deliveries,
             self.storage.outbox,
             self.checkout,
             [line],
             render=event_bytes,
-            pauses=Pauses(PAUSES, jitter=lambda: jitter),
+            pauses=RetrySchedule(PAUSES, jitter=lambda: jitter),
             clock=self.clock,
             owner=owner,
             timeout=15.0,
@@ -101,8 +101,8 @@ class World:
         )
         return sender, line, poster
 
-    def desk(self, *endpoints: Endpoint) -> Webhooks:
-        return Webhooks(
+    def desk(self, *endpoints: Endpoint) -> WebhookService:
+        return WebhookService(
             self.storage.outbox, self.storage.deliveries, self.checkout, endpoints, clock=self.clock
         )
 

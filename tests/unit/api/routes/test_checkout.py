@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from app.api import ApiSettings
 from app.api.routes import checkout
 from app.saga import Context, FailureKind, LogUnavailable, StepOutcomeUnknown, StepRejected, StepUnavailable
-from app.saga.ports.queries import Census
+from app.saga.ports.queries import BacklogStats
 from app.telemetry.metrics import Metrics
 from tests.builders import HANG, Answer, settle, times
 from tests.unit.api.served import ListedLog, an_order, problem, served
@@ -33,7 +33,7 @@ def gate() -> tuple[asyncio.Event, Answer]:
     return opened, answer
 
 
-async def no_census() -> Census:
+async def no_census() -> BacklogStats:
     raise LogUnavailable("There is no database.")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.api.routes.events import frame_of
-from app.operations.event_streams import Watch
+from app.operations.event_streams import EventStreams
 from app.saga import StepRejected
 from tests.builders import an_id
 from tests.unit.api.served import Served, problem, served
@@ -21,7 +21,7 @@ from tests.unit.api.served import Served, problem, served
 async def watched(max_watchers: int = 10, **script: Any) -> AsyncIterator[Served]:
     """Serve with a watch; over ASGI alone an answer comes whole, so only what has ended can be followed."""
     async with served(**script) as api:
-        watch = Watch(None, frame=frame_of, poll_seconds=3600, max_watchers=max_watchers)  # type: ignore[arg-type]
+        watch = EventStreams(None, frame=frame_of, poll_seconds=3600, max_watchers=max_watchers)  # type: ignore[arg-type]
         api.app.state.service = replace(api.service, watch=watch)
         yield api
         assert watch.watchers == 0

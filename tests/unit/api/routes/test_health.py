@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx2 as httpx
 
-from app.api import ApiSettings, Service
+from app.api import ApiSettings, AppContext
 from app.api.readiness import Readiness
 from app.bootstrap.http_app import create_app
 from tests.unit.api.served import an_order, problem, served
@@ -61,7 +61,7 @@ async def test_checks_that_break_or_hang_are_not_ready() -> None:
 
 async def test_before_its_start_the_api_lives_but_is_not_ready() -> None:
     @asynccontextmanager
-    async def never() -> AsyncIterator[Service]:
+    async def never() -> AsyncIterator[AppContext]:
         async with served() as api:
             yield api.service
 

@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 
-from app.access.principal import Caller, Scope
+from app.access.principal import Principal, Scope
 from app.api.schemas.operator_requests import seen_by
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import an_id, settle
@@ -38,7 +38,7 @@ def settling(step: str = "payment", **members: str) -> dict[str, str]:
 class _Named:
     """The API as it is asked by a caller of that name, whom a key would have told."""
 
-    def __init__(self, app: FastAPI, caller: Caller) -> None:
+    def __init__(self, app: FastAPI, caller: Principal) -> None:
         self._app = app
         self._caller = caller
 
@@ -321,8 +321,8 @@ async def test_only_an_operator_acts_and_only_on_what_they_see(action: str) -> N
         before = (await api.get(url)).content
         body = settling() if action == "resolve" else None
         for caller, status, name in (
-            (Caller(name="", who="shop", scopes=frozenset({Scope.CHECKOUT})), 403, "forbidden"),
-            (Caller(name="other", who="bob", scopes=frozenset({Scope.OPERATE})), 404, "not_found"),
+            (Principal(name="", who="shop", scopes=frozenset({Scope.CHECKOUT})), 403, "forbidden"),
+            (Principal(name="other", who="bob", scopes=frozenset({Scope.OPERATE})), 404, "not_found"),
         ):
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=_Named(api.app, caller)), base_url="http://checkout.test"

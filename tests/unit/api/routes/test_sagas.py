@@ -12,7 +12,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from app.access.principal import Caller, Scope
+from app.access.principal import Principal, Scope
 from app.api import ApiSettings
 from app.api.http.etag import etag_of, matches
 from app.saga import LogUnavailable, StepRejected
@@ -122,7 +122,9 @@ def as_caller(api: Served, caller: str) -> Iterator[None]:
     app = transport.app
 
     async def called(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        await app({**scope, "state": {"caller": Caller(name=caller, scopes=frozenset(Scope))}}, receive, send)
+        await app(
+            {**scope, "state": {"caller": Principal(name=caller, scopes=frozenset(Scope))}}, receive, send
+        )
 
     transport.app = called
     try:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.cli import app as command_line
 from app.gateway.contract import CASES, SERVICES_YAML, Grade, Report, Sample, check, offered
 from app.sandbox.server import sandbox_app
-from app.services import Sandbox, Service
+from app.services import Participant, Sandbox
 from tests.unit.gateway.contract.careless import CarelessPayments
 from tests.unit.gateway.network import serving
 
@@ -42,7 +42,7 @@ BROKEN = {
 
 async def _checked(fault: str) -> Report:
     async with serving(CarelessPayments(fault).app()) as url:
-        return await asyncio.to_thread(check, url, [Service.PAYMENT], sample=REFUSED)
+        return await asyncio.to_thread(check, url, [Participant.PAYMENT], sample=REFUSED)
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -73,7 +73,7 @@ async def test_what_the_checkout_does_not_use_today_is_a_note() -> None:
 async def test_whatever_a_run_did_is_undone_and_what_could_not_be_is_named() -> None:
     payments = CarelessPayments()
     async with serving(payments.app()) as url:
-        await asyncio.to_thread(check, url, [Service.PAYMENT], sample=REFUSED)
+        await asyncio.to_thread(check, url, [Participant.PAYMENT], sample=REFUSED)
     assert payments.made > 0
     assert payments.payments == {}
     report = await _checked("undoes once")
@@ -81,8 +81,8 @@ async def test_whatever_a_run_did_is_undone_and_what_could_not_be_is_named() -> 
     assert all(one.startswith("payments/") for one in report.left_behind)
 
 
-@pytest.mark.parametrize("service", list(Service))
-async def test_each_service_of_the_sandbox_conforms(service: Service) -> None:
+@pytest.mark.parametrize("service", list(Participant))
+async def test_each_service_of_the_sandbox_conforms(service: Participant) -> None:
     """Found at its URL by the suite itself."""
     async with serving(sandbox_app(service, Sandbox())) as url:
         assert await asyncio.to_thread(offered, url) == [service]
@@ -120,7 +120,7 @@ async def test_the_sandbox_serves_the_contract_that_the_command_prints() -> None
     import httpx2 as httpx  # noqa: PLC0415 (this test alone asks by hand)
 
     async with (
-        serving(sandbox_app(Service.PAYMENT, Sandbox())) as url,
+        serving(sandbox_app(Participant.PAYMENT, Sandbox())) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         served = await client.get("/openapi.yaml")
@@ -129,5 +129,5 @@ async def test_the_sandbox_serves_the_contract_that_the_command_prints() -> None
     assert "openapi.yaml" in page.text
     document = yaml.safe_load(served.text)
     assert document["openapi"].startswith("3.1")
-    for service in Service:
+    for service in Participant:
         assert set(document["paths"][f"/{service.resource}/{{reference}}"]) >= {"get", "put", "delete"}

@@ -39,7 +39,7 @@ from app.saga import (
     fold,
 )
 from app.saga.engine.lease import Lease
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.decide import POISON_AFTER
 from app.saga.model.errors import LeaseLost
 from app.saga.model.state import apply, initial
@@ -246,7 +246,7 @@ class Life:
     def __post_init__(self) -> None:
         self.log = MortalLog(self.clock, self.world)
         self.world.cancel = self._cancel
-        self.running: SagaRun | None = None
+        self.running: SagaInstance | None = None
         self.sent_when_cancelled: int | None = None
         self.definition = self._defined()
 
@@ -274,7 +274,7 @@ class Life:
 
     async def begin(self, lease: Lease | None = None) -> None:
         """Live until the saga is given back or rests; raise `Crash` where the process dies."""
-        self.running = run = SagaRun(self.saga, self.definition)
+        self.running = run = SagaInstance(self.saga, self.definition)
         orchestrator = self.orchestrator(lease)
         await orchestrator.start(run)
         await orchestrator.run(run)
@@ -282,7 +282,7 @@ class Life:
     async def take_over(self, owner: str) -> bool:
         """Return whether there was a saga to claim; live with it as far as it goes."""
         for stored in await self.log.claim(owner=owner, definitions=[("checkout", 1)], limit=1):
-            self.running = SagaRun.of(stored, self.definition)
+            self.running = SagaInstance.of(stored, self.definition)
             await self.orchestrator().run(self.running)
             return True
         return False

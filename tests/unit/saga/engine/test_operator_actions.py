@@ -22,7 +22,7 @@ from app.saga import (
     StepStatus,
     StepUnavailable,
 )
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.decide import (
     POISON_AFTER,
     Compensate,
@@ -302,12 +302,12 @@ class Stage:
 
     async def begin(
         self, *, pivot: str | None = None, **answers: list[Answer]
-    ) -> tuple[SagaRun, asyncio.Task[None]]:
+    ) -> tuple[SagaInstance, asyncio.Task[None]]:
         definition = a_definition(three_steps(self.journal, **answers), policy=QUICK, pivot=pivot)
         orchestrator = SagaOrchestrator(
             definition, self.log, clock=self.clock, jitter=the_most, **self._options
         )
-        run = SagaRun(a_saga(), definition)
+        run = SagaInstance(a_saga(), definition)
         await orchestrator.start(run)
         task = asyncio.create_task(orchestrator.run(run))
         await settle()
@@ -433,7 +433,7 @@ class TestTheLoop:
         task.cancel()
         await settle()
         (stored,) = await stage.log.claim(owner="other", definitions=[("checkout", 1)], limit=1)
-        again = SagaRun.of(stored, run.definition)
+        again = SagaInstance.of(stored, run.definition)
         assert again.wish == wish
         await SagaOrchestrator(run.definition, stage.log, clock=stage.clock).run(again)
         assert await stage.log.trail(run.saga.id) == [

@@ -27,11 +27,11 @@ from app.saga import (
     StepUnavailable,
 )
 from app.saga.engine.lease import Lease
-from app.saga.engine.saga_instance import SagaRun
+from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.errors import LeaseLost, LogError
 from app.saga.model.state import fold
 from app.saga.model.step import JSON
-from app.saga.ports.log import KeyTaken, Started
+from app.saga.ports.log import IdempotencyConflict, Stored
 from tests.builders import (
     HANG,
     NOON,
@@ -79,14 +79,14 @@ class Stage:
         compensation: RetryPolicy = QUICK,
         pivot: str | None = None,
         **answers: Iterable[Answer],
-    ) -> SagaRun:
+    ) -> SagaInstance:
         """Run a saga of three steps with these answers until the loop leaves it."""
         steps = three_steps(self.journal, **answers)
         definition = a_definition(steps, policy=policy, compensation=compensation, pivot=pivot)
         return await self.run(definition)
 
-    async def run(self, definition: SagaDefinition, **options: Any) -> SagaRun:
-        run = SagaRun(a_saga(), definition)
+    async def run(self, definition: SagaDefinition, **options: Any) -> SagaInstance:
+        run = SagaInstance(a_saga(), definition)
         orchestrator = self.orchestrator(definition, **options)
         await orchestrator.start(run)
         await orchestrator.run(run)
@@ -206,7 +206,7 @@ class TestRetrying:
             raise DOWN
 
         step = a_step(answers=[scribble, scribble])
-        run = SagaRun(a_saga(input={"items": ["shirt"]}), a_definition([step]))
+        run = SagaInstance(a_saga(input={"items": ["shirt"]}), a_definition([step]))
         orchestrator = stage.orchestrator(run.definition)
         await orchestrator.start(run)
         await orchestrator.run(run)
@@ -312,7 +312,7 @@ class TestParking:
 
     POLICY = RetryPolicy(attempts=3, base=100, cap=100)
 
-    async def parked(self, stage: Stage, steps: Sequence[ScriptedStep]) -> SagaRun:
+    async def parked(self, stage: Stage, steps: Sequence[ScriptedStep]) -> SagaInstance:
         return await stage.run(a_definition(steps, policy=self.POLICY), park_after=60)
 
     async def test_a_long_pause_gives_the_saga_back(self, stage: Stage) -> None:
@@ -342,7 +342,7 @@ class TestParking:
         assert await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9) == []
         stage.clock.advance(100)
         (claimed,) = await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9)
-        resumed = SagaRun.of(claimed, run.definition)
+        resumed = SagaInstance.of(claimed, run.definition)
         await stage.orchestrator(run.definition, park_after=60).run(resumed)
         assert told(resumed.events) == [
             "saga_started",
@@ -420,7 +420,7 @@ class TestLease:
         await stage.log.renew("a", seconds=10)
         lease = Lease(stage.clock, "a", seconds=10)
         lease.renewed(stage.clock.monotonic())
-        run = SagaRun(a_saga(), a_definition())
+        run = SagaInstance(a_saga(), a_definition())
         await stage.orchestrator(run.definition, lease=lease).start(run)
         assert await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9) == []
         stage.clock.advance(10)
@@ -433,7 +433,7 @@ class TestLease:
             assert await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=1)
 
         definition = a_definition(three_steps(stage.journal, payment=[be_robbed]))
-        run = SagaRun(a_saga(), definition)
+        run = SagaInstance(a_saga(), definition)
         orchestrator = stage.orchestrator(definition)
         await orchestrator.start(run)
         with pytest.raises(SagaFenced):
@@ -454,7 +454,7 @@ class TestLogAway:
 
         stage.log = Full(stage.clock, stage.journal)
         seen: list[SagaEvent] = []
-        run = SagaRun(a_saga(), a_definition(three_steps(stage.journal)))
+        run = SagaInstance(a_saga(), a_definition(three_steps(stage.journal)))
         orchestrator = stage.orchestrator(run.definition, observers=[lambda _, event: seen.append(event)])
         await orchestrator.start(run)
         with pytest.raises(LogUnavailable):
@@ -466,11 +466,13 @@ class TestLogAway:
     async def test_a_start_that_the_log_answers_otherwise_is_not_begun(self, stage: Stage) -> None:
         """Nothing is known, nothing is told, nothing is sent."""
         definition = a_definition(three_steps(stage.journal))
-        first, second = (SagaRun(a_saga(idempotency_key="k"), definition) for _ in range(2))
+        first, second = (SagaInstance(a_saga(idempotency_key="k"), definition) for _ in range(2))
         seen: list[str] = []
         orchestrator = stage.orchestrator(definition, observers=[lambda saga_id, _: seen.append(saga_id)])
-        assert await orchestrator.start(first) == Started()
-        assert await orchestrator.start(second) == KeyTaken(saga_id=first.saga.id, fingerprint=None)
+        assert await orchestrator.start(first) == Stored()
+        assert await orchestrator.start(second) == IdempotencyConflict(
+            saga_id=first.saga.id, fingerprint=None
+        )
         assert second.events == []
         assert seen == [first.saga.id]
 
@@ -550,7 +552,7 @@ class TestExecute:
         saga = a_saga()
         await stage.log.start(saga, started(), owner="a")
         await stage.log.append(saga.id, epoch=1, events=a_trail(started(), succeeded("payment"))[1:])
-        run = SagaRun.of(await stage.log.stored(saga.id), definition)
+        run = SagaInstance.of(await stage.log.stored(saga.id), definition)
         await stage.orchestrator(definition).run(run)
         assert run.state.status is SagaStatus.COMPLETED
         assert stage.journal[2:4] == ["inventory.execute", "log step_succeeded"]

@@ -14,11 +14,11 @@ import pytest
 from app.saga import MemoryLog, NewSaga, SagaDefinition, SagaOrchestrator
 from app.saga.engine.lease import Lease
 from app.saga.engine.recovery import Recovery
-from app.saga.engine.runner import RunningSaga, SagaRunner
+from app.saga.engine.runner import SagaRunner, SagaTask
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import LeaseLost, LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.operator_action import Action
+from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaStatus
 from app.saga.model.step import Context
 from app.saga.ports.clock import SystemClock
@@ -417,7 +417,7 @@ async def test_a_slow_first_renewal_does_not_stop_the_start() -> None:
 # ── a person's wishes ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def _in_back_off(replica: _Replica, saga_id: str) -> RunningSaga:
+async def _in_back_off(replica: _Replica, saga_id: str) -> SagaTask:
     """Have the replica run a saga that waits, and return it."""
     at = replica.clock.now()
     replica.clock.hold = True
@@ -461,7 +461,7 @@ async def test_nobody_listens_without_a_reason() -> None:
     """A replica that runs nothing to be cancelled, or may not act, asks the database nothing."""
     replica = _a_replica()
 
-    async def asked(owner: str) -> dict[str, Action]:
+    async def asked(owner: str) -> dict[str, OperatorAction]:
         raise AssertionError(f"the database was asked for {owner}")
 
     replica.log.wishes = asked  # type: ignore[method-assign]

@@ -23,9 +23,9 @@ from app.saga import (
     StepRejected,
 )
 from app.saga.engine.lease import Lease
-from app.saga.engine.runner import AFTER_CRASH_SECONDS, RunningSaga, SagaRunner
+from app.saga.engine.runner import AFTER_CRASH_SECONDS, SagaRunner, SagaTask
 from app.saga.model.errors import DefinitionUnknown, LogRefused, SagaFenced
-from app.saga.ports.log import KeyTaken, RowChange, Started, StartResult
+from app.saga.ports.log import IdempotencyConflict, RowChange, StartResult, Stored
 from tests.builders import (
     HANG,
     Answer,
@@ -108,7 +108,7 @@ def house() -> House:
     return House()
 
 
-async def through(running: RunningSaga) -> None:
+async def through(running: SagaTask) -> None:
     await asyncio.wait_for(asyncio.shield(running.done), 5)
 
 
@@ -117,7 +117,7 @@ class TestLaunching:
         """`started` tells the log's answer, `done` that this process is through with it."""
         runner = house.runner()
         running = runner.launch(a_saga())
-        assert await running.started == Started()
+        assert await running.started == Stored()
         await through(running)
         assert running.run.state.status is SagaStatus.COMPLETED
         assert running.at_rest
@@ -145,7 +145,7 @@ class TestLaunching:
         sent = len(house.journal)
         second = runner.launch(a_saga(idempotency_key="k"))
         await through(second)
-        assert second.started.result() == KeyTaken(saga_id=first.run.saga.id, fingerprint="f")
+        assert second.started.result() == IdempotencyConflict(saga_id=first.run.saga.id, fingerprint="f")
         assert not [line for line in house.journal[sent:] if "." in line]
         assert runner.in_flight == 0
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.saga import EventType, FailureKind, SagaEvent, SagaState, SagaStatus, StepStatus, fold
-from app.saga.model.state import AT_REST, EDGES, FINAL, IllegalEvent, apply, initial
+from app.saga.model.state import EDGES, FINAL, INACTIVE, IllegalEvent, apply, initial
 from tests.builders import (
     NOON,
     a_definition,
@@ -96,7 +96,7 @@ def test_the_edges_are_the_seven_that_the_drawing_shows() -> None:
     assert edges == LEGAL_EDGES
     assert set(EDGES) == set(SagaStatus)
     assert {status for status, ends in EDGES.items() if not ends} == FINAL
-    assert {SagaStatus.NEEDS_ATTENTION} == AT_REST - FINAL
+    assert {SagaStatus.NEEDS_ATTENTION} == INACTIVE - FINAL
 
 
 def test_a_started_saga_has_its_first_step_running() -> None:

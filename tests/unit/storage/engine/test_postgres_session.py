@@ -16,12 +16,12 @@ from uuid_utils import uuid7
 
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.ports.log import NewSaga, Started
+from app.saga.ports.log import NewSaga, Stored
 from app.storage import open_storage
 from app.storage.engine import postgres_session
 from app.storage.engine.database import Database, Link, UnsafeDatabase
 from app.storage.engine.postgres_session import beginning, made_fit
-from app.storage.journal.journal import Interrupted, StartEntry
+from app.storage.journal.journal import CommitUnknown, StartEntry
 from app.storage.journal.postgres_writer import PostgresWriter
 from tests.pgbouncer import DATABASES
 from tests.postgres import Databases
@@ -104,7 +104,7 @@ async def test_a_transaction_that_could_not_be_serialized_is_done_again(postgres
         await storage.log.renew("me", seconds=10)
         await connection.execute("ALTER SEQUENCE tries RESTART")
         start = a_start()
-        assert await storage.log.start(start.saga, start.event, owner="me") == Started()
+        assert await storage.log.start(start.saga, start.event, owner="me") == Stored()
         assert not storage.journal.away
         await connection.close()
 
@@ -192,9 +192,9 @@ async def test_a_statement_that_a_pooler_forgot_is_told_by_name(postgres_url: st
     await writer.open()
     assert writer._connection is not None
     await writer._connection.execute("DEALLOCATE ALL")
-    with pytest.raises(Interrupted, match=r"PgBouncer does from 1\.21 on"):
+    with pytest.raises(CommitUnknown, match=r"PgBouncer does from 1\.21 on"):
         await writer.write([a_start()])
-    assert await writer.write([a_start()]) == [Started()]
+    assert await writer.write([a_start()]) == [Stored()]
     await writer.close()
 
 
@@ -228,7 +228,7 @@ async def test_a_statement_that_was_given_up_behind_a_pooler_never_lands(
         await transaction.start()
         await psql.execute("LOCK TABLE saga IN SHARE MODE")
         start = a_start()
-        with pytest.raises(Interrupted, match="no answer"):
+        with pytest.raises(CommitUnknown, match="no answer"):
             await writer.write([start])
         assert writer._left == []
         await transaction.rollback()
@@ -239,7 +239,7 @@ async def test_a_statement_that_was_given_up_behind_a_pooler_never_lands(
             ):
                 await asyncio.sleep(0.02)
         assert await psql.fetchval("SELECT count(*) FROM saga") == 0
-        assert await writer.write([start]) == [Started()]
+        assert await writer.write([start]) == [Stored()]
         assert await psql.fetchval("SELECT count(*) FROM saga") == 1
         await writer.close()
     await psql.close()

@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogRefused, LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import SagaStatus
-from app.saga.ports.log import NewSaga, RowChange, Started
+from app.saga.ports.log import NewSaga, RowChange, Stored
 from app.storage import Storage, open_storage
 from app.storage.engine import postgres_session
 from app.storage.engine.faults import Blame, blame_of_sqlite, blame_of_state
@@ -38,9 +38,9 @@ async def _beside_others(storage: Storage, bad: NewSaga) -> BaseException:
     starts = (storage.log.start(one, STARTED, owner="me") for one in sagas)
     async with asyncio.timeout(PATIENCE):
         before, said, behind = await asyncio.gather(*starts, return_exceptions=True)
-        assert (before, behind) == (Started(), Started())
+        assert (before, behind) == (Stored(), Stored())
         assert not storage.journal.away
-        assert await storage.log.start(a_saga(), STARTED, owner="me") == Started()
+        assert await storage.log.start(a_saga(), STARTED, owner="me") == Stored()
     assert isinstance(said, BaseException)
     assert await storage.log.load(bad.id) is None
     return said
@@ -90,7 +90,7 @@ async def test_what_this_release_can_not_make_out_leaves_no_transaction_open(
 
     monkeypatch.setattr(PostgresWriter, "_first_there", staticmethod(unknown))
     async with open_storage(any_postgres_url) as storage:
-        assert await storage.log.start(a_saga(order_id="one"), STARTED, owner="me") == Started()
+        assert await storage.log.start(a_saga(order_id="one"), STARTED, owner="me") == Stored()
         # The bad one comes last in its batch, and what follows is a batch of its own.
         beside, behind = a_saga(), a_saga()
         starts = (beside, a_saga(order_id="one"))
@@ -98,7 +98,7 @@ async def test_what_this_release_can_not_make_out_leaves_no_transaction_open(
             await asyncio.gather(
                 *(storage.log.start(one, STARTED, owner="me") for one in starts), return_exceptions=True
             )
-            assert await storage.log.start(behind, STARTED, owner="me") == Started()
+            assert await storage.log.start(behind, STARTED, owner="me") == Stored()
         for one in (beside, behind):
             assert await storage.log.load(one.id) is not None
 
@@ -124,7 +124,7 @@ async def test_a_row_that_somebody_has_locked_holds_up_its_own_saga_alone(
             await storage.log.append(free.id, epoch=1, events=[ended], change=done)
             while storage.journal.queued != 1:  # noqa: ASYNC110 (the journal tells nobody)
                 await asyncio.sleep(0.02)
-            assert await storage.log.start(a_saga(), STARTED, owner="me") == Started()
+            assert await storage.log.start(a_saga(), STARTED, owner="me") == Stored()
             assert not storage.journal.away
             assert not waiting.done()
             await transaction.rollback()

@@ -11,17 +11,17 @@ import pytest
 
 from app.saga.model.errors import LogRefused, LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.ports.log import NewSaga, Started
+from app.saga.ports.log import NewSaga, Stored
 from app.storage.engine.faults import Blame
 from app.storage.journal import journal as journals
 from app.storage.journal.journal import (
     ALIKE,
     HALVED_ABOVE,
     AppendEntry,
-    BadBatch,
+    CommitUnknown,
     Entry,
-    Interrupted,
     Journal,
+    RejectedBatch,
     Result,
     StartEntry,
 )
@@ -62,7 +62,7 @@ class _Writer:
         self.hurried.append(hurried)
         await self.gate.wait()
         self._trouble(ids)
-        return [Started() for _ in batch]
+        return [Stored() for _ in batch]
 
 
 async def _opened(writer: _Writer, *, max_batch: int = 256, max_queue: int = 100) -> Journal:
@@ -200,11 +200,11 @@ async def test_one_bad_entry_is_refused_and_its_neighbours_are_stored() -> None:
 
     def trouble(ids: list[str]) -> None:
         if "bad" in ids:
-            raise BadBatch("no")
+            raise RejectedBatch("no")
 
     journal = await _opened(_Writer(trouble))
     results = await asyncio.gather(*(journal.write(_append(name)) for name in ("a", "bad", "c")))
-    assert [type(result) for result in results] == [Started, LogRefused, Started]
+    assert [type(result) for result in results] == [Stored, LogRefused, Stored]
     await journal.close()
 
 
@@ -215,11 +215,11 @@ async def test_an_interrupted_batch_is_written_again_until_it_is_stored() -> Non
     def trouble(_ids: list[str]) -> None:
         if left:
             left.pop()
-            raise Interrupted("gone")
+            raise CommitUnknown("gone")
 
     writer = _Writer(trouble)
     journal = await _opened(writer)
-    assert isinstance(await journal.write(_append("a")), Started)
+    assert isinstance(await journal.write(_append("a")), Stored)
     assert writer.batches == [["a"]] * 3
     await journal.close()
 
@@ -238,14 +238,14 @@ async def test_while_the_database_is_away_a_new_saga_is_refused_at_once() -> Non
     assert not waiting.done()
     assert journal.away
     away.clear()
-    assert isinstance(await waiting, Started)
+    assert isinstance(await waiting, Stored)
     assert not journal.away
     await journal.close()
 
 
 def _raise_if(away: list[bool]) -> None:
     if away:
-        raise Interrupted("away")
+        raise CommitUnknown("away")
 
 
 async def test_a_full_queue_refuses_a_new_saga_and_never_an_append() -> None:
@@ -283,7 +283,7 @@ async def test_whatever_the_driver_raises_the_journal_lives_on() -> None:
             raise left.pop()
 
     journal = await _opened(_Writer(trouble))
-    assert isinstance(await journal.write(_append("a")), Started)
+    assert isinstance(await journal.write(_append("a")), Stored)
     await journal.close()
 
 
@@ -296,7 +296,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _breaks_on_bad(ids: list[str]) -> None:
     if "bad" in ids:
-        raise Interrupted("the connection broke", blame=Blame.UNKNOWN)
+        raise CommitUnknown("the connection broke", blame=Blame.UNKNOWN)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -307,12 +307,12 @@ async def test_an_entry_that_breaks_each_batch_is_found_and_given_up_alone() -> 
     outcome = await asyncio.gather(
         *(journal.write(_append(name)) for name in ("a", "bad", "c")), return_exceptions=True
     )
-    assert [type(one) for one in outcome] == [Started, LogUnavailable, Started]
+    assert [type(one) for one in outcome] == [Stored, LogUnavailable, Stored]
     assert isinstance(outcome[1], LogUnavailable)
     assert outcome[1].stored is None
     assert writer.batches[:ALIKE] == [["a", "bad", "c"]] * ALIKE
     assert not journal.away
-    assert isinstance(await journal.write(_start("d")), Started)
+    assert isinstance(await journal.write(_start("d")), Stored)
     await journal.close()
 
 
@@ -336,17 +336,17 @@ async def test_an_entry_that_takes_the_server_down_each_time_is_found_as_well() 
         nonlocal coming_up
         if coming_up:
             coming_up -= 1
-            raise Interrupted("the database system is in recovery mode")
+            raise CommitUnknown("the database system is in recovery mode")
         if "bad" in ids:
             coming_up = 3
-            raise Interrupted("the connection broke", blame=Blame.UNKNOWN)
+            raise CommitUnknown("the connection broke", blame=Blame.UNKNOWN)
 
     journal = await _opened(_Writer(trouble))
     async with asyncio.timeout(10):
         outcome = await asyncio.gather(
             *(journal.write(_append(name)) for name in ("a", "bad", "c")), return_exceptions=True
         )
-    assert [type(one) for one in outcome] == [Started, LogUnavailable, Started]
+    assert [type(one) for one in outcome] == [Stored, LogUnavailable, Stored]
     assert not journal.away
     await journal.close()
 
@@ -358,10 +358,10 @@ async def test_while_nothing_else_can_be_stored_no_entry_is_to_blame() -> None:
 
     def trouble(_ids: list[str]) -> None:
         if next(tries) < 10 * ALIKE:
-            raise Interrupted("the connection broke", blame=Blame.UNKNOWN)
+            raise CommitUnknown("the connection broke", blame=Blame.UNKNOWN)
 
     journal = await _opened(_Writer(trouble))
-    assert isinstance(await journal.write(_append("a")), Started)
+    assert isinstance(await journal.write(_append("a")), Stored)
     await journal.close()
 
 
@@ -372,7 +372,7 @@ async def test_a_batch_that_waits_for_the_database_as_a_whole_stays_whole() -> N
 
     def trouble(_ids: list[str]) -> None:
         if next(tries) < 10 * ALIKE:
-            raise Interrupted("disk full")
+            raise CommitUnknown("disk full")
 
     writer = _Writer(trouble)
     journal = await _opened(writer)
@@ -388,18 +388,18 @@ async def test_an_entry_that_waits_for_a_lock_holds_up_nobody_else() -> None:
 
     def trouble(ids: list[str]) -> None:
         if held and "locked" in ids:
-            raise Interrupted("lock_not_available", blame=Blame.LOCK)
+            raise CommitUnknown("lock_not_available", blame=Blame.LOCK)
 
     writer = _Writer(trouble)
     journal = await _opened(writer)
     waiting = [asyncio.create_task(journal.write(_append(name))) for name in ("a", "locked", "c")]
-    assert isinstance(await waiting[0], Started)
-    assert isinstance(await waiting[2], Started)
-    assert isinstance(await journal.write(_start("d")), Started)
+    assert isinstance(await waiting[0], Stored)
+    assert isinstance(await waiting[2], Stored)
+    assert isinstance(await journal.write(_start("d")), Stored)
     assert not waiting[1].done()
     assert journal.queued == 1
     held.clear()
-    assert isinstance(await waiting[1], Started)
+    assert isinstance(await waiting[1], Stored)
     assert journal.queued == 0
     assert [hurried for ids, hurried in zip(writer.batches, writer.hurried, strict=True) if ids == ["locked"]]
     await journal.close()
@@ -418,7 +418,7 @@ async def test_many_that_wait_for_one_transaction_are_stored_soon_after_it_has_e
         if held and ids:
             passed += 0.2
             tried.update(ids)
-            raise Interrupted("lock_not_available", blame=Blame.LOCK)
+            raise CommitUnknown("lock_not_available", blame=Blame.LOCK)
 
     journal = await _opened(_Writer(trouble))
     waiting = [asyncio.create_task(journal.write(_append(str(number)))) for number in range(100)]
@@ -445,7 +445,7 @@ async def test_what_was_put_aside_is_told_when_the_journal_closes() -> None:
 
     def trouble(ids: list[str]) -> None:
         if "locked" in ids:
-            raise Interrupted("lock_not_available", blame=Blame.LOCK)
+            raise CommitUnknown("lock_not_available", blame=Blame.LOCK)
 
     journal = await _opened(_Writer(trouble))
     waiting = asyncio.create_task(journal.write(_append("locked")))

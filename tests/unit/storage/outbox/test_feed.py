@@ -21,7 +21,7 @@ from app.storage.engine.database import Database
 from app.storage.journal.journal import AppendEntry, BatchWriter, Entry, StartEntry
 from app.storage.journal.postgres_writer import PostgresWriter
 from app.storage.journal.sqlite_writer import SqliteWriter
-from app.storage.outbox.feed import Place
+from app.storage.outbox.feed import FeedCursor
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ENDS = {
@@ -60,7 +60,11 @@ async def written(storage: Storage, *entries: Entry) -> None:
             )
 
 
-async def told(storage: Storage, after: Place = Place(), caller: str | None = None) -> list[tuple[str, int]]:  # noqa: B008 (frozen)
+async def told(
+    storage: Storage,
+    after: FeedCursor = FeedCursor(),  # noqa: B008 (frozen)
+    caller: str | None = None,
+) -> list[tuple[str, int]]:
     found = await storage.outbox.feed(after, caller=caller, limit=100)
     return [(one.event.saga_id, one.event.seq) for one in found]
 
@@ -72,7 +76,7 @@ async def test_the_event_is_stored_with_the_end(storage: Storage, status: SagaSt
     await written(storage, start)
     assert await told(storage) == []
     await written(storage, an_end(start, status))
-    (one,) = await storage.outbox.feed(Place(), caller=None, limit=10)
+    (one,) = await storage.outbox.feed(FeedCursor(), caller=None, limit=10)
     event = one.event
     assert (event.saga_id, event.seq, event.type, event.at) == (start.saga.id, 3, ENDS[status][1], AT)
     assert one.caller == "shop"
@@ -141,7 +145,7 @@ async def test_the_feed_goes_on_behind_a_place_and_keeps_callers_apart(storage: 
     for start in starts:
         await written(storage, start, an_end(start))
     seen: list[str] = []
-    place = Place()
+    place = FeedCursor()
     while page := await storage.outbox.feed(place, caller=None, limit=2):
         seen += [one.event.saga_id for one in page]
         place = page[-1].place
@@ -165,7 +169,7 @@ async def test_nothing_appears_before_a_cursor_that_was_handed_out(postgres_url:
             AT,
         )
         await written(storage, late, an_end(late))
-        first = await storage.outbox.feed(Place(), caller=None, limit=10)
+        first = await storage.outbox.feed(FeedCursor(), caller=None, limit=10)
         assert [one.event.saga_id for one in first] == [before.saga.id]
         await transaction.commit()
         following = await told(storage, first[-1].place)

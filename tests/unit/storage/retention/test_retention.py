@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from app.operations.retention import Leaving, Retention
+from app.operations.retention import Retention, RetentionCounts
 from app.saga import EventType, SagaEvent, SagaStatus, fold
 from app.saga.model.errors import LogUnavailable
-from app.saga.ports.log import KeyTaken, NewSaga, RowChange, StoredSaga
+from app.saga.ports.log import IdempotencyConflict, NewSaga, RowChange, StoredSaga
 from app.settings.webhook_endpoints import EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.tables import (
@@ -187,7 +187,7 @@ async def test_what_says_who_the_customer_is_is_gone_from_every_table(archive: A
     await archive.add(91 * DAY, UNDONE, SagaStatus.COMPENSATED)
     before = await archive.all_text()
     assert all(secret in before for secret in SECRETS)
-    assert await archive.retention().run() == Leaving(redacted=2, deleted=0)
+    assert await archive.retention().run() == RetentionCounts(redacted=2, deleted=0)
     after = await archive.all_text()
     assert [secret for secret in SECRETS if secret in after] == []
 
@@ -240,7 +240,7 @@ async def test_a_repeat_of_its_key_still_finds_a_redacted_saga(archive: Archive)
         idempotency_key="key-1",
     )
     answer = await archive.storage.log.start(again, started(), owner="me")
-    assert answer == KeyTaken(saga_id=saga_id, fingerprint="print-1")
+    assert answer == IdempotencyConflict(saga_id=saga_id, fingerprint="print-1")
 
 
 async def test_what_is_too_young_or_unfinished_stays_whole_at_any_age(archive: Archive) -> None:
@@ -252,15 +252,15 @@ async def test_what_is_too_young_or_unfinished_stays_whole_at_any_age(archive: A
     long = await archive.add(200 * DAY, WELL[:1])
     await archive.rest(long, NOON - DAY, WELL[1:], SagaStatus.COMPLETED)
     retention = archive.retention(keep_sagas=90 * DAY)
-    assert await retention.run() == Leaving(redacted=0, deleted=0)
+    assert await retention.run() == RetentionCounts(redacted=0, deleted=0)
     assert await archive.redacted(young, running, waiting, long) == [False] * 4
 
     await archive.rest(running, NOON, WELL[1:], SagaStatus.COMPLETED)
     archive.clock.advance(89.5 * 86400)
-    assert await archive.retention().run() == Leaving(redacted=2, deleted=0)
+    assert await archive.retention().run() == RetentionCounts(redacted=2, deleted=0)
     assert await archive.redacted(young, running, waiting, long) == [True, False, False, True]
     archive.clock.advance(86400)
-    assert await archive.retention().run() == Leaving(redacted=1, deleted=0)
+    assert await archive.retention().run() == RetentionCounts(redacted=1, deleted=0)
     assert await archive.redacted(running, waiting) == [True, False]
     assert (await archive.rows(running))[-1] == 0  # nobody looks at it again
 
@@ -272,7 +272,7 @@ async def test_a_batch_is_bounded_and_followed_by_a_pause(archive: Archive) -> N
     retention = archive.retention(keep_sagas=95 * DAY)
     redacted, deleted = list[int](), list[int]()
     retention.on_redacted, retention.on_deleted = redacted.append, deleted.append
-    assert await retention.run() == Leaving(redacted=4, deleted=7)
+    assert await retention.run() == RetentionCounts(redacted=4, deleted=7)
     assert (redacted, deleted) == ([3, 1], [3, 3, 1])
     assert archive.clock.slept == [1.0] * 3
 
@@ -291,7 +291,7 @@ async def test_a_batch_is_bounded_also_where_some_were_finished_late(archive: Ar
 async def test_what_was_looked_at_is_not_looked_at_again(archive: Archive) -> None:
     """Else each minute would read all of the past."""
     await archive.add(91 * DAY)
-    assert await archive.retention().run() == Leaving(redacted=1, deleted=0)
+    assert await archive.retention().run() == RetentionCounts(redacted=1, deleted=0)
     batch = await archive.store.redact(NOON - 90 * DAY, limit=1)
     assert (batch.done, batch.more) == (0, False)
 
@@ -304,7 +304,7 @@ async def test_a_deleted_saga_leaves_nothing_behind(archive: Archive) -> None:
     await _set_endpoint(archive, **EVERYTHING)
     retention = archive.retention(keep_sagas=400 * DAY, endpoints=["shop"])
     assert await archive.rows(old) == [1, 5, 1, 1, 0]
-    assert await retention.run() == Leaving(redacted=2, deleted=1)
+    assert await retention.run() == RetentionCounts(redacted=2, deleted=1)
     assert await archive.rows(old) == [0] * 5
     assert await archive.rows(next_one) == [1, 5, 1, 0, 0]
 
@@ -423,8 +423,8 @@ async def test_days_of_zero_keep_everything(archive: Archive) -> None:
     saga_id = await archive.add(9000 * DAY)
     retention = archive.retention(keep_data=None)
     retention.begin()
-    assert await retention.run() == Leaving(redacted=0, deleted=0)
-    assert await retention.due() == Leaving(redacted=0, deleted=0)
+    assert await retention.run() == RetentionCounts(redacted=0, deleted=0)
+    assert await retention.due() == RetentionCounts(redacted=0, deleted=0)
     assert await archive.redacted(saga_id) == [False]
     await retention.end()
 
@@ -434,10 +434,10 @@ async def test_what_is_due_is_what_a_run_then_does(archive: Archive) -> None:
     for number in range(5):
         await archive.add(timedelta(days=89.5 + number))
     retention = archive.retention(keep_sagas=92 * DAY)
-    assert await archive.retention().run() == Leaving(redacted=4, deleted=0)
+    assert await archive.retention().run() == RetentionCounts(redacted=4, deleted=0)
     await archive.rest(waiting, NOON - 91 * DAY, WELL[1:], SagaStatus.COMPLETED)
     due = await retention.due()
-    assert due == await retention.run() == Leaving(redacted=1, deleted=2)
+    assert due == await retention.run() == RetentionCounts(redacted=1, deleted=2)
 
 
 EVERYTHING = {"xid": 10**12, "position": 10**9}

@@ -16,8 +16,8 @@ from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox, saga, webhook_delivery
-from app.storage.outbox.deliveries import DeliveryStatus, Settled
-from app.storage.outbox.feed import Place
+from app.storage.outbox.deliveries import AttemptResult, DeliveryStatus
+from app.storage.outbox.feed import FeedCursor
 from tests.builders import an_action
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -102,7 +102,7 @@ async def test_a_newer_releases_word_in_the_outbox_stops_neither_the_feed_nor_an
         delivery = {"endpoint": "shop", "status": "pending", "attempts": 0, "next_attempt_at": AT}
         await connection.execute(insert(webhook_delivery).values(**row, **delivery))
     ended = await _ended(storage)
-    told = await storage.outbox.feed(Place(), caller=None, limit=10)
+    told = await storage.outbox.feed(FeedCursor(), caller=None, limit=10)
     assert [one.event.saga_id for one in told] == [ended]
     now = datetime.now(UTC) + timedelta(hours=1)
     assert await storage.deliveries.fan_out(SHOP) == 1
@@ -119,7 +119,7 @@ async def test_what_a_receiver_said_can_always_be_kept(storage: Storage) -> None
     await storage.deliveries.fan_out(SHOP)
     now = datetime.now(UTC) + timedelta(hours=1)
     (claimed,) = await storage.deliveries.claim(SHOP, owner="me", now=now, seconds=10, limit=10)
-    said = Settled(status=DeliveryStatus.FAILED, last_error="a\0b\ud800c")
+    said = AttemptResult(status=DeliveryStatus.FAILED, last_error="a\0b\ud800c")
     await storage.deliveries.settle([(claimed, said)], owner="me")
     (listed,) = await storage.deliveries.list_deliveries(status=None, endpoint=None, before=None, limit=10)
     assert (listed.status, listed.last_error) == (DeliveryStatus.FAILED, "ab?c")
