@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,11 @@ from pathlib import Path
 
 import httpx2 as httpx
 
+from tests.fork_server import Process, start
+
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 60.0
+ENDED_SECONDS = 60.0
 SERVICES = ("payment", "inventory", "shipping")
 ADDRESS = {
     "name": "Ada L.",
@@ -40,7 +44,7 @@ _OURS = (
 class Running:
     """A server's process and where it listens."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     url: str
     log: Path
 
@@ -60,19 +64,21 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], *, port: int, env: Mapping[str, str], log: Path, ready: str, cwd: Path = ROOT
+    command: Sequence[str],
+    *,
+    port: int,
+    env: Mapping[str, str],
+    log: Path,
+    ready: str,
+    cwd: Path = ROOT,
+    fresh: bool = False,
 ) -> Iterator[Running]:
-    """Run a server in `cwd` until the block ends; enter it once `ready` answers 200."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    """Run a server in `cwd` until the block ends; enter it once `ready` answers 200.
+
+    It is forked from one that has imported everything, unless it is to be `fresh`, as in production.
+    """
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env={**clean, **env},
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-        )
+        process = start(command, env={**_clean(), **env}, stdout=output, stderr=output, cwd=cwd, fresh=fresh)
     server = Running(process=process, url=f"http://127.0.0.1:{port}", log=log)
     try:
         _wait_until_ready(server, ready)
@@ -85,6 +91,28 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def ended(
+    command: Sequence[str], *, env: Mapping[str, str], fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, which is soon, forked or `fresh`; return its exit code and what it wrote."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = start(command, env={**_clean(), **env}, stdout=output, stderr=errors, fresh=fresh)
+        try:
+            code = process.wait(ENDED_SECONDS)
+        finally:
+            process.kill()
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(
+            command, code, stdout=output.read().decode(), stderr=errors.read().decode()
+        )
+
+
+def _clean() -> dict[str, str]:
+    """Return this process's environment without the service's settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
 def _wait_until_ready(server: Running, ready: str) -> None:
@@ -107,6 +135,7 @@ def a_checkout(
     port: int | None = None,
     app: str = "app.main:app",
     options: Sequence[str] = (),
+    fresh: bool = False,
 ) -> Iterator[Running]:
     """Run the checkout service; a test may have an `app` of its own around it, and `options` for uvicorn."""
     port = port or free_port()
@@ -121,7 +150,7 @@ def a_checkout(
         str(port),
         *options,
     ]
-    with running(command, port=port, env=env, log=log, ready="/readyz") as server:
+    with running(command, port=port, env=env, log=log, ready="/readyz", fresh=fresh) as server:
         yield server
 
 

@@ -34,7 +34,7 @@ def test_the_curls_get_the_answers_that_the_readme_shows(sqlite_url: str, tmp_pa
     examples = _examples()
     assert len(examples) == 2
     env = {"DATABASE_URL": sqlite_url, "SANDBOX_DATABASE": ":memory:"}
-    with a_checkout(env, tmp_path / "log") as server:
+    with a_checkout(env, tmp_path / "log", fresh=True) as server:
         for command, lines in examples:
             answer = as_curl_prints_it(command, server.url)
             at = 0

@@ -1,9 +1,11 @@
-"""A start that can't be: one sentence that an operator can act on, and an exit code for what supervises it."""
+"""A start that can't be: one sentence that an operator can act on, and an exit code for what supervises it.
+
+The first command of each list is a fresh process, as an operator's is; the others are forked (`tests/fork_server.py`).
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from pydantic import SecretStr
 from app.api.middleware.startup import StartFailed
 from app.bootstrap.bootstrap import open_service, start_failures
 from app.settings.settings import Settings
-from tests.processes import ROOT, free_port
+from tests.processes import ended, free_port
 
 SECRET = "sEcr3t"
 
@@ -99,20 +101,9 @@ async def test_traces_that_are_wanted_and_cannot_be_sent(
     assert "CHECKOUT_TRACES=false" in await the_sentence(sqlite_url, traces="true")
 
 
-def start(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
+def start(*command: str, fresh: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, which is soon."""
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("CHECKOUT_", "DATABASE_URL", "PAYMENT"))
-    }
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={**clean, **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return ended([sys.executable, "-m", *command], env=env, fresh=fresh)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +121,17 @@ def start(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
 )
 def test_wrong_settings_end_every_command_with_their_lines(command: tuple[str, ...]) -> None:
     """Exit code 2: another start with the same settings can't do better."""
-    ended = start(*command, DATABASE_URL=f"postgresql://u:{SECRET}#x@h/d", CHECKOUT_STEP_TIMEOUT_SECONDS="5s")
-    assert ended.returncode == 2
-    first, second = ended.stderr.splitlines()
+    done = start(
+        *command,
+        fresh=command[0] == "uvicorn",
+        DATABASE_URL=f"postgresql://u:{SECRET}#x@h/d",
+        CHECKOUT_STEP_TIMEOUT_SECONDS="5s",
+    )
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
     assert first.startswith("DATABASE_URL has an @ behind its host")
     assert second.startswith("CHECKOUT_STEP_TIMEOUT_SECONDS isn't a number")
-    assert SECRET not in ended.stdout + ended.stderr
+    assert SECRET not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -144,39 +140,40 @@ def test_wrong_settings_end_every_command_with_their_lines(command: tuple[str, .
 )
 def test_a_database_that_is_away_ends_every_command_with_a_sentence(command: tuple[str, ...]) -> None:
     """Exit code 3: another start may do better."""
-    ended = start(*command, DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:1/d")
-    assert ended.returncode == 3, ended.stderr
-    assert ended.stderr.startswith("PostgreSQL at 127.0.0.1:1 can't be reached")
-    assert len(ended.stderr.splitlines()) == 1
+    fresh = command == ("app", "migrate")
+    done = start(*command, fresh=fresh, DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:1/d")
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("PostgreSQL at 127.0.0.1:1 can't be reached")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_service_logs_the_sentence_and_ends_with_3(tmp_path: Path) -> None:
     """As one line of its log, without a traceback."""
-    ended = start(
+    done = start(
         "uvicorn", "app.main:app", "--port", str(free_port()), DATABASE_URL=f"sqlite:///{tmp_path}/no/x.db"
     )
-    assert ended.returncode == 3
-    assert "Traceback" not in ended.stderr
-    lines = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     (said,) = [one["event"] for one in lines if str(tmp_path) in one["event"]]
     assert said.startswith("The folder of the SQLite file ")
 
 
 def test_a_collector_that_the_platform_names_does_not_keep_the_service_from_starting(tmp_path: Path) -> None:
     """Here the exporter isn't installed; the log says so once, and the doctor too."""
-    ended = start(
+    done = start(
         "app",
         "demo",
         DATABASE_URL=f"sqlite:///{tmp_path}/x.db",
         SANDBOX_DATABASE=":memory:",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
     )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.count("no traces are sent") == 1
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("no traces are sent") == 1
 
 
 def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
-    ended = start(
+    done = start(
         "app",
         "doctor",
         DATABASE_URL=f"sqlite:///{tmp_path}/x.db",
@@ -184,7 +181,7 @@ def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
         COLUMNS="300",
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "There is no file" in ended.stdout
-    assert "Traces need the extra" in ended.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "There is no file" in done.stdout
+    assert "Traces need the extra" in done.stdout
     assert not list(tmp_path.iterdir())
