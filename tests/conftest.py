@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from hypothesis import settings
 
+from tests.database_pool import DatabasePool
 from tests.pgbouncer import a_pooler, found
 from tests.postgres import Databases, NoPostgres, a_server
 
@@ -52,25 +53,28 @@ def _or_give_up() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_databases: Databases) -> Iterator[str]:
-    """Name the database that was migrated once, and that every test's own is copied from."""
+def database_pool(postgres_databases: Databases) -> Iterator[DatabasePool]:
+    """Give migrated PostgreSQL databases that tests use in turn."""
     from app.storage.engine.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
 
-    url = postgres_databases.create("template")
+    template = postgres_databases.create("template")
     try:
-        upgrade(url)
-        postgres_databases.close_to_connections("template")
-        yield "template"
+        upgrade(template)
+        pool = DatabasePool(postgres_databases, "template")
+        yield pool
+        pool.close()
     finally:
         postgres_databases.drop("template")
 
 
 @pytest.fixture
-def postgres_url(
-    postgres_databases: Databases, postgres_template: str, request: pytest.FixtureRequest
-) -> Iterator[str]:
-    """Give the URL of a migrated PostgreSQL database of the test's own."""
-    yield from _a_database(postgres_databases, request, template=postgres_template)
+def postgres_url(database_pool: DatabasePool, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URL of a migrated PostgreSQL database that is the test's alone, and empty."""
+    _note_postgresql(request)
+    url = database_pool.lend()
+    yield url
+    # A pooler's connections to a database outlast a test: such a database isn't used again.
+    database_pool.take_back(url, reuse="pooled_url" not in request.fixturenames)
 
 
 @pytest.fixture(scope="session")
@@ -91,17 +95,15 @@ def pooled_url(postgres_url: str, pooler_url: str, request: pytest.FixtureReques
 @pytest.fixture
 def empty_postgres_url(postgres_databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URL of an empty PostgreSQL database of the test's own."""
-    yield from _a_database(postgres_databases, request, template=None)
+    _note_postgresql(request)
+    name = f"empty_{next(_NUMBER)}"
+    yield postgres_databases.create(name)
+    postgres_databases.drop(name)
 
 
-def _a_database(
-    databases: Databases, request: pytest.FixtureRequest, *, template: str | None
-) -> Iterator[str]:
+def _note_postgresql(request: pytest.FixtureRequest) -> None:
     _note(request, "postgresql")
     request.node.user_properties.extend(("server", server) for server in _SERVER)
-    name = str(next(_NUMBER))
-    yield databases.create(name, template=template)
-    databases.drop(name)
 
 
 @pytest.fixture(scope="session")

@@ -261,7 +261,7 @@ def _is_ready(pid_file: Path) -> bool:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate
+    for number in (signal.SIGQUIT, signal.SIGKILL):  # at once: nothing of it is kept
         server.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(STOP_SECONDS)
