@@ -66,7 +66,7 @@ SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence WHERE pg_seq
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Blank:
+class Blank:
     """A database as a test finds it: a digest of its schema and settings, and the rows that it has from the start."""
 
     shape: str
@@ -83,7 +83,7 @@ class DatabasePool:
         self._numbers = itertools.count(1)
         self._free: list[str] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-pool")
-        self._blank = self._run(_read(databases.url(template)))
+        self.blank = self._run(_read(databases.url(template)))
         databases.close_to_connections(template)
 
     def lend(self) -> str:
@@ -94,7 +94,7 @@ class DatabasePool:
 
     def take_back(self, url: str, *, reuse: bool = True) -> None:
         """End all connections to a database and empty it for the next; drop it where `reuse` is False or it can't be emptied."""
-        if reuse and self._run(_emptied(url, self._blank)):
+        if reuse and self._run(_emptied(url, self.blank)):
             self._free.append(url)
         else:
             self._databases.drop(url.rpartition("/")[2].removeprefix(f"{self._databases.prefix}_"))
@@ -110,7 +110,12 @@ class DatabasePool:
         return self._thread.submit(asyncio.run, work).result()
 
 
-async def _read(url: str) -> _Blank:
+async def shape_of(connection: asyncpg.Connection) -> str:
+    """Return a digest of a database's schema, settings and planner statistics."""
+    return str(await connection.fetchval(_SHAPE))
+
+
+async def _read(url: str) -> Blank:
     """Return what a template holds, once its tables have been emptied as those of its copies will be."""
     connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
     try:
@@ -121,12 +126,12 @@ async def _read(url: str) -> _Blank:
         }
         rows = {table: lines for table, lines in rows.items() if lines}
         await _empty(connection, tables, rows)
-        return _Blank(shape=await connection.fetchval(_SHAPE), rows=rows)
+        return Blank(shape=await shape_of(connection), rows=rows)
     finally:
         await connection.close()
 
 
-async def _emptied(url: str, blank: _Blank) -> bool:
+async def _emptied(url: str, blank: Blank) -> bool:
     """Return whether the database could be made what it was."""
     try:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
@@ -136,7 +141,7 @@ async def _emptied(url: str, blank: _Blank) -> bool:
         async with asyncio.timeout(_LEAVE_SECONDS):
             while await connection.fetchval(_END_OTHERS):  # noqa: ASYNC110 (they give no sign of having ended)
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-            if await connection.fetchval(_SHAPE) != blank.shape:
+            if await shape_of(connection) != blank.shape:
                 return False
             await _empty(connection, [table for (table,) in await connection.fetch(_USED)], blank.rows)
     except (TimeoutError, asyncpg.PostgresError):

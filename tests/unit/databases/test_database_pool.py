@@ -11,7 +11,7 @@ import pytest
 from app.saga import EventType, NewSaga, SagaEvent
 from app.storage import open_storage
 from tests.builders import an_id
-from tests.database_pool import DatabasePool
+from tests.database_pool import DatabasePool, shape_of
 from tests.postgres import Databases
 
 TABLES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND oid >= 16384 ORDER BY 1"
@@ -49,9 +49,9 @@ CHANGES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pool(postgres_databases: Databases, database_pool: DatabasePool) -> Iterator[DatabasePool]:
-    """Give a pool of the test's own: the run's has databases that other tests have used."""
+    """Give a pool of this module's own: the run's has databases that other tests have used."""
     template = f"template_{an_id()[-8:]}"
     postgres_databases.create(template, template=database_pool.template)
     own = DatabasePool(postgres_databases, template)
@@ -100,11 +100,28 @@ async def test_a_database_that_was_used_is_like_a_new_one(pool: DatabasePool) ->
     assert await _content(used) == new
 
 
+@pytest.fixture(scope="module")
+def spare(pool: DatabasePool) -> str:
+    """Give a database in which nothing is committed."""
+    return pool.lend()
+
+
 @pytest.mark.parametrize("statement", CHANGES.values(), ids=CHANGES.keys())
-async def test_a_database_whose_schema_or_settings_were_changed_is_not_used_again(
-    pool: DatabasePool, statement: str
+async def test_a_change_of_the_schema_or_the_settings_is_seen(
+    pool: DatabasePool, spare: str, statement: str
 ) -> None:
+    connection = await asyncpg.connect(spare)
+    try:
+        assert await shape_of(connection) == pool.blank.shape
+        await connection.execute("BEGIN")
+        await connection.execute(statement)
+        assert await shape_of(connection) != pool.blank.shape
+    finally:
+        await connection.close()
+
+
+async def test_a_database_that_was_changed_is_not_used_again(pool: DatabasePool) -> None:
     changed = pool.lend()
-    await (await _do(changed, statement)).close()
+    await (await _do(changed, CHANGES["a column"])).close()
     pool.take_back(changed)
     assert pool.lend() != changed
