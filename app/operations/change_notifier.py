@@ -90,7 +90,7 @@ class ChangeNotifier:
             self._changed = asyncio.Event()
 
     async def _poll(self) -> None:
-        trouble = OutageReporter(_logger, "the page can't be told what moved")
+        outage = OutageReporter(_logger, "change_poll")
         while True:
             await asyncio.sleep(self._poll_seconds)
             if not self._lookers:
@@ -98,6 +98,6 @@ class ChangeNotifier:
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001 (the page would stand still for good)
-                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                outage.failed(error, expected=isinstance(error, LogUnavailable))
             else:
-                trouble.over()
+                outage.recovered()

@@ -153,15 +153,15 @@ class EventStreams:
             await end_tasks([self._polling])
 
     async def _poll(self) -> None:
-        trouble = OutageReporter(_logger, "the watched sagas can't be read")
+        outage = OutageReporter(_logger, "event_stream_poll")
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self.poll()
             except Exception as error:  # noqa: BLE001 (every stream of this process would stand still for good)
-                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                outage.failed(error, expected=isinstance(error, LogUnavailable))
             else:
-                trouble.over()
+                outage.recovered()
 
     def _add(self, watched: SagaStream, events: Sequence[TrailEntry]) -> None:
         """Add what is new, in order; whatever leaves a gap is left to the next poll."""

@@ -138,14 +138,14 @@ class Retention:
         return deleted
 
     async def _keep_on(self) -> None:
-        trouble = OutageReporter(_logger, "old sagas could not leave")
+        outage = OutageReporter(_logger, "retention")
         while True:
             await self._clock.sleep(POLL_SECONDS)
             try:
                 left = await self.run()
             except Exception as error:  # noqa: BLE001 (nothing would ever leave again)
-                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                outage.failed(error, expected=isinstance(error, LogUnavailable))
             else:
-                trouble.over()
+                outage.recovered()
                 if left.redacted or left.deleted:
                     _logger.info("redacted %d old sagas, deleted %d", left.redacted, left.deleted)

@@ -160,15 +160,15 @@ class Sender:
         )
 
     async def _serve(self, line: Destination) -> None:
-        trouble = OutageReporter(_logger, f"nothing could be delivered to {line.endpoint.name}")
+        outage = OutageReporter(_logger, "webhook_delivery", endpoint=line.endpoint.name)
         while not self._leaving.is_set():
             try:
                 done = await self.deliver(line)
             except Exception as error:  # noqa: BLE001 (the endpoint would be told nothing more)
-                trouble.met(error, foreseen=isinstance(error, LogError))
+                outage.failed(error, expected=isinstance(error, LogError))
                 done = 0
             else:
-                trouble.over()
+                outage.recovered()
             if not done:
                 await self._pause()
 

@@ -1,34 +1,38 @@
-"""What a loop says of its trouble: a change, not each try. A database that is away for an hour is two lines of the log."""
+"""Logs when a background activity starts to fail and when it works again, never each attempt.
+
+A database that is down for an hour makes two log lines, not one per poll.
+"""
 
 from __future__ import annotations
 
 import logging
 
-WAYS = 8
-"""So many ways of going wrong are told apart until it is over."""
+MAX_CAUSES = 8
+"""How many different causes are logged during one outage."""
 
 
 class OutageReporter:
-    """The trouble of one loop; `what` says it, as in "the lease could not be renewed"."""
+    """The outages of one activity, logged as `<activity>_failed` and `<activity>_recovered` with `fields`."""
 
-    def __init__(self, logger: logging.Logger, what: str) -> None:
+    def __init__(self, logger: logging.Logger, activity: str, **fields: object) -> None:
         self._logger = logger
-        self._what = what
-        self._told: set[str] = set()
+        self._failed, self._recovered = f"{activity}_failed", f"{activity}_recovered"
+        self._fields = fields
+        self._causes: set[str] = set()
 
-    def met(self, error: Exception, *, foreseen: bool) -> None:
-        """Tell of a try that failed, once for each way of failing; with a traceback if not `foreseen`."""
-        way = f"{type(error).__name__}: {error}"
-        if way in self._told or len(self._told) >= WAYS:
+    def failed(self, error: Exception, *, expected: bool) -> None:
+        """Report a failed attempt, once for each cause; with a traceback unless `expected`."""
+        cause = f"{type(error).__name__}: {error}"
+        if cause in self._causes or len(self._causes) >= MAX_CAUSES:
             return
-        self._told.add(way)
-        if foreseen:
-            self._logger.warning("%s: %s", self._what, error)
+        self._causes.add(cause)
+        if expected:
+            self._logger.warning(self._failed, extra={**self._fields, "error": str(error)})
         else:
-            self._logger.error("%s, which nobody foresaw", self._what, exc_info=error)
+            self._logger.error(self._failed, extra=self._fields, exc_info=error)
 
-    def over(self) -> None:
-        """Tell that it is over, if there was any."""
-        if self._told:
-            self._logger.warning("no longer: %s", self._what)
-            self._told.clear()
+    def recovered(self) -> None:
+        """Report that it works again, if it had failed."""
+        if self._causes:
+            self._logger.warning(self._recovered, extra=self._fields)
+            self._causes.clear()

@@ -178,28 +178,28 @@ class Recovery:
 
     async def _keep_lease(self) -> None:
         pause = self._lease.seconds / RENEWALS_PER_LEASE
-        trouble = OutageReporter(_logger, "the lease could not be renewed")
+        outage = OutageReporter(_logger, "lease_renewal")
         while True:
             try:
                 await self.renew()
             except Exception as error:  # noqa: BLE001 (a loop that ended would end the process's part in everything)
-                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                outage.failed(error, expected=isinstance(error, LogUnavailable))
                 await asyncio.sleep(min(pause, AGAIN_SECONDS))
                 continue
-            trouble.over()
+            outage.recovered()
             await asyncio.sleep(REBIRTH_SECONDS if self._lease.lapsed else pause)
 
     async def _keep_claiming(self) -> None:
-        trouble = OutageReporter(_logger, "nothing could be taken over")
+        outage = OutageReporter(_logger, "saga_claim")
         while True:
             try:
                 claimed = await self.claim()
             except Exception as error:  # noqa: BLE001 (as above)
-                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                outage.failed(error, expected=isinstance(error, LogUnavailable))
                 claimed = 0
             else:
                 if self._lease.held:  # else nothing was asked
-                    trouble.over()
+                    outage.recovered()
             if claimed < CLAIM_AT_ONCE:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_seconds):
@@ -207,13 +207,13 @@ class Recovery:
             self._woken.clear()
 
     async def _keep_listening(self) -> None:
-        trouble = OutageReporter(_logger, "wishes to cancel could not be heard")
+        outage = OutageReporter(_logger, "cancellation_poll")
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self.listen()
             except Exception as error:  # noqa: BLE001 (as above)
-                trouble.met(error, foreseen=isinstance(error, LogUnavailable))
+                outage.failed(error, expected=isinstance(error, LogUnavailable))
             else:
                 if self._lease.held:  # else nothing was asked
-                    trouble.over()
+                    outage.recovered()
