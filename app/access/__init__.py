@@ -1,1 +1,1 @@
-"""Who may do what: keys, sessions, read tokens and the principal of a request."""
+"""Who may do what: API keys, sessions, read tokens, and the principal of a request."""

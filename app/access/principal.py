@@ -1,42 +1,36 @@
-"""Who asks: the caller of a request, what it may do, and whose sagas it sees."""
+"""The principal of a request: which tenant it belongs to, what it may do, and whose sagas it sees."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Scope(StrEnum):
-    """What a caller may do."""
-
-    CHECKOUT = "checkout"  # begin checkouts, and read its own
-    READ = "read"  # read sagas and events
-    OPERATE = "operate"  # cancel, retry, resolve; manage webhooks
-    KEYS = "keys"  # make, list and revoke keys
+from app.access.scopes import Scope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Principal:
-    """Who asks. `name` is whose sagas it begins and sees: the scope of its keys and orders.
+    """Who sends a request.
 
-    `who` is the person or program that the trail names for an operator's action. With `everyone` it
-    sees, and where it may operates on, every caller's sagas. `key_id` is the key that it asks with, if any.
+    `tenant` owns the sagas that it starts and sees; idempotency keys and orders are unique within a tenant.
+    (The API and the database call a tenant `caller`.) `subject` is the person or program that the trail names for an
+    operator's action (`who` there). With `all_tenants` it sees every tenant's sagas, and operates on them where its
+    scopes allow (`everyone` there). `key_id` is the API key that authenticated it, if any.
     """
 
-    name: str = ""
-    who: str = ""
+    tenant: str = ""
+    subject: str = ""
     scopes: frozenset[Scope] = frozenset()
-    everyone: bool = False
+    all_tenants: bool = False
     key_id: str | None = None
 
-    def may(self, scope: Scope) -> bool:
-        """Whether it has this scope; whoever may do anything may also read what it sees."""
+    def has_scope(self, scope: Scope) -> bool:
+        """Whether it has this scope. Any scope includes reading."""
         return scope in self.scopes or (scope is Scope.READ and bool(self.scopes))
 
-    def sees(self, owner: str) -> bool:
-        """Whether a saga of that caller's is visible to this one."""
-        return self.everyone or owner == self.name
+    def can_see(self, tenant: str) -> bool:
+        """Whether it sees the sagas of this tenant."""
+        return self.all_tenants or tenant == self.tenant
 
 
-ANONYMOUS = Principal(who="local", scopes=frozenset(Scope), everyone=True)
-"""Whoever reaches a service without keys, which therefore opens only on loopback."""
+ANONYMOUS = Principal(subject="local", scopes=frozenset(Scope), all_tenants=True)
+"""Every request to a service without keys, which therefore answers on loopback only."""

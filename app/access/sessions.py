@@ -1,7 +1,7 @@
-"""Sessions: who has signed in to the page with a key, told by a cookie.
+"""Sessions of the dashboard: signing in with an API key, remembered by a cookie.
 
-A session is 256 random bits, of which the database has the SHA-256 alone: who reads it there can't sign in.
-It ends by itself, when it is signed out, and with its key.
+A session is 256 random bits. The database has their SHA-256 only, so that reading the table doesn't let anybody sign
+in. A session ends when it expires, when it is signed out, and when its key ends.
 """
 
 from __future__ import annotations
@@ -14,85 +14,89 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app.access.keys import ApiKey, Keys
+from app.access.api_key import ApiKey
+from app.access.keys import Keys
 from app.access.principal import Principal
-from app.access.unknown_credentials import MOST_REMEMBERED, Existing
+from app.access.unknown_credentials import MAX_REMEMBERED, ExistingNames
 
 
 class SessionStore(Protocol):
-    """Where sessions are kept. Every method may raise `LogUnavailable`."""
+    """Where sessions are stored. Every method may raise `LogUnavailable`."""
 
     async def add(self, digest: str, key_id: str, *, at: datetime, until: datetime) -> None:
-        """Store a new session, and forget those that have ended by `at`."""
+        """Store a new session, and delete those that have expired by `at`."""
 
     async def find(self, digest: str, *, at: datetime) -> ApiKey | None:
-        """Return the key of a session that lasts still."""
+        """Return the key of a session that has not expired."""
 
     async def digests(self, *, at: datetime) -> frozenset[str]:
-        """Return those of the sessions that last still."""
+        """Return the digests of all sessions that have not expired."""
 
     async def end(self, digest: str) -> None:
-        """Forget a session."""
+        """Delete a session."""
 
 
 class Sessions:
-    """Signs people in with their keys, and out again. A session lasts `hours`."""
+    """Signs in and out with API keys. A session lasts `hours`."""
 
     def __init__(
         self, keys: Keys, store: SessionStore, *, now: Callable[[], datetime], hours: float = 12.0
     ) -> None:
         self._keys = keys
         self._unknown = keys.unknown
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._store = store
-        self._existing = Existing(lambda: store.digests(at=now()))
+        self._existing = ExistingNames(lambda: store.digests(at=now()))
         self._now = now
-        self.lasts = timedelta(hours=hours)
+        self.lifetime = timedelta(hours=hours)
 
     async def sign_in(self, key: str, *, address: str | None = None) -> str | None:
-        """Return the text of a new session, for the cookie alone; None for a key that opens nothing.
+        """Return the text of a new session, to be sent in the cookie only; None where the key isn't valid.
 
-        Raise `TooManyUnknownCredentials` where too much that nobody has is asked for from this address.
+        Raise `TooManyUnknownCredentials` where this address sends too many keys that don't exist.
         """
-        found = await self._keys.known(key, address=address)
+        found = await self._keys.verify(key, address=address)
         if found is None:
             return None
         token, now = secrets.token_urlsafe(32), self._now()
-        await self._store.add(_digest(token), found.id, at=now, until=now + self.lasts)
-        self._note(_digest(token))
+        await self._store.add(_digest(token), found.id, at=now, until=now + self.lifetime)
+        self._remember(_digest(token))
         return token
 
-    async def caller(self, token: str, *, address: str | None = None) -> Principal | None:
-        """Return who has signed in, or None once the session or its key has ended; raise `TooManyUnknownCredentials`."""
+    async def authenticate(self, token: str, *, address: str | None = None) -> Principal | None:
+        """Return the principal that signed in, or None once the session or its key has ended.
+
+        Raise `TooManyUnknownCredentials` where this address sends too many sessions that don't exist.
+        """
         now, digest = self._now(), _digest(token)
 
-        def look() -> Coroutine[Any, Any, ApiKey | None]:
+        def look_up() -> Coroutine[Any, Any, ApiKey | None]:
             return self._store.find(digest, at=now)
 
-        if digest in self._seen:
-            key = await look()
+        if digest in self._known:
+            key = await look_up()
         else:
-            key = await self._unknown.find(digest, address=address, existing=self._existing, look=look)
+            key = await self._unknown.find(digest, address=address, existing=self._existing, look_up=look_up)
         if key is None:
-            self._seen.pop(digest, None)
+            self._known.pop(digest, None)
             return None
-        self._note(digest)
-        return key.stands_for() if key.active(now) else None
+        self._remember(digest)
+        return key.principal() if key.active(now) else None
 
-    def _note(self, digest: str) -> None:
-        """Know a session again: it is looked up without a limit."""
-        self._seen[digest] = None
-        if len(self._seen) > MOST_REMEMBERED:
-            self._seen.popitem(last=False)
+    def _remember(self, digest: str) -> None:
+        """Note that a session exists: it is then looked up without a limit."""
+        self._known[digest] = None
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
 
     async def sign_out(self, token: str, *, address: str | None = None) -> None:
-        """End a session, where it is one: nobody writes to the database who hasn't signed in."""
-        if await self.caller(token, address=address) is not None:
+        """End a session. A token that is none causes no write to the database."""
+        if await self.authenticate(token, address=address) is not None:
             await self._store.end(_digest(token))
 
 
 def form_token(session: str) -> str:
-    """Return what a page's forms carry: nobody who can't read the cookie can tell it."""
+    """Return the token that the page's forms carry against cross-site request forgery, derived from the cookie's secret."""
     return hmac.new(session.encode(), b"form", hashlib.sha256).hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""Keys and sessions that nobody has: what those who ask with them may cost.
+"""Keys and sessions that don't exist: limits on what requests with them cost.
 
-Each is looked up in the database once, and forgotten after a moment; and one address may ask for so many a second.
-Nobody is kept out by others at his address, which may be a proxy's: what was found here before is looked up without
-a limit, and beyond the limit whatever is among the names that there are, which are listed at most once a second.
+Each is looked up in the database once and then remembered for a moment; and each address has a rate of such look-ups.
+A client is never locked out by others behind the same address (a proxy's, say): credentials verified here before are
+looked up without a limit, and beyond the limit so are those in the list of existing names, read at most once a second.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
+
 _IPV6_NETWORK = 64
-"""One customer of a provider has as many addresses as these bits leave."""
+"""Addresses of one IPv6 customer share these first bits."""
 
-
-_LONGEST_ADDRESS = 64
+_MAX_ADDRESS_LENGTH = 64
 
 
 class TooManyUnknownCredentials(Exception):
-    """This address asks for too much that nobody has; nothing was looked up. `seconds` from now it may again."""
+    """This address sends too many credentials that don't exist; nothing was looked up. Try again in `seconds`."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"Too many keys that nobody has: ask again in {seconds} s.")
+        super().__init__(f"Too many keys that don't exist: try again in {seconds} s.")
         self.seconds = seconds
 
 
 class UnknownCredentials:
-    """Remembers for `seconds` what nobody has, and lets an address ask for `per_second` of it; 0 is no limit."""
+    """Remembers what doesn't exist for `seconds`, and limits an address to `per_second` such look-ups; 0 is no limit."""
 
     def __init__(
         self, *, seconds: float, per_second: float, clock: Callable[[], float] = time.monotonic
@@ -44,17 +44,22 @@ class UnknownCredentials:
         self._burst = max(1.0, 2 * per_second)
         self._clock = clock
         self._until: OrderedDict[str, float] = OrderedDict()
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def has(self, name: str) -> bool:
-        """Whether nobody had this a moment ago."""
+        """Whether this was looked up a moment ago and doesn't exist."""
         until = self._until.get(name)
         return until is not None and self._clock() < until
 
     async def find(
-        self, name: str, *, address: str | None, existing: Existing, look: Callable[[], Awaitable[T | None]]
+        self,
+        name: str,
+        *,
+        address: str | None,
+        existing: ExistingNames,
+        look_up: Callable[[], Awaitable[T | None]],
     ) -> T | None:
-        """Return what `look` finds, or None for what nobody has; raise `TooManyUnknownCredentials` without looking."""
+        """Return what `look_up` finds, or None; raise `TooManyUnknownCredentials` without calling it."""
         if self.has(name):
             return None
         counted = True
@@ -64,7 +69,7 @@ class UnknownCredentials:
             if not await existing.has(name):
                 raise
             counted = False
-        found = await look()
+        found = await look_up()
         if found is None:
             self.add(name)
         elif counted:
@@ -72,45 +77,45 @@ class UnknownCredentials:
         return found
 
     def take(self, address: str | None) -> None:
-        """Count a look-up, before it begins, as many do at once; raise `TooManyUnknownCredentials` where this address has had its share.
+        """Take a token for a look-up, before it starts; raise `TooManyUnknownCredentials` where none is left.
 
-        None is nobody's address.
+        None is no address: it has no limit.
         """
         if address is None or not self._per_second:
             return
-        left = self._tokens(_network(address))
-        if left < 1:
-            raise TooManyUnknownCredentials(math.ceil((1 - left) / self._per_second))
-        self._note(address, left - 1)
+        tokens = self._tokens(_network(address))
+        if tokens < 1:
+            raise TooManyUnknownCredentials(math.ceil((1 - tokens) / self._per_second))
+        self._set(address, tokens - 1)
 
     def give_back(self, address: str | None) -> None:
-        """Count a look-up no more: somebody has what was asked for."""
+        """Return the token of a look-up that found something."""
         if address is not None and self._per_second:
-            self._note(address, self._tokens(_network(address)) + 1)
+            self._set(address, self._tokens(_network(address)) + 1)
 
     def add(self, name: str) -> None:
-        """Note that nobody has this."""
+        """Remember that this doesn't exist."""
         if self._seconds:
             self._until[name] = self._clock() + self._seconds
             self._until.move_to_end(name)
-            if len(self._until) > MOST_REMEMBERED:
+            if len(self._until) > MAX_REMEMBERED:
                 self._until.popitem(last=False)
 
-    def _note(self, address: str, left: float) -> None:
+    def _set(self, address: str, tokens: float) -> None:
         network = _network(address)
-        self._left[network] = (left, self._clock())
-        self._left.move_to_end(network)
-        if len(self._left) > MOST_REMEMBERED:
-            self._left.popitem(last=False)
+        self._buckets[network] = (tokens, self._clock())
+        self._buckets.move_to_end(network)
+        if len(self._buckets) > MAX_REMEMBERED:
+            self._buckets.popitem(last=False)
 
     def _tokens(self, network: str) -> float:
         now = self._clock()
-        left, at = self._left.get(network, (self._burst, now))
-        return min(self._burst, left + (now - at) * self._per_second)
+        tokens, at = self._buckets.get(network, (self._burst, now))
+        return min(self._burst, tokens + (now - at) * self._per_second)
 
 
-class Existing:
-    """The names that there are, as `read` gives them: asked at most once in `seconds`, however many ask here."""
+class ExistingNames:
+    """The names that exist, as `read` returns them; it is called at most once in `seconds`."""
 
     def __init__(
         self,
@@ -126,7 +131,7 @@ class Existing:
         self._reading: asyncio.Task[frozenset[str]] | None = None
 
     async def has(self, name: str) -> bool:
-        """Whether there is one of this name; raise what `read` raised, to all who ask within that time."""
+        """Whether this name exists; raise what `read` raised, to all calls within that time."""
         if self._reading is None or (self._reading.done() and self._clock() >= self._until):
             self._until = self._clock() + self._seconds
             self._reading = asyncio.create_task(self._read())
@@ -138,7 +143,7 @@ def _network(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return address[:_LONGEST_ADDRESS]  # a proxy that is trusted with everything may pass on anything
+        return address[:_MAX_ADDRESS_LENGTH]  # a proxy that is trusted may pass on anything
     if ip.version == 4:
         return address
     return str(ipaddress.ip_network((int(ip), _IPV6_NETWORK), strict=False))

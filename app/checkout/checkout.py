@@ -249,7 +249,7 @@ class Checkout:
             if read is None:
                 return None
             view = self._read(read)
-        return view if caller.sees(view.saga.caller) else None
+        return view if caller.can_see(view.saga.caller) else None
 
     async def wait(self, saga_id: str, *, seconds: float, caller: Principal = ANONYMOUS) -> SagaView | None:
         """Return the saga once it rests, or as it stands after `seconds`, wherever it runs."""
@@ -261,7 +261,7 @@ class Checkout:
                 await running.wait_done(max(0.0, until - loop.time()))
                 if running.at_rest:
                     view = self._live(running.run)
-                    return view if caller.sees(view.saga.caller) else None
+                    return view if caller.can_see(view.saga.caller) else None
             view = await self.get(saga_id, caller=caller)
             left = until - loop.time()
             if view is None or view.at_rest or left <= 0:

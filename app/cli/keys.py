@@ -11,9 +11,9 @@ from typing import Annotated, TypeVar
 import typer
 from uuid_utils import uuid7
 
-from app.access.key_policy import FIRST_KEY_SCOPES, LONGEST_DAYS
+from app.access.key_policy import FIRST_KEY_SCOPES, MAX_DAYS
 from app.access.keys import ApiKey, KeyRefused, Keys
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.http.json_encoding import encode
 from app.api.routes.keys import key_body
 from app.cli.failing import database_failure, failure, settings_or_failure
@@ -36,7 +36,7 @@ def create(
     *,
     everyone: Annotated[bool, typer.Option("--everyone", help="See every caller's sagas.")] = False,
     days: Annotated[
-        int | None, typer.Option(min=1, max=LONGEST_DAYS, help="After how many days it ends.")
+        int | None, typer.Option(min=1, max=MAX_DAYS, help="After how many days it ends.")
     ] = None,
 ) -> None:
     """Make a key and print it: once, on standard output, alone."""

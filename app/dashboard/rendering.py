@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.context import caller_of
 from app.api.middleware.base_path import link
 from app.api.problems.catalogue import PROBLEMS
@@ -88,7 +88,7 @@ def page(request: Request, name: str, *, status: int = 200, now: datetime, **mem
     caller = caller_of(request)
     html = template(name).render(
         caller=caller,
-        may_operate=caller.may(Scope.OPERATE),
+        may_operate=caller.has_scope(Scope.OPERATE),
         token=token_of(request),
         now=now,
         **members,

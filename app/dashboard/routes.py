@@ -122,7 +122,7 @@ async def _history(
     service, caller = service_of(request), caller_of(request)
     if service.history is None:
         return {}, None
-    whose = None if caller.everyone else caller.name
+    whose = None if caller.all_tenants else caller.tenant
     counts = {status.value: n for status, n in (await service.history.unfinished(caller=whose)).items()}
     span, step = plots.SPANS[search.span]
     try:
@@ -187,7 +187,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
         done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,
         raw=_raw(body),
         curl=f"curl {_here(request)}/sagas/{saga_id}",
-        keyed=bool(caller_of(request).name),
+        keyed=bool(caller_of(request).tenant),
     )
 
 
@@ -287,7 +287,7 @@ async def sign_in(request: Request) -> Response:
         COOKIE,
         token,
         path=link("") or "/",
-        max_age=round(service.sessions.lasts.total_seconds()),
+        max_age=round(service.sessions.lifetime.total_seconds()),
         httponly=True,
         samesite="lax",
         secure=request.url.scheme == "https",

@@ -87,7 +87,7 @@ class Search:
     def wanted(self, caller: Principal, now: datetime) -> list[SagaFilter]:
         """Return what to ask for: a saga is shown that fits any of these."""
         wanted = SagaFilter(
-            caller=None if caller.everyone else caller.name,
+            caller=None if caller.all_tenants else caller.tenant,
             status=self.status,
             failing_step=self.step or None,
         )

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from app.access.principal import Principal, Scope
+from app.access.principal import Principal
+from app.access.scopes import Scope
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.attention import attention_of
 from app.saga.model.decide import asked
@@ -160,11 +161,11 @@ class Operator:
         await self._operate(stored, state, EventType.STEP_RESOLVED, action, step=step)
 
     def _action(self, caller: Principal, reason: str, reference: str | None = None) -> OperatorAction:
-        if not caller.may(Scope.OPERATE):
+        if not caller.has_scope(Scope.OPERATE):
             raise NotAllowed
         return OperatorAction(
             id=self._new_id(),
-            who=caller.who or caller.name,
+            who=caller.subject or caller.tenant,
             reason=reason,
             at=self._now(),
             reference=reference,
@@ -176,7 +177,7 @@ class Operator:
         Raise `DefinitionUnknown` or `LogUnreadable` for one that can't be judged here.
         """
         stored = await load(self._log, saga_id)
-        if stored is None or not caller.sees(stored.saga.caller):
+        if stored is None or not caller.can_see(stored.saga.caller):
             raise UnknownSaga
         if isinstance(stored, UnreadableSaga):
             raise SagaFinished if stored.status in FINAL else LogUnreadable(stored.reason)

@@ -60,7 +60,7 @@ class WebhookService:
 
         Nothing ever appears before a place that was returned earlier.
         """
-        scope = None if caller.everyone else caller.name
+        scope = None if caller.all_tenants else caller.tenant
         events = await self._outbox.feed(after, caller=scope, limit=limit)
         sagas = await self._outbox.sagas([one.event.saga_id for one in events])
         told = []

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from starlette.routing import Route
 
 from app.access.keys import Keys
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.middleware.authentication import COOKIE, RIGHTS, right_of
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app

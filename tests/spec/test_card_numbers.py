@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy import MetaData, select
 from typer.testing import CliRunner
 
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.openapi.__main__ import document
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
 from app.access.keys import ApiKey, Keys
-from app.access.principal import Scope
 from app.access.read_tokens import ReadTokens
+from app.access.scopes import Scope
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
@@ -183,15 +183,15 @@ async def test_a_token_holds_at_every_replica_until_its_time_is_over(database_ur
         _, text = await replicas[0].create(caller="shop", who="till", scopes=[Scope.CHECKOUT])
         token = await one.issue(text, "a-saga")
         assert token is not None
-        caller = await other.caller(token.text, "a-saga")
+        caller = await other.authenticate(token.text, "a-saga")
         assert caller is not None
-        assert (caller.name, caller.scopes, caller.everyone) == ("shop", frozenset({Scope.READ}), False)
-        assert await other.caller(token.text, "another-saga") is None
+        assert (caller.tenant, caller.scopes, caller.all_tenants) == ("shop", frozenset({Scope.READ}), False)
+        assert await other.authenticate(token.text, "another-saga") is None
         assert await one.issue(text[:-1] + ("A" if text[-1] != "A" else "B"), "a-saga") is None
         clock.advance(59)
-        assert await other.caller(token.text, "a-saga") is not None
+        assert await other.authenticate(token.text, "a-saga") is not None
         clock.advance(1)
-        assert await other.caller(token.text, "a-saga") is None
+        assert await other.authenticate(token.text, "a-saga") is None
 
 
 async def test_only_named_sites_pages_may_ask_and_read_what_they_need(sqlite_url: str) -> None:

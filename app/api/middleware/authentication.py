@@ -25,9 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.keys import Keys
 from app.access.principal import ANONYMOUS, Principal
-from app.access.principal import Scope as Right
 from app.access.read_tokens import PREFIX as RT
 from app.access.read_tokens import ReadTokens
+from app.access.scopes import Scope as Right
 from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import AppContext, count_problem
 from app.api.http.cookies import cookie_of
@@ -123,7 +123,7 @@ class Authentication:
         keys = service.keys
 
         async def look_again() -> None:
-            await self._admit(scope, service, keys, read_token, anew=True)
+            await self._admit(scope, service, keys, read_token, fresh=True)
 
         who = (
             *Headers(scope=scope).getlist("authorization"),
@@ -141,17 +141,17 @@ class Authentication:
             await problem.response(scope["state"]["request_id"])(scope, receive, send)
 
     async def _admit(
-        self, scope: Scope, service: AppContext, keys: Keys, read_token: str | None, *, anew: bool = False
+        self, scope: Scope, service: AppContext, keys: Keys, read_token: str | None, *, fresh: bool = False
     ) -> Principal:
         """Return who asks; raise a problem where they may not, `_NotSignedIn` where they may sign in.
 
-        `anew` believes nothing that was looked up earlier.
+        `fresh` ignores the caches.
         """
         row = right_of(scope["method"], scope["path"])
         if (row is not None and row.right is None) or (scope["path"] == METRICS and self._public_metrics):
             return ANONYMOUS
         stale_if_error = scope["path"] == METRICS  # so that an alert can say that the database is away
-        if not await keys.required(anew=anew, stale_if_error=stale_if_error):
+        if not await keys.required(fresh=fresh, stale_if_error=stale_if_error):
             if not self._allow_open and _from_outside(scope):
                 raise Problem("keys_required")
             return ANONYMOUS
@@ -161,14 +161,14 @@ class Authentication:
         if bearer is not None and bearer.startswith(RT) and read_token is None:
             read_token = bearer
         if read_token is not None and (not given or read_token is bearer):
-            return await _reader(scope, service.read_tokens, read_token, anew=anew)
+            return await _reader(scope, service.read_tokens, read_token, fresh=fresh)
         if not given and sessions is not None and (page or scope["method"] == "GET"):
             session = session_of(scope)
-            caller = await sessions.caller(session, address=address_of(scope)) if session else None
+            caller = await sessions.authenticate(session, address=address_of(scope)) if session else None
         else:
             address = address_of(scope)
             caller = (
-                await keys.authenticate(bearer, address=address, anew=anew, stale_if_error=stale_if_error)
+                await keys.authenticate(bearer, address=address, fresh=fresh, stale_if_error=stale_if_error)
                 if bearer is not None
                 else None
             )
@@ -177,9 +177,9 @@ class Authentication:
         if caller is None:
             raise Problem("unauthenticated", headers=_CHALLENGE)
         right, everyone = (row.right, row.everyone) if row else (Right.OPERATE, True)
-        if right is not None and not caller.may(right):
+        if right is not None and not caller.has_scope(right):
             raise Problem("forbidden", f"This needs a key with the scope `{right}`. Nothing was changed.")
-        if everyone and not caller.everyone:
+        if everyone and not caller.all_tenants:
             raise Problem(
                 "forbidden",
                 "This needs a key that sees everyone's sagas (`everyone`); yours sees its own caller's. "
@@ -188,11 +188,11 @@ class Authentication:
         return caller
 
 
-async def _reader(scope: Scope, tokens: ReadTokens | None, text: str, *, anew: bool) -> Principal:
+async def _reader(scope: Scope, tokens: ReadTokens | None, text: str, *, fresh: bool) -> Principal:
     """Return who reads one saga with a token; raise a problem where the token isn't for just this."""
     match = READABLE.fullmatch(scope["path"]) if scope["method"] == "GET" else None
     caller = (
-        await tokens.caller(text, match[1], address=address_of(scope), anew=anew)
+        await tokens.authenticate(text, match[1], address=address_of(scope), fresh=fresh)
         if match and tokens is not None
         else None
     )

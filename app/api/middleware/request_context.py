@@ -104,7 +104,7 @@ class RequestContextMiddleware:
             status=status,
             took=took,
             request_id=state["request_id"],
-            caller=caller.name,
+            caller=caller.tenant,
         )
 
 

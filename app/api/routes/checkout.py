@@ -57,7 +57,7 @@ async def place_checkout(request: Request) -> Response:
         return Response(encode(plan_of(order, service.checkout.plan())), media_type="application/json")
 
     rate: RateLimit = request.app.state.rate
-    rate.take(caller_of(request).name)
+    rate.take(caller_of(request).tenant)
     admission: Admission = request.app.state.admission
     admission.check(service)  # before the body is read; a place is taken behind it, as it may trickle in
     order, body = await _order(request, settings)
@@ -67,7 +67,7 @@ async def place_checkout(request: Request) -> Response:
             given["simulate"] = simulate
         if trace := accepted_traceparent(request.headers.getlist("traceparent")):
             given["traceparent"] = trace
-        caller = caller_of(request).name
+        caller = caller_of(request).tenant
         try:
             placed = await service.checkout.place(
                 given,

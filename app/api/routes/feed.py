@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of, webhooks_of
 from app.api.http import query
 from app.api.http.json_encoding import encode
@@ -40,7 +40,7 @@ async def read_events(request: Request) -> Response:
     after = _place(found.get("after"))
     limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
     caller = caller_of(request)
-    if not caller.may(Scope.READ):
+    if not caller.has_scope(Scope.READ):
         raise Problem("forbidden")
     prefer = preference(request.headers.getlist("prefer"))
     loop = asyncio.get_running_loop()

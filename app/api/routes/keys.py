@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.keys import NAME, ApiKey, KeyRefused, Keys
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.json_body import check_headers, read_json

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.json_body import check_headers, read_json
@@ -105,7 +105,7 @@ async def _body(request: Request, saga_id: str) -> Any:
     """Return the body's JSON, once it is known that the caller may act at all."""
     settings = settings_of(request)
     query.parameters(request)
-    if not caller_of(request).may(Scope.OPERATE):
+    if not caller_of(request).has_scope(Scope.OPERATE):
         raise Problem("forbidden")
     known_form(saga_id)
     check_headers(request, max_bytes=settings.max_body_bytes)

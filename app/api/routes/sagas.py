@@ -72,7 +72,7 @@ async def list_sagas(request: Request) -> Response:
         raise query.wrong("status", "wrong_form", f"Give one of {', '.join(SagaStatus)}.")
     caller = caller_of(request)
     wanted = SagaFilter(
-        caller=None if caller.everyone else caller.name,
+        caller=None if caller.all_tenants else caller.tenant,
         status=SagaStatus(status) if status else None,
         order_id=query.text(found, "order_id"),
         customer_id=query.text(found, "customer_id"),

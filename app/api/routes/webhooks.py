@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.context import caller_of, settings_of, webhooks_of
 from app.api.http import query
 from app.api.http.json_body import check_headers, read_json
@@ -100,7 +100,7 @@ async def enable_webhook(request: Request, name: str) -> Response:
 def _operators_only(request: Request) -> None:
     """Deliveries are of everyone's sagas, so who sees only their own doesn't see them."""
     caller = caller_of(request)
-    if not (caller.may(Scope.OPERATE) and caller.everyone):
+    if not (caller.has_scope(Scope.OPERATE) and caller.all_tenants):
         raise Problem("forbidden")
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, Select, insert, select, text, update
 
-from app.access.keys import ApiKey
-from app.access.principal import Scope
+from app.access.api_key import ApiKey
+from app.access.scopes import Scope
 from app.storage.engine.tables import api_key
 from app.storage.engine.translation import repeats
 from app.storage.sagas.sql_log import SqlLog
@@ -58,7 +58,7 @@ class SqlKeys:
         return found[0] if found else None
 
     @repeats
-    async def used(self, key_id: str, *, at: datetime) -> None:
+    async def record_use(self, key_id: str, *, at: datetime) -> None:
         async with self._log.writing() as connection:
             await connection.execute(update(api_key).where(api_key.c.id == key_id).values(last_used_at=at))
 

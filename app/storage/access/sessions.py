@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
-from app.access.keys import ApiKey
+from app.access.api_key import ApiKey
 from app.storage.access.keys import key_of
 from app.storage.engine.tables import api_key, session
 from app.storage.engine.translation import repeats

@@ -1,4 +1,4 @@
-"""Sessions of the page, on either database: who has signed in, and until when."""
+"""Sessions of the dashboard, on either database: who has signed in, and until when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from app.access.keys import ApiKey, Keys
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.access.sessions import Sessions, form_token
 from app.access.unknown_credentials import TooManyUnknownCredentials, UnknownCredentials
 from app.storage import Storage, open_storage
@@ -21,8 +21,8 @@ from tests.builders import VirtualClock, an_id
 HOURS = 2.0
 
 
-class Dispatcher:
-    """Sessions over a database, with a clock of the test's."""
+class Replicas:
+    """Sessions over a database, with a virtual clock."""
 
     def __init__(self, storage: Storage) -> None:
         self.clock = VirtualClock()
@@ -37,78 +37,78 @@ class Dispatcher:
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Dispatcher]:
+async def replicas(database_url: str) -> AsyncIterator[Replicas]:
     async with open_storage(database_url) as storage:
-        yield Dispatcher(storage)
+        yield Replicas(storage)
 
 
-async def signed_in(desk: Dispatcher, key: str) -> str:
-    token = await desk.a_replica().sign_in(key)
+async def signed_in(replicas: Replicas, key: str) -> str:
+    token = await replicas.a_replica().sign_in(key)
     assert token is not None
     return token
 
 
-async def test_who_signed_in_is_known_at_every_replica_until_the_session_ends(desk: Dispatcher) -> None:
-    """For as long as it is set to, and not a moment longer."""
-    _, key = await desk.a_key()
-    token = await signed_in(desk, key)
-    caller = await desk.a_replica().caller(token)
+async def test_a_session_is_valid_at_every_replica_until_it_expires(replicas: Replicas) -> None:
+    """For the configured hours, and not a moment longer."""
+    _, key = await replicas.a_key()
+    token = await signed_in(replicas, key)
+    caller = await replicas.a_replica().authenticate(token)
     assert caller is not None
-    assert (caller.name, caller.who) == ("shop", "ada")
-    desk.clock.advance(HOURS * 3600 - 1)
-    assert await desk.a_replica().caller(token) is not None
-    desk.clock.advance(1)
-    assert await desk.a_replica().caller(token) is None
+    assert (caller.tenant, caller.subject) == ("shop", "ada")
+    replicas.clock.advance(HOURS * 3600 - 1)
+    assert await replicas.a_replica().authenticate(token) is not None
+    replicas.clock.advance(1)
+    assert await replicas.a_replica().authenticate(token) is None
 
 
-async def test_a_session_ends_with_its_key(desk: Dispatcher) -> None:
-    """Whoever revokes a key has thrown out who signed in with it."""
-    made, key = await desk.a_key()
-    token = await signed_in(desk, key)
-    await desk.keys.revoke(made.id)
-    assert await desk.a_replica().caller(token) is None
-    assert await desk.a_replica().sign_in(key) is None
+async def test_a_session_ends_with_its_key(replicas: Replicas) -> None:
+    """Revoking a key ends the sessions that were signed in with it."""
+    made, key = await replicas.a_key()
+    token = await signed_in(replicas, key)
+    await replicas.keys.revoke(made.id)
+    assert await replicas.a_replica().authenticate(token) is None
+    assert await replicas.a_replica().sign_in(key) is None
 
 
-async def test_signing_out_ends_one_session_and_no_other(desk: Dispatcher) -> None:
-    """Somebody's phone stays signed in."""
-    _, key = await desk.a_key()
-    one, other = await signed_in(desk, key), await signed_in(desk, key)
-    await desk.a_replica().sign_out(one)
-    assert await desk.a_replica().caller(one) is None
-    assert await desk.a_replica().caller(other) is not None
+async def test_signing_out_ends_one_session_and_no_other(replicas: Replicas) -> None:
+    """The same person's phone stays signed in."""
+    _, key = await replicas.a_key()
+    one, other = await signed_in(replicas, key), await signed_in(replicas, key)
+    await replicas.a_replica().sign_out(one)
+    assert await replicas.a_replica().authenticate(one) is None
+    assert await replicas.a_replica().authenticate(other) is not None
 
 
-async def test_the_database_holds_nothing_to_sign_in_with(desk: Dispatcher) -> None:
-    """Whoever reads the table can't go on as anybody; and what has ended is forgotten."""
-    _, key = await desk.a_key()
-    first = await signed_in(desk, key)
-    desk.clock.advance(HOURS * 3600)
-    second = await signed_in(desk, key)
-    async with desk.storage.log.reading() as connection:
+async def test_the_database_holds_no_credentials(replicas: Replicas) -> None:
+    """Reading the table gives nobody a session; and expired sessions are deleted."""
+    _, key = await replicas.a_key()
+    first = await signed_in(replicas, key)
+    replicas.clock.advance(HOURS * 3600)
+    second = await signed_in(replicas, key)
+    async with replicas.storage.log.reading() as connection:
         rows = (await connection.execute(session.select())).all()
     assert len(rows) == 1
     kept = " ".join(map(str, rows[0]))
     assert first not in kept
     assert second not in kept
     assert form_token(second) not in kept
-    assert await desk.a_replica().caller(rows[0].digest) is None
+    assert await replicas.a_replica().authenticate(rows[0].digest) is None
 
 
-async def test_a_forms_proof_is_its_sessions_own(desk: Dispatcher) -> None:
-    """Another session's form is refused."""
-    _, key = await desk.a_key()
-    one, other = await signed_in(desk, key), await signed_in(desk, key)
+async def test_a_form_token_belongs_to_one_session(replicas: Replicas) -> None:
+    """Another session's token is another."""
+    _, key = await replicas.a_key()
+    one, other = await signed_in(replicas, key), await signed_in(replicas, key)
     assert form_token(one) == form_token(one)
     assert form_token(one) != form_token(other)
 
 
-async def test_a_session_that_nobody_has_costs_next_to_nothing(
-    desk: Dispatcher, monkeypatch: pytest.MonkeyPatch
+async def test_requests_with_unknown_sessions_cost_next_to_nothing(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked up once, an address has its share, and signing out of it writes nothing."""
-    desk.keys.unknown = UnknownCredentials(seconds=5, per_second=1, clock=lambda: 0.0)
-    sessions, asked = desk.a_replica(), []
+    """Each is looked up once, an address has a rate of them, and signing out writes nothing."""
+    replicas.keys.unknown = UnknownCredentials(seconds=5, per_second=1, clock=lambda: 0.0)
+    sessions, asked = replicas.a_replica(), []
     find = SqlSessions.find
 
     async def counted(store: SqlSessions, digest: str, *, at: datetime) -> ApiKey | None:
@@ -122,21 +122,21 @@ async def test_a_session_that_nobody_has_costs_next_to_nothing(
     monkeypatch.setattr(SqlSessions, "end", ended)
     for unknown in ("a", "a", "b"):
         await sessions.sign_out(unknown, address="192.0.2.1")
-        assert await sessions.caller(unknown, address="192.0.2.1") is None
+        assert await sessions.authenticate(unknown, address="192.0.2.1") is None
     assert asked == ["looked up", "looked up"]
     with pytest.raises(TooManyUnknownCredentials):
-        await sessions.caller("c", address="192.0.2.1")
-    _, key = await desk.a_key()
+        await sessions.authenticate("c", address="192.0.2.1")
+    _, key = await replicas.a_key()
     token = await sessions.sign_in(key)
     assert token is not None
-    for _ in range(2):  # who has signed in isn't kept out by others at his address
-        assert await desk.a_replica().caller(token, address="192.0.2.1") is not None
-    assert await sessions.caller(token, address="192.0.2.1") is not None
+    for _ in range(2):  # a session is never locked out by others at its address
+        assert await replicas.a_replica().authenticate(token, address="192.0.2.1") is not None
+    assert await sessions.authenticate(token, address="192.0.2.1") is not None
     monkeypatch.undo()
     await sessions.sign_out(token, address="192.0.2.1")
     monkeypatch.setattr(SqlSessions, "find", counted)
     asked.clear()
     for _ in range(5):
         with suppress(TooManyUnknownCredentials):
-            assert await sessions.caller(token, address="192.0.2.1") is None
+            assert await sessions.authenticate(token, address="192.0.2.1") is None
     assert len(asked) == 1

@@ -1,4 +1,4 @@
-"""Keys and sessions that nobody has: looked up once, and so many a second for each address."""
+"""Keys and sessions that don't exist: looked up once, and at a limited rate for each address."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from app.access.unknown_credentials import (
-    MOST_REMEMBERED,
-    Existing,
+    MAX_REMEMBERED,
+    ExistingNames,
     TooManyUnknownCredentials,
     UnknownCredentials,
 )
@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
 
-def test_what_nobody_has_is_remembered_for_a_moment() -> None:
+def test_an_unknown_credential_is_remembered_for_a_moment() -> None:
     clock = Clock()
     unknown = UnknownCredentials(seconds=5, per_second=0, clock=clock)
     unknown.add("a")
@@ -33,8 +33,8 @@ def test_what_nobody_has_is_remembered_for_a_moment() -> None:
     assert not unknown.has("a")
 
 
-def test_an_address_has_its_share_and_nobody_elses_is_touched() -> None:
-    """One customer's IPv6 addresses are one."""
+def test_each_address_has_a_rate_of_its_own() -> None:
+    """The addresses of one IPv6 customer share one."""
     clock = Clock()
     unknown = UnknownCredentials(seconds=0, per_second=10, clock=clock)
     for n in range(20):
@@ -51,15 +51,15 @@ def test_an_address_has_its_share_and_nobody_elses_is_touched() -> None:
     unknown.take("2001:db8::1")
 
 
-def test_what_somebody_has_is_not_counted() -> None:
+def test_a_credential_that_exists_is_not_counted() -> None:
     unknown = UnknownCredentials(seconds=0, per_second=1, clock=Clock())
     for _ in range(10):
         unknown.take("192.0.2.1")
         unknown.give_back("192.0.2.1")
 
 
-async def test_many_at_once_are_looked_up_no_more_than_an_address_may() -> None:
-    """All are counted before the first is answered."""
+async def test_concurrent_look_ups_stay_within_the_rate_of_their_address() -> None:
+    """Each is counted before its look-up starts."""
     unknown = UnknownCredentials(seconds=5, per_second=2, clock=Clock())
     looked, answered = [], asyncio.Event()
 
@@ -70,9 +70,9 @@ async def test_many_at_once_are_looked_up_no_more_than_an_address_may() -> None:
     async def none() -> frozenset[str]:
         return frozenset()
 
-    existing = Existing(none)
+    existing = ExistingNames(none)
     asked = [
-        asyncio.create_task(unknown.find(str(n), address="192.0.2.1", existing=existing, look=nobody))
+        asyncio.create_task(unknown.find(str(n), address="192.0.2.1", existing=existing, look_up=nobody))
         for n in range(50)
     ]
     await asyncio.wait(asked, timeout=0.05)
@@ -82,8 +82,8 @@ async def test_many_at_once_are_looked_up_no_more_than_an_address_may() -> None:
     assert sum(isinstance(one, TooManyUnknownCredentials) and one.seconds == 1 for one in found) == 46
 
 
-async def test_the_names_there_are_are_asked_for_once_in_a_while() -> None:
-    """However many ask meanwhile; a failure is everybody's, and no longer believed."""
+async def test_existing_names_are_read_at_most_once_in_an_interval() -> None:
+    """However many calls there are; a failure is raised to all of them, and not kept longer."""
     clock, reads = Clock(), []
 
     async def read() -> frozenset[str]:
@@ -92,7 +92,7 @@ async def test_the_names_there_are_are_asked_for_once_in_a_while() -> None:
             raise LogUnavailable("away")
         return frozenset({"a"})
 
-    existing = Existing(read, clock=clock)
+    existing = ExistingNames(read, clock=clock)
     for _ in range(3):
         with pytest.raises(LogUnavailable):
             await existing.has("a")
@@ -101,15 +101,15 @@ async def test_the_names_there_are_are_asked_for_once_in_a_while() -> None:
     assert reads == [0.0, 1.0]
 
 
-def test_no_limit_is_none_and_memory_is_bounded() -> None:
+def test_a_rate_of_zero_is_no_limit_and_memory_is_bounded() -> None:
     unknown = UnknownCredentials(seconds=5, per_second=0, clock=Clock())
-    for n in range(MOST_REMEMBERED + 5):
+    for n in range(MAX_REMEMBERED + 5):
         unknown.take("192.0.2.1")
         unknown.add(str(n))
     assert not unknown.has("4")
     assert unknown.has("5")
     limited = UnknownCredentials(seconds=5, per_second=1, clock=Clock())
-    for n in range(MOST_REMEMBERED + 5):
+    for n in range(MAX_REMEMBERED + 5):
         limited.take(f"{'x' * 1000}{n}"[::-1])
-    assert len(limited._left) == MOST_REMEMBERED
-    assert max(map(len, limited._left)) < 100
+    assert len(limited._buckets) == MAX_REMEMBERED
+    assert max(map(len, limited._buckets)) < 100

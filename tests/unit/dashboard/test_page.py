@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.access.keys import Keys
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
 from app.saga.model.errors import LogUnavailable

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.access.principal import ANONYMOUS, Principal, Scope
+from app.access.principal import ANONYMOUS, Principal
+from app.access.scopes import Scope
 from app.operations.operator import (
     TRIES,
     NoAttentionNeeded,
@@ -46,7 +47,7 @@ from tests.builders import (
 )
 
 DEFINITION = a_definition(pivot="shipping")
-ADA = Principal(name="shop", who="ada", scopes=frozenset({Scope.OPERATE}))
+ADA = Principal(tenant="shop", subject="ada", scopes=frozenset({Scope.OPERATE}))
 ATTEND = finished(EventType.SAGA_NEEDS_ATTENTION)
 STUCK = (succeeded("payment"), failed("inventory"), compensation_failed("payment"), ATTEND)
 RUNNING = (succeeded("payment"),)
@@ -166,8 +167,11 @@ ACTIONS = ("cancel", "retry", "resolve")
 @pytest.mark.parametrize(
     ("caller", "error"),
     [
-        (Principal(name="shop", who="shop", scopes=frozenset({Scope.CHECKOUT, Scope.READ})), NotAllowed),
-        (Principal(name="other", who="bob", scopes=frozenset({Scope.OPERATE})), UnknownSaga),
+        (
+            Principal(tenant="shop", subject="shop", scopes=frozenset({Scope.CHECKOUT, Scope.READ})),
+            NotAllowed,
+        ),
+        (Principal(tenant="other", subject="bob", scopes=frozenset({Scope.OPERATE})), UnknownSaga),
     ],
 )
 async def test_only_who_may_operate_does_and_only_on_what_they_see(

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.access.principal import ANONYMOUS, Principal, Scope
+from app.access.principal import ANONYMOUS, Principal
+from app.access.scopes import Scope
 from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.deliveries import AttemptResult, DeliveryStatus
 from app.storage.outbox.feed import FeedCursor
@@ -312,5 +313,5 @@ async def test_the_feed_shows_a_saga_as_it_stood_and_each_caller_its_own(world: 
     told = await desk.events(ANONYMOUS, FeedCursor(), limit=10)
     assert [one.event.id for one in told] == [first, second, mine]
     assert [len(one.view.events) for one in told if one.view] == [1, 5, 5]
-    me = Principal(name="me", scopes=frozenset({Scope.READ}))
+    me = Principal(tenant="me", scopes=frozenset({Scope.READ}))
     assert [one.event.id for one in await desk.events(me, FeedCursor(), limit=10)] == [mine]

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.access.keys import Keys
-from app.access.principal import Scope
+from app.access.scopes import Scope
 from app.api.middleware.base_path import OWN, reached_under
 from app.api.middleware.forwarded import forwarded_prefix
 from app.bootstrap.bootstrap import api_settings, open_service

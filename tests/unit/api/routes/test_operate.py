@@ -11,7 +11,8 @@ import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 
-from app.access.principal import Principal, Scope
+from app.access.principal import Principal
+from app.access.scopes import Scope
 from app.api.schemas.operator_requests import seen_by
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import an_id, settle
@@ -321,8 +322,8 @@ async def test_only_an_operator_acts_and_only_on_what_they_see(action: str) -> N
         before = (await api.get(url)).content
         body = settling() if action == "resolve" else None
         for caller, status, name in (
-            (Principal(name="", who="shop", scopes=frozenset({Scope.CHECKOUT})), 403, "forbidden"),
-            (Principal(name="other", who="bob", scopes=frozenset({Scope.OPERATE})), 404, "not_found"),
+            (Principal(tenant="", subject="shop", scopes=frozenset({Scope.CHECKOUT})), 403, "forbidden"),
+            (Principal(tenant="other", subject="bob", scopes=frozenset({Scope.OPERATE})), 404, "not_found"),
         ):
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=_Named(api.app, caller)), base_url="http://checkout.test"

@@ -12,7 +12,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from app.access.principal import Principal, Scope
+from app.access.principal import Principal
+from app.access.scopes import Scope
 from app.api import ApiSettings
 from app.api.http.etag import etag_of, matches
 from app.saga import LogUnavailable, StepRejected
@@ -123,7 +124,7 @@ def as_caller(api: Served, caller: str) -> Iterator[None]:
 
     async def called(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         await app(
-            {**scope, "state": {"caller": Principal(name=caller, scopes=frozenset(Scope))}}, receive, send
+            {**scope, "state": {"caller": Principal(tenant=caller, scopes=frozenset(Scope))}}, receive, send
         )
 
     transport.app = called

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.access.keys import Keys
-from app.access.principal import Scope as May
+from app.access.scopes import Scope as May
 from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
 from app.settings.settings import Settings
