@@ -22,7 +22,7 @@ from app.access.read_tokens import ReadTokens
 from app.access.sessions import Sessions
 from app.access.unknown_credentials import UnknownCredentials
 from app.api import ApiSettings, AppContext
-from app.api.middleware.authentication import is_loopback
+from app.api.middleware.loopback import is_loopback
 from app.api.middleware.startup import StartFailed
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import MEDIA_TYPE, Problem

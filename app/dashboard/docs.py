@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
+from app.api.middleware.route_rights import public
 from app.dashboard.rendering import template
 
 router = APIRouter(include_in_schema=False)
@@ -16,6 +17,7 @@ _POLICY = (
 
 
 @router.get("/docs")
+@public
 async def read_docs() -> Response:
     """Show the API. No script comes from elsewhere: it would act with the reader's session."""
     headers = {

@@ -17,7 +17,7 @@ from app.access.sessions import form_token
 from app.api.context import settings_of
 from app.api.http.card_number_check import refuse_card_numbers_in_fields
 from app.api.http.uploads import read_body
-from app.api.middleware.authentication import session_of
+from app.api.middleware.credentials import session_of
 from app.api.problems.problem import Problem
 
 _FORM = "application/x-www-form-urlencoded"

@@ -13,13 +13,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from app.access.scopes import Scope
 from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.json_encoding import Body, encode
 from app.api.http.saga_id import known_form
-from app.api.middleware.authentication import COOKIE, SIGN_IN, address_of, session_of, too_many
+from app.api.middleware.authentication import SIGN_IN, too_many
 from app.api.middleware.base_path import base_path, link
+from app.api.middleware.credentials import COOKIE, address_of, session_of
+from app.api.middleware.route_rights import public, requires
 from app.api.problems.problem import Problem
 from app.api.routes.operate import cancelled, done
 from app.api.schemas.operator_requests import Operation, Resolution
@@ -66,6 +69,7 @@ def _a_page(route: Route) -> Route:
 
 
 @router.get("/")
+@requires(Scope.READ)
 @_a_page
 async def list_page(request: Request) -> Response:
     """Show how everything stands, and a list of sagas."""
@@ -157,6 +161,7 @@ def _row(view: SagaView) -> dict[str, object]:
 
 
 @router.get("/dashboard/sagas/{saga_id}")
+@requires(Scope.READ)
 @_a_page
 async def saga_page(request: Request, saga_id: str) -> Response:
     """Show one saga: what it waits for, its timeline, its trail, and what can be done about it."""
@@ -198,6 +203,7 @@ def _raw(body: Body) -> str:
 
 
 @router.post("/dashboard/sagas/{saga_id}/{action}")
+@requires(Scope.OPERATE)
 @_a_page
 async def act(request: Request, saga_id: str, action: str) -> Response:
     """Do what a person wants done about a saga, and show it."""
@@ -222,6 +228,7 @@ async def act(request: Request, saga_id: str, action: str) -> Response:
 
 
 @router.get("/dashboard/live")
+@requires(Scope.READ)
 async def live(request: Request) -> Response:
     """Send an event whenever something in the list has moved."""
     service, settings = service_of(request), settings_of(request)
@@ -246,6 +253,7 @@ async def _frames(beats: AsyncIterator[int | None]) -> AsyncIterator[bytes]:
 
 
 @router.get("/dashboard/static/{name}")
+@public
 async def read_static(request: Request, name: str) -> Response:
     """Return a style sheet or a script; its URL changes with its bytes."""
     try:
@@ -260,6 +268,7 @@ async def read_static(request: Request, name: str) -> Response:
 
 
 @router.get("/dashboard/sign-in")
+@public
 @_a_page
 async def sign_in_page(request: Request) -> Response:
     """Ask for a key."""
@@ -268,6 +277,7 @@ async def sign_in_page(request: Request) -> Response:
 
 
 @router.post("/dashboard/sign-in")
+@public
 @_a_page
 async def sign_in(request: Request) -> Response:
     """Sign in with a key. Tries are limited for what they cost alone: 256 random bits can't be guessed."""
@@ -296,6 +306,7 @@ async def sign_in(request: Request) -> Response:
 
 
 @router.post("/dashboard/sign-out")
+@public
 @_a_page
 async def sign_out(request: Request) -> Response:
     """End the session, in the database too."""

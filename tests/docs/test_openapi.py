@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api import ApiSettings, create_api
 from app.api.http.idempotency import idempotency_key
-from app.api.middleware.authentication import right_of
+from app.api.middleware.route_rights import RouteRights
 from app.api.openapi.__main__ import _Unserved, document
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
@@ -26,6 +26,7 @@ from app.settings.webhook_endpoints import EventName
 
 KEPT = Path(__file__).parents[2] / "docs" / "openapi.json"
 DESCRIPTION: dict[str, Any] = json.loads(document())
+RIGHTS = RouteRights(create_api(_Unserved).routes)
 
 CHECKOUT_STATUSES = {
     "200",
@@ -181,17 +182,17 @@ def test_every_path_parameter_stands_in_its_path_and_each_name_once() -> None:
 
 
 @pytest.mark.parametrize("path", DESCRIPTION["paths"])
-def test_an_operation_wants_what_the_table_of_rights_wants(path: str) -> None:
+def test_an_operation_needs_what_its_route_states(path: str) -> None:
     schemes = DESCRIPTION["components"]["securitySchemes"]
     for method, operation in DESCRIPTION["paths"][path].items():
-        row = right_of(method.upper(), re.sub(r"\{\w+\}", "x", path))
-        assert row is not None
+        rights = RIGHTS.find(method.upper(), re.sub(r"\{\w+\}", "x", path)).rights
         asked = {name for scheme in operation["security"] for name in scheme}
         assert asked <= set(schemes)
-        assert ("key" in asked) == (row.right is not None)
-        assert ("session" in asked) == (row.right is not None and method == "get")
-        assert row.right is None or f"`{row.right}`" in operation["description"]
-        assert row.right is None or {"401", "403"} <= set(operation["responses"])
+        assert ("key" in asked) == (not rights.public)
+        assert ("session" in asked) == (not rights.public and method == "get")
+        assert ("read_token" in asked) == rights.read_token
+        assert rights.public or f"`{rights.scope}`" in operation["description"]
+        assert rights.public or {"401", "403"} <= set(operation["responses"])
 
 
 def test_no_member_has_a_default() -> None:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from app.api.limits import ApiSettings
 from app.api.middleware.base_path import base_path, link, reached_under
+from app.api.middleware.route_rights import RouteRights
 from app.api.openapi.operations import operations
 from app.api.openapi.security import SECURITY_SCHEMES, needed, security_of
 from app.api.openapi.webhook_operations import webhooks
@@ -137,10 +138,12 @@ def _document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     )
     for (path, method), described in operations(settings).items():
         document["paths"][path][method] |= described
+    route_rights = RouteRights(app.routes)
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            operation["security"] = security_of(method.upper(), path)
-            operation["description"] += needed(method.upper(), path)
+            rights = route_rights.find(method.upper(), path).rights
+            operation["security"] = security_of(rights, method.upper())
+            operation["description"] += needed(rights)
     document["webhooks"] = webhooks()
     document["components"] = {
         "schemas": schemas(settings),

@@ -1,11 +1,11 @@
-"""How one proves who asks, for the API's description: told by the very table that lets requests in."""
+"""How one proves who asks, for the API's description: from the rights that each route states."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from app.api.middleware.authentication import COOKIE, PARAMETER, READABLE, Row, right_of
+from app.access.rights import Rights
+from app.api.middleware.credentials import COOKIE, READ_PARAMETER
 
 SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
     "key": {
@@ -26,39 +26,28 @@ SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
     "read_token": {
         "type": "apiKey",
         "in": "query",
-        "name": PARAMETER,
+        "name": READ_PARAMETER,
         "description": (
             "A token of POST /sagas/{saga_id}/read-token, for that saga alone and for a short time; "
             "it may be sent as Authorization: Bearer, too."
         ),
     },
 }
-_PARAMETER = re.compile(r"\{\w+\}")
 
 
-def security_of(method: str, path: str) -> list[dict[str, list[str]]]:
-    """Return what an operation wants: any of these, or nothing."""
-    row = _row_of(method, path)
-    if row is None or row.right is None:
+def security_of(rights: Rights, method: str) -> list[dict[str, list[str]]]:
+    """Return what an operation needs: any of these, or nothing."""
+    if rights.public:
         return []
     if method != "GET":
         return [{"key": []}]
-    token: list[dict[str, list[str]]] = [{"read_token": []}] if READABLE.fullmatch(_filled(path)) else []
+    token: list[dict[str, list[str]]] = [{"read_token": []}] if rights.read_token else []
     return [{"key": []}, {"session": []}, *token]
 
 
-def needed(method: str, path: str) -> str:
-    """Return the sentence about the scope that an operation's key needs; empty where none is needed."""
-    row = _row_of(method, path)
-    if row is None or row.right is None:
+def needed(rights: Rights) -> str:
+    """Return the sentence about the scope that an operation's key needs; empty if none is needed."""
+    if rights.public:
         return ""
-    whose = ", for every caller's sagas" if row.everyone else ""
-    return f"\n\nNeeds a key with the scope `{row.right}`{whose}."
-
-
-def _row_of(method: str, path: str) -> Row | None:
-    return right_of(method, _filled(path))
-
-
-def _filled(path: str) -> str:
-    return _PARAMETER.sub("x", path)
+    whose = ", for every caller's sagas" if rights.all_tenants else ""
+    return f"\n\nNeeds a key with the scope `{rights.scope}`{whose}."

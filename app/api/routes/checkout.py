@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.principal import Principal
+from app.access.scopes import Scope
 from app.api.context import AppContext, caller_of, service_of, settings_of
 from app.api.http.card_number_check import refuse_card_number_in_header
 from app.api.http.idempotency import fingerprint, idempotency_key, is_of_earlier_release
@@ -25,6 +26,7 @@ from app.api.limits import ApiSettings
 from app.api.middleware.admission import Admission
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.request_context import request_id_of
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.problems.validation import NO_SAGA
 from app.api.schemas.order import Order
@@ -38,6 +40,7 @@ router = APIRouter(tags=["checkout"])
 
 
 @router.post("/checkout")
+@requires(Scope.CHECKOUT)
 async def place_checkout(request: Request) -> Response:
     """Check an order out: charge, reserve and ship, or undo what was done.
 

@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.access.scopes import Scope as Right
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.json_encoding import encode
 from app.api.http.saga_id import known_form
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import with_timeout
 from app.api.schemas.saga_body import trail_line
@@ -41,6 +43,7 @@ def frame_of(event: TrailEntry) -> bytes:
 
 
 @router.get("/sagas/{saga_id}/events")
+@requires(Right.READ, read_token=True)
 async def watch_saga(request: Request, saga_id: str) -> Response:
     """Follow one saga: the trail so far, then each event as it becomes durable; `end` once it is finished.
 

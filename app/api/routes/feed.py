@@ -17,6 +17,7 @@ from app.api.context import caller_of, service_of, settings_of, webhooks_of
 from app.api.http import query
 from app.api.http.json_encoding import encode
 from app.api.http.prefer import preference
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.schemas.event_body import EventPageBody, event_body
 from app.api.schemas.outcome import with_timeout
@@ -29,6 +30,7 @@ _PLACE = struct.Struct(">qq")
 
 
 @router.get("/events")
+@requires(Scope.READ)
 async def read_events(request: Request) -> Response:
     """Read how sagas ended, in an order in which nothing ever appears before a cursor that was handed out.
 

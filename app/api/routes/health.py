@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.http.json_encoding import Body, encode
+from app.api.middleware.route_rights import public
 from app.api.readiness import Readiness
 
 router = APIRouter(tags=["health"])
@@ -25,6 +26,7 @@ _ALIVE = encode(AliveBody(alive=True))
 
 
 @router.get("/livez")
+@public
 async def check_liveness() -> Response:
     """Tell that the process lives.
 
@@ -34,6 +36,7 @@ async def check_liveness() -> Response:
 
 
 @router.get("/readyz")
+@public
 async def check_readiness(request: Request) -> Response:
     """Tell whether the process can take work, and what is wrong where it can't."""
     readiness: Readiness = request.app.state.readiness

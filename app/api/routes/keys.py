@@ -27,6 +27,7 @@ from app.api.http import query
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import Body, encode
 from app.api.http.saga_id import known_form
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.problems.validation import InvalidValue, complaints, invalid
 from app.values.timestamps import instant_of
@@ -100,6 +101,7 @@ class MadeKeyBody(KeyBody):
 
 
 @router.post("/keys")
+@requires(Scope.KEYS, all_tenants=True)
 async def create_key(request: Request) -> Response:
     """Make a key. Its text is in this answer and nowhere else.
 
@@ -126,6 +128,7 @@ async def create_key(request: Request) -> Response:
 
 
 @router.get("/keys")
+@requires(Scope.KEYS, all_tenants=True)
 async def list_keys(request: Request) -> Response:
     """List every key there ever was, oldest first, without their secrets."""
     query.parameters(request)
@@ -133,6 +136,7 @@ async def list_keys(request: Request) -> Response:
 
 
 @router.post("/keys/{key_id}/revoke")
+@requires(Scope.KEYS, all_tenants=True)
 async def revoke_key(request: Request, key_id: str) -> Response:
     """End a key. Other replicas honour it within CHECKOUT_KEY_CACHE_SECONDS.
 

@@ -6,13 +6,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.scopes import Scope
 from app.api.context import service_of
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/metrics")
+@requires(Scope.READ, stale_if_error=True)
 async def read_metrics(request: Request) -> Response:
     """Tell the process's metrics as Prometheus text, or as OpenMetrics where that is asked for.
 

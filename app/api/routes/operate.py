@@ -17,6 +17,7 @@ from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import encode
 from app.api.http.prefer import preference
 from app.api.http.saga_id import known_form
+from app.api.middleware.route_rights import requires
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
 from app.api.problems.validation import complaint, invalid
@@ -53,6 +54,7 @@ _PROBLEMS: Mapping[type[OperatorError], str] = {
 
 
 @router.post("/sagas/{saga_id}/cancel")
+@requires(Scope.OPERATE)
 async def cancel_saga(request: Request, saga_id: str) -> Response:
     """Stop a saga: what is under way is waited for, then everything done is undone in reverse.
 
@@ -72,6 +74,7 @@ async def cancel_saga(request: Request, saga_id: str) -> Response:
 
 
 @router.post("/sagas/{saga_id}/retry")
+@requires(Scope.OPERATE)
 async def retry_saga(request: Request, saga_id: str) -> Response:
     """Try again what failed in a saga that needs attention, with a fresh budget of attempts."""
     operation = Operation.of(await _body(request, saga_id))
@@ -87,6 +90,7 @@ async def retry_saga(request: Request, saga_id: str) -> Response:
 
 
 @router.post("/sagas/{saga_id}/resolve")
+@requires(Scope.OPERATE)
 async def resolve_saga(request: Request, saga_id: str) -> Response:
     """Note that a person settled outside what a saga can't get over, and go on with the rest."""
     resolution = Resolution.of(await _body(request, saga_id))

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from app.api.http.json_encoding import encode
 from app.api.middleware.base_path import base_path, reached_under
+from app.api.middleware.route_rights import public
 from app.api.problems.catalogue import NOTICES, PROBLEMS
 from app.api.problems.problem import Problem
 
@@ -28,6 +29,7 @@ _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 
 
 @router.get("/problems/{name}")
+@public
 async def read_problem(name: str) -> Response:
     """Say in words what a problem's `type` means, and what to do about it."""
     row = PROBLEMS.get(name) or NOTICES.get(name)
@@ -47,6 +49,7 @@ async def read_problem(name: str) -> Response:
 
 
 @router.get("/openapi.json", include_in_schema=False)
+@public
 async def read_description(request: Request) -> Response:
     """Give the API's description, which takes milliseconds to write: it is written once, but for the base path."""
     app, path = request.app, base_path()

@@ -12,12 +12,14 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.json_encoding import Body, encode
 from app.api.http.saga_id import known_form
-from app.api.middleware.authentication import PARAMETER, bearer_of
 from app.api.middleware.base_path import link
+from app.api.middleware.credentials import READ_PARAMETER, bearer_of
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import saga_url, with_timeout
 
@@ -35,6 +37,7 @@ class ReadTokenBody(Body):
 
 
 @router.post("/sagas/{saga_id}/read-token")
+@requires(Scope.READ)
 async def issue_read_token(request: Request, saga_id: str) -> Response:
     """Get a short-lived token that reads this saga and nothing else, to give to a browser.
 
@@ -53,7 +56,7 @@ async def issue_read_token(request: Request, saga_id: str) -> Response:
         if token is None:  # the key has ended a moment ago
             raise Problem("unauthenticated")
     url = saga_url(saga_id)
-    behind = f"?{urlencode({PARAMETER: token.text})}" if token else ""
+    behind = f"?{urlencode({READ_PARAMETER: token.text})}" if token else ""
     body = ReadTokenBody(
         token=token.text if token else None,
         expires_at=token.expires_at if token else None,

@@ -6,12 +6,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http import query
 from app.api.http.etag import etag_of, matches
 from app.api.http.json_encoding import encode
 from app.api.http.prefer import preference
 from app.api.http.saga_id import known_form
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import status_headers, wait_for, with_timeout
 from app.api.schemas.saga_body import saga_body
@@ -31,6 +33,7 @@ def saga_etag(view: SagaView, content: bytes) -> str:
 
 
 @router.get("/sagas/{saga_id}")
+@requires(Scope.READ, read_token=True)
 async def read_saga(request: Request, saga_id: str) -> Response:
     """Read one saga: how it stands, and its trail.
 
@@ -59,6 +62,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
 
 
 @router.get("/sagas")
+@requires(Scope.READ)
 async def list_sagas(request: Request) -> Response:
     """List sagas, newest first.
 

@@ -13,6 +13,7 @@ from app.api.context import caller_of, settings_of, webhooks_of
 from app.api.http import query
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import encode
+from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.problems.validation import complaint, invalid
 from app.api.schemas.event_body import (
@@ -32,6 +33,7 @@ _HEADERS = {"Cache-Control": "private, no-cache"}
 
 
 @router.get("/webhooks")
+@requires(Scope.OPERATE, all_tenants=True)
 async def list_webhooks(request: Request) -> Response:
     """List the endpoints that the operator configured, with what waits for each."""
     webhooks, settings = webhooks_of(request), settings_of(request)
@@ -43,6 +45,7 @@ async def list_webhooks(request: Request) -> Response:
 
 
 @router.get("/webhooks/deliveries")
+@requires(Scope.OPERATE, all_tenants=True)
 async def list_deliveries(request: Request) -> Response:
     """List deliveries, the newest first. A page that isn't the last has a `next_cursor`."""
     webhooks, settings = webhooks_of(request), settings_of(request)
@@ -72,6 +75,7 @@ async def list_deliveries(request: Request) -> Response:
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/redeliver")
+@requires(Scope.OPERATE, all_tenants=True)
 async def redeliver_delivery(request: Request, delivery_id: str) -> Response:
     """Have a delivery sent again, at once, under the same id and with a new budget of attempts."""
     webhooks, settings = webhooks_of(request), settings_of(request)
@@ -86,6 +90,7 @@ async def redeliver_delivery(request: Request, delivery_id: str) -> Response:
 
 
 @router.post("/webhooks/{name}/enable")
+@requires(Scope.OPERATE, all_tenants=True)
 async def enable_webhook(request: Request, name: str) -> Response:
     """Send an endpoint everything again, from where it was left; nothing that happened meanwhile is lost."""
     webhooks, settings = webhooks_of(request), settings_of(request)

@@ -23,10 +23,13 @@ from app.api.http.prefer import preference
 from app.api.http.query import before, instant, parameters, text
 from app.api.http.saga_id import known_form
 from app.api.http.simulation import simulation
-from app.api.middleware.authentication import _BEARER, _from_outside, right_of, session_of
+from app.api.middleware.credentials import _BEARER, session_of, take_read_token
 from app.api.middleware.forwarded import forwarded_prefix, through_proxy
+from app.api.middleware.loopback import from_outside
 from app.api.middleware.request_context import _request_id
+from app.api.middleware.route_rights import RouteRights
 from app.api.problems.problem import Problem
+from app.api.routes import sagas, webhooks
 from app.api.routes.events import _after
 from app.dashboard.guard import MOST_FIELDS
 from app.telemetry.trace_context import accepted_traceparent
@@ -52,6 +55,7 @@ def a_request(query: str = "", **headers: str) -> Request:
     return Request(scope)
 
 
+RIGHTS = RouteRights([*sagas.router.routes, *webhooks.router.routes])
 PARSERS: dict[str, Callable[[str], object]] = {
     "Prefer": lambda given: preference([given]),
     "Idempotency-Key": lambda given: idempotency_key([given], required=True),
@@ -70,12 +74,13 @@ PARSERS: dict[str, Callable[[str], object]] = {
     ),
     "Accept": choose_encoder,
     "X-Request-ID": lambda given: _request_id([given]),
-    "Host": lambda given: _from_outside(a_request(host=given).scope),
+    "Host": lambda given: from_outside(a_request(host=given).scope),
     "X-Forwarded-Prefix": lambda given: forwarded_prefix(a_request(x_forwarded_prefix=given).scope),
     "Forwarded": lambda given: through_proxy(a_request(forwarded=given).scope),
     "Last-Event-ID": lambda given: _after(a_request(last_event_id=given)),
-    "a path": lambda given: right_of.__wrapped__("GET", f"/{given}"),
+    "a path": lambda given: RIGHTS.find("GET", f"/{given}"),
     "a saga's id": known_form,
+    "a read token": lambda given: take_read_token(a_request(given).scope),
     "a query": lambda given: parameters(a_request(given), ("a",)),
     "a text of a query": lambda given: text({"a": given}, "a"),
     "a time of a query": lambda given: instant({"a": given}, "a"),

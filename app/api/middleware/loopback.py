@@ -1,0 +1,52 @@
+"""Whether a request comes from this very machine: without keys, nobody else is answered."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from app.api.middleware.forwarded import through_proxy
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own. `localhost` is, any other name isn't."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def from_outside(scope: Scope) -> bool:
+    """Whether the request may come from another machine: one sign of it is enough.
+
+    The signs: it came through a proxy, whoever runs that; from an address that isn't loopback; to an address that
+    others can reach; or under a name other than this machine's, as another site's page can have its name resolve
+    to this machine (DNS rebinding). A socket file has no address; only local programs can open it.
+    """
+    if through_proxy(scope):
+        return True
+    client = scope.get("client")
+    if client is not None and _is_loopback_address(client[0]) is False:
+        return True
+    address = (scope.get("server") or ("", None))[0]
+    local = _is_loopback_address(address)
+    if local is None:
+        return False
+    try:
+        name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or address
+    except ValueError:
+        return True
+    return not (local and (name == address or is_loopback(name)))
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_address(address: str) -> bool | None:
+    """Whether an address is loopback; None for a socket file, which has none."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return None

@@ -1,0 +1,93 @@
+"""Who may use a route: stated beside the route, read from it before the route is run.
+
+    @router.get("/sagas")
+    @requires(Scope.READ)
+    async def list_sagas(…): …
+
+A route that states nothing is closed to all but operators of everything, and so is a path that is no route's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute
+
+from app.access.rights import CLOSED, PUBLIC, Rights
+from app.access.scopes import Scope
+
+_ATTRIBUTE = "__rights__"
+_CACHED = 1024
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def requires(
+    scope: Scope, *, all_tenants: bool = False, read_token: bool = False, stale_if_error: bool = False
+) -> Callable[[Endpoint], Endpoint]:
+    """State that a route needs a key with this scope, and what else `Rights` has."""
+    return _stating(
+        Rights(scope=scope, all_tenants=all_tenants, read_token=read_token, stale_if_error=stale_if_error)
+    )
+
+
+def public(endpoint: Endpoint) -> Endpoint:
+    """State that everybody may use a route, with a key or without."""
+    return _stating(PUBLIC)(endpoint)
+
+
+def _stating(rights: Rights) -> Callable[[Endpoint], Endpoint]:
+    def state(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _ATTRIBUTE, rights)
+        return endpoint
+
+    return state
+
+
+def stated_rights(route: APIRoute) -> Rights | None:
+    """Return what a route states; None where it states nothing, and is closed."""
+    rights: Rights | None = getattr(route.endpoint, _ATTRIBUTE, None)
+    return rights
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What a request needs, and the parts of its path that the route names."""
+
+    rights: Rights = CLOSED
+    path_params: dict[str, str] = field(default_factory=dict)
+
+
+_NO_ROUTE = Matched()
+
+
+class RouteRights:
+    """The routes of an application, by their first segment, each with what it needs."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._by_segment: dict[str, list[APIRoute]] = defaultdict(list)
+        for context in iter_route_contexts(list(routes)):
+            route = context.original_route
+            if isinstance(route, APIRoute):
+                self._by_segment[_first_segment(route.path)].append(route)
+        self.of = lru_cache(maxsize=_CACHED)(self.find)
+
+    def find(self, method: str, path: str) -> Matched:
+        """Return what a request needs: its route decides, as the router finds it. `of` remembers.
+
+        OPTIONS asks what a path allows, and needs what the path's first route does.
+        """
+        for route in self._by_segment.get(_first_segment(path), ()):
+            match = route.path_regex.match(path)
+            if match is not None and (method in (route.methods or ()) or method == "OPTIONS"):
+                return Matched(stated_rights(route) or CLOSED, match.groupdict())
+        return _NO_ROUTE
+
+
+def _first_segment(path: str) -> str:
+    return path[1:].partition("/")[0]
