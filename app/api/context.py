@@ -17,10 +17,11 @@ from app.access.read_tokens import ReadTokens
 from app.access.sessions import Sessions
 from app.api.limits import ApiSettings
 from app.api.problems.problem import Problem
-from app.checkout.checkout import Checkout
 from app.operations.change_notifier import ChangeNotifier
 from app.operations.event_streams import EventStreams
 from app.operations.operator import Operator
+from app.operations.reading import SagaReader
+from app.operations.starting import SagaStarter
 from app.operations.statistics import Statistics
 from app.telemetry.metrics import Metrics
 from app.webhooks import WebhookService
@@ -46,7 +47,8 @@ class AppContext:
     saga is answered at once with how it stands.
     """
 
-    checkout: Checkout
+    starter: SagaStarter
+    reader: SagaReader
     operator: Operator
     health: Health
     in_flight: Callable[[], int]

@@ -28,11 +28,13 @@ from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import MEDIA_TYPE, Problem
 from app.api.routes.events import frame_of
 from app.api.schemas.event_body import event_bytes
-from app.checkout.checkout import Checkout, checkout_saga
+from app.checkout.definition import checkout_saga
 from app.operations.change_notifier import ChangeNotifier
 from app.operations.event_streams import EventStreams
 from app.operations.operator import Operator
+from app.operations.reading import SagaReader
 from app.operations.retention import Retention
+from app.operations.starting import SagaStarter
 from app.operations.statistics import Statistics
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
@@ -252,13 +254,11 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
         recovery.on_takeover = metrics.resumed
         metrics.watch(_gauges(runner, lease, storage, watch))
         stack.push_async_callback(_ended, asyncio.create_task(metrics.keep_fresh()))
-        checkout = Checkout(
+        reader = SagaReader(
             runner,
             storage.log,
             storage.queries,
             definitions,
-            current=definition,
-            new_id=lambda: new_saga_id(clock.now()),
             lease_until=lambda: lease.expires_at,
             lease_held=lambda: lease.held,
         )
@@ -268,9 +268,16 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
         stack.push_async_callback(pulse.stop)
         drain = Drain(draining, recovery, runner, settings.drain_seconds, (watch.close, pulse.close))
         endpoints = settings.webhook_endpoints
-        sender = _sender(settings, storage, checkout, clock)
+        sender = _sender(settings, storage, reader, clock)
         service = AppContext(
-            checkout=checkout,
+            starter=SagaStarter(
+                runner,
+                storage.log,
+                reader,
+                definition=definition,
+                new_id=lambda: new_saga_id(clock.now()),
+            ),
+            reader=reader,
             operator=Operator(
                 runner,
                 storage.log,
@@ -280,7 +287,7 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
                 wake=recovery.wake,
                 observers=observers,
             ),
-            webhooks=WebhookService(storage.outbox, storage.deliveries, checkout, endpoints, clock=clock),
+            webhooks=WebhookService(storage.outbox, storage.deliveries, reader, endpoints, clock=clock),
             health=ServiceHealth(storage, lease, draining),
             keys=keys,
             read_tokens=ReadTokens(keys, now=clock.now, seconds=settings.read_token_seconds),
@@ -465,7 +472,7 @@ async def open_gateways(
         yield gateways
 
 
-def _sender(settings: Settings, storage: Storage, checkout: Checkout, clock: SystemClock) -> Sender:
+def _sender(settings: Settings, storage: Storage, reader: SagaReader, clock: SystemClock) -> Sender:
     timeout = settings.webhook_timeout_seconds
     lines = [
         Destination(
@@ -482,7 +489,7 @@ def _sender(settings: Settings, storage: Storage, checkout: Checkout, clock: Sys
     return Sender(
         storage.deliveries,
         storage.outbox,
-        checkout,
+        reader,
         lines,
         render=event_bytes,
         pauses=RetrySchedule(tuple(map(float, settings.webhook_pauses.split(",")))),

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.text import Text
 from uuid_utils import uuid7
 
+from app.api import AppContext
 from app.api.middleware.startup import StartFailed
 from app.bootstrap.bootstrap import open_service, start_failures
-from app.checkout.checkout import Checkout, SagaView
+from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogError
 from app.saga.model.events import EventType
 from app.saga.model.state import SagaStatus
@@ -78,12 +79,12 @@ def an_order(number: int, run: str) -> dict[str, JSON]:
     }
 
 
-async def checkout(service: Checkout, order: dict[str, JSON]) -> SagaView:
-    """Place an order and wait for its end; raise `LogError` where the log lost it."""
-    placed = await service.place(order)
-    view = await service.wait(placed.saga_id, seconds=WAIT_SECONDS)
+async def checkout(service: AppContext, order: dict[str, JSON]) -> SagaView:
+    """Check out and wait for the end; raise `LogError` where the saga is lost."""
+    started = await service.starter.start(order)
+    view = await service.reader.wait(started.saga_id, seconds=WAIT_SECONDS)
     if view is None:
-        raise LogError(f"Saga {placed.saga_id} is not in the log.")
+        raise LogError(f"Saga {started.saga_id} is not in the log.")
     return view
 
 
@@ -104,7 +105,7 @@ async def main() -> int:
     async with AsyncExitStack() as stack:
         with start_failures(settings):
             service = await stack.enter_async_context(open_service(settings))
-        checkouts = [checkout(service.checkout, an_order(n, run)) for n in range(1, CHECKOUTS + 1)]
+        checkouts = [checkout(service, an_order(n, run)) for n in range(1, CHECKOUTS + 1)]
         for one in asyncio.as_completed(checkouts):
             view = await one
             console.print(line(view), soft_wrap=True)

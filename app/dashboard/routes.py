@@ -27,8 +27,8 @@ from app.api.problems.problem import Problem
 from app.api.routes.operate import cancelled, done
 from app.api.schemas.operator_requests import Operation, Resolution
 from app.api.schemas.outcome import with_timeout
-from app.api.schemas.saga_body import saga_body, subject
-from app.checkout.checkout import SagaView
+from app.api.schemas.saga_body import saga_body
+from app.checkout.presentation import subject
 from app.dashboard import plots
 from app.dashboard.guard import form_of
 from app.dashboard.rendering import page, problem_page, static
@@ -36,6 +36,7 @@ from app.dashboard.search import AGES, Search
 from app.dashboard.timeline import timeline
 from app.dashboard.words import now_is, stuck_steps
 from app.operations.change_notifier import TooManySubscribers
+from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import FINAL, SagaStatus
@@ -75,14 +76,14 @@ async def list_page(request: Request) -> Response:
     """Show how everything stands, and a list of sagas."""
     service, caller, settings = service_of(request), caller_of(request), settings_of(request)
     search, now = Search.of(request), service.now()
-    if search.saga_id and await service.checkout.get(search.saga_id, caller=caller) is not None:
+    if search.saga_id and await service.reader.get(search.saga_id, caller=caller) is not None:
         return RedirectResponse(link(f"/dashboard/sagas/{search.saga_id}"), 303)
     mark = (
         service.pulse.mark if service.pulse is not None else ""
     )  # before the list is read: what follows is told
     found: dict[str, SagaView] = {}
     for wanted in search.wanted(caller, now):
-        reading = service.checkout.list_sagas(wanted, before=search.before, limit=PAGE_SIZE + 1)
+        reading = service.reader.list_sagas(wanted, before=search.before, limit=PAGE_SIZE + 1)
         found |= {one.saga.id: one for one in await with_timeout(reading, settings.storage_patience_seconds)}
     views = [found[saga_id] for saga_id in sorted(found, reverse=True)]
     stuck = await _stuck(request) if search.status is not SagaStatus.NEEDS_ATTENTION else []
@@ -94,7 +95,7 @@ async def list_page(request: Request) -> Response:
         search=search,
         mark=mark,
         ages=AGES,
-        steps=[step.name for step in service.checkout.plan()],
+        steps=[step.name for step in service.starter.definition],
         rows=[_row(view) for view in views[:PAGE_SIZE]],
         older=search.url(cursor=query.cursor(views[PAGE_SIZE - 1].saga.id))
         if len(views) > PAGE_SIZE
@@ -116,7 +117,7 @@ async def _stuck(request: Request) -> list[SagaView]:
     service, caller = service_of(request), caller_of(request)
     wanted = Search(status=SagaStatus.NEEDS_ATTENTION).wanted(caller, service.now())[0]
     patience = settings_of(request).storage_patience_seconds
-    return await with_timeout(service.checkout.list_sagas(wanted, limit=STUCK_SHOWN), patience)
+    return await with_timeout(service.reader.list_sagas(wanted, limit=STUCK_SHOWN), patience)
 
 
 async def _history(
@@ -168,7 +169,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
     service, settings = service_of(request), settings_of(request)
     found = query.parameters(request, ("done",))
     view = await with_timeout(
-        service.checkout.get(known_form(saga_id), caller=caller_of(request)),
+        service.reader.get(known_form(saga_id), caller=caller_of(request)),
         settings.storage_patience_seconds,
     )
     if view is None:
@@ -186,7 +187,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
         line=timeline(view, now),
         stuck_steps=stuck_steps(view),
         seq=view.state.seq,
-        at_rest=view.at_rest,
+        at_rest=view.inactive,
         ended=view.state.status in FINAL,
         cancellable=view.state.cancellable and view.cancel is None,
         done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,

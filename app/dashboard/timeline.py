@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.checkout.checkout import SagaView
 from app.dashboard.words import lasting, took, turn
+from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.events import EventType, TrailEntry
 from app.saga.model.state import INACTIVE, SagaStatus

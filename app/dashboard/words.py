@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from app.checkout.checkout import SagaView
+from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.events import EventType
 from app.saga.model.state import SagaState, SagaStatus, StepState, StepStatus

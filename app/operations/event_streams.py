@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from app.checkout.checkout import SagaView
+from app.operations.saga_view import SagaView
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogUnavailable

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.checkout.checkout import Checkout, SagaView
+from app.operations.reading import SagaReader
+from app.operations.saga_view import SagaView
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogError, SagaError
@@ -50,7 +51,7 @@ class Sender:
         self,
         deliveries: SqlDeliveries,
         outbox: SqlOutbox,
-        checkout: Checkout,
+        reader: SagaReader,
         lines: Sequence[Destination],
         *,
         render: Render,
@@ -62,7 +63,7 @@ class Sender:
     ) -> None:
         self._deliveries = deliveries
         self._outbox = outbox
-        self._checkout = checkout
+        self._reader = reader
         self._lines = lines
         self._render = render
         self._pauses = pauses
@@ -128,7 +129,7 @@ class Sender:
             if stored is None:
                 continue
             try:
-                bodies[one.id] = self._render(one.event, self._checkout.as_of(stored, one.event.seq))
+                bodies[one.id] = self._render(one.event, self._reader.as_of(stored, one.event.seq))
             except SagaError:
                 continue  # a saga that this release can't read: it is tried again, and told so
             except Exception:  # the others' must be sent

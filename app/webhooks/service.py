@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.access.principal import Principal
-from app.checkout.checkout import Checkout, SagaView
+from app.operations.reading import SagaReader
+from app.operations.saga_view import SagaView
 from app.saga.model.errors import SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
@@ -44,14 +45,14 @@ class WebhookService:
         self,
         outbox: SqlOutbox,
         deliveries: SqlDeliveries,
-        checkout: Checkout,
+        reader: SagaReader,
         endpoints: Sequence[Endpoint],
         *,
         clock: Clock,
     ) -> None:
         self._outbox = outbox
         self._deliveries = deliveries
-        self._checkout = checkout
+        self._reader = reader
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._clock = clock
 
@@ -66,7 +67,7 @@ class WebhookService:
         told = []
         for one in events:
             found = sagas.get(one.event.saga_id)
-            view = None if found is None else self._checkout.as_of(found, one.event.seq)
+            view = None if found is None else self._reader.as_of(found, one.event.seq)
             told.append(FeedItem(event=one.event, view=view, place=one.place))
         return told
 

@@ -95,15 +95,15 @@ async def run_sources(url: str) -> None:
                 "amount": 3998,
                 "metadata": {},
             }
-            placed = await service.checkout.place(
+            started = await service.starter.start(
                 order,
                 idempotency_key=f"source-{number}",
                 fingerprint="0" * 64,
                 request_id="0193b3c8-0000-7000-8000-000000000001",
             )
-            view = await service.checkout.wait(placed.saga_id, seconds=30)
+            view = await service.reader.wait(started.saga_id, seconds=30)
             assert view is not None
-            assert view.at_rest
+            assert view.inactive
     connection = await asyncpg.connect(url)
     try:
         for statement in filter(str.strip, _SOURCES.split(";")):

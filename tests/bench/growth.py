@@ -252,11 +252,11 @@ async def pages(url: str, calls: int, count: int) -> list[Timed]:
     """Time what the list, a search and a look at one saga read, through the service's own functions."""
     settings = Settings(database_url=SecretStr(url), sandbox_database=":memory:", keep_data_days=0)
     async with open_service(settings) as service:
-        checkout = service.checkout
+        reader = service.reader
 
         def listed(before: str | None = None, **wanted: Any) -> Callable[[], Awaitable[int]]:
             async def ask() -> int:
-                return len(await checkout.list_sagas(SagaFilter(**wanted), before=before, limit=PAGE))
+                return len(await reader.list_sagas(SagaFilter(**wanted), before=before, limit=PAGE))
 
             return ask
 
@@ -264,7 +264,7 @@ async def pages(url: str, calls: int, count: int) -> list[Timed]:
         one, _ = await _asked(url, partial(filling.nth, number=count // 3))
 
         async def get() -> int:
-            return int(await checkout.get(one) is not None)
+            return int(await reader.get(one) is not None)
 
         order, customer = f"ord-{count // 2}", "cus-1"
         asked: list[tuple[str, Callable[[], Awaitable[int]]]] = [

@@ -10,8 +10,10 @@ import asyncpg
 from pydantic import SecretStr
 
 from app.bootstrap.bootstrap import open_service
-from app.checkout.checkout import Checkout, SagaView
 from app.cli.demo import an_order
+from app.operations.reading import SagaReader
+from app.operations.saga_view import SagaView
+from app.operations.starting import SagaStarter
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
 from app.sandbox import Ledger
@@ -25,26 +27,26 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 
-async def _placed(checkout: Checkout, number: int) -> str:
-    """Place an order as a client does that repeats its request, under its key, until it is answered."""
+async def _started(starter: SagaStarter, number: int) -> str:
+    """Check out as a client does that repeats its request, under its key, until it is answered."""
     key = f"key-{number}"
     while True:
         try:
-            placed = await checkout.place(an_order(number, "cut"), idempotency_key=key, fingerprint=key)
+            started = await starter.start(an_order(number, "cut"), idempotency_key=key, fingerprint=key)
         except LogUnavailable:
             await asyncio.sleep(0)
         else:
-            return placed.saga_id
+            return started.saga_id
 
 
-async def _finished(checkout: Checkout, saga_id: str) -> SagaView:
+async def _finished(reader: SagaReader, saga_id: str) -> SagaView:
     while True:
         try:
-            view = await checkout.wait(saga_id, seconds=60)
+            view = await reader.wait(saga_id, seconds=60)
         except LogUnavailable:
             continue
         assert view is not None, "an acknowledged saga is gone"
-        assert view.at_rest, "a saga is stuck"
+        assert view.inactive, "a saga is stuck"
         return view
 
 
@@ -79,7 +81,7 @@ async def test_cut_connections_lose_nothing_and_double_nothing(postgres_url: str
         done: list[SagaView] = []
 
         async def order(number: int) -> None:
-            done.append(await _finished(service.checkout, await _placed(service.checkout, number)))
+            done.append(await _finished(service.reader, await _started(service.starter, number)))
 
         places = asyncio.Semaphore(16)
 

@@ -17,8 +17,11 @@ from app.api.problems.problem import Problem
 from app.api.schemas.order import Order
 from app.api.schemas.outcome import outcome, saga_url
 from app.api.schemas.saga_body import saga_body
-from app.checkout.checkout import Checkout, SagaView, checkout_saga
+from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator, OperatorError
+from app.operations.reading import SagaReader
+from app.operations.saga_view import SagaView
+from app.operations.starting import SagaStarter
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
@@ -157,14 +160,11 @@ class Replica:
             park_after=PARK_AFTER_SECONDS,
         )
         self._runner = SagaRunner(definitions, self._log, orchestrator, clock=clock)
-        self._checkout = Checkout(
-            self._runner,
-            self._log,
-            _NoQueries(),
-            definitions,
-            current=definition,
-            new_id=an_id,
-            lease_until=lambda: lease.expires_at,
+        self._reader = SagaReader(
+            self._runner, self._log, _NoQueries(), definitions, lease_until=lambda: lease.expires_at
+        )
+        self._starter = SagaStarter(
+            self._runner, self._log, self._reader, definition=definition, new_id=an_id
         )
         recovery = Recovery(
             self._log,
@@ -190,17 +190,17 @@ class Replica:
         if self._scenario.simulate is not None:
             given["simulate"] = self._scenario.simulate
         try:
-            placed = await self._checkout.place(
+            placed = await self._starter.start(
                 given,
                 idempotency_key=key,
                 fingerprint=fingerprint(caller="", method="POST", path="/checkout", body=order),
                 request_id=REQUEST_ID,
             )
-            view = await self._checkout.wait(placed.saga_id, seconds=WAIT_SECONDS)
+            view = await self._reader.wait(placed.saga_id, seconds=WAIT_SECONDS)
             assert view is not None, "a saga that was acknowledged can't be found"
             view = await self._acted(view)
             answer = outcome(view, replayed=placed.replayed)
-            if placed.replayed and not view.at_rest:
+            if placed.replayed and not view.inactive:
                 members = {"saga_url": saga_url(placed.saga_id)}
                 answer = Problem("checkout_in_progress", members=members).response(REQUEST_ID)
         except LogUnavailable:
@@ -225,11 +225,11 @@ class Replica:
             return view
         with suppress(OperatorError, SagaMoved):  # somebody was first, or it went on meanwhile
             await acts[when](saga_id, caller=ANONYMOUS, reason="The customer called.")
-        return await self._checkout.wait(saga_id, seconds=WAIT_SECONDS) or view
+        return await self._reader.wait(saga_id, seconds=WAIT_SECONDS) or view
 
     async def _get(self, saga_id: str) -> ApiAnswer:
         try:
-            answer = _shown(await self._checkout.get(saga_id))
+            answer = _shown(await self._reader.get(saga_id))
         except LogUnavailable:
             answer = Problem("storage_unavailable").response(REQUEST_ID)
         return ApiAnswer(

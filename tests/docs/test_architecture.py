@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.checkout.checkout import checkout_saga
+from app.checkout.definition import checkout_saga
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.model.errors import StepRejected
 from app.saga.model.events import SagaEvent

@@ -10,8 +10,10 @@ from itertools import count
 from app.api import ApiSettings, AppContext
 from app.api.middleware.admission import Admission
 from app.bootstrap.bootstrap import Drain
-from app.checkout.checkout import Checkout, checkout_saga
+from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator
+from app.operations.reading import SagaReader
+from app.operations.starting import SagaStarter
 from app.saga.engine.lease import Lease
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
@@ -204,20 +206,13 @@ class Replica:
         except (LogUnavailable, TimeoutError):
             self._over(process, REBOOT_SECONDS)
             return
-        checkout = Checkout(
-            runner,
-            log,
-            log,
-            definitions,
-            current=definition,
-            new_id=self._new_id,
-            lease_until=lambda: lease.expires_at,
-        )
+        reader = SagaReader(runner, log, log, definitions, lease_until=lambda: lease.expires_at)
         drain = Drain(asyncio.Event(), recovery, runner, DRAIN_SECONDS)
         self.lease = lease
         self.admission = Admission(SETTINGS.max_in_flight)
         self.service = AppContext(
-            checkout=checkout,
+            starter=SagaStarter(runner, log, reader, definition=definition, new_id=self._new_id),
+            reader=reader,
             operator=Operator(
                 runner, log, definitions, now=clock.now, new_id=self._new_id, wake=recovery.wake
             ),

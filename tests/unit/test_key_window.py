@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from app.checkout.checkout import checkout_saga
+from app.checkout.definition import checkout_saga
 from app.cli.demo import an_order
 from app.gateway.port import Call, Gateway, JsonObject, Participant
 from app.saga import EventType, MemoryLog, SagaOrchestrator, SagaState, SagaStatus, StepUnavailable

@@ -16,7 +16,8 @@ from app.api.schemas.order import Order
 from app.api.schemas.outcome import failed, saga_url
 from app.api.schemas.plan import plan_of
 from app.api.schemas.saga_body import saga_body
-from app.checkout.checkout import SagaView, checkout_saga
+from app.checkout.definition import checkout_saga
+from app.operations.saga_view import SagaView
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import FailureKind
 from app.saga.model.events import EventType, SagaEvent
@@ -125,7 +126,7 @@ class _Story:
         saga = NewSaga(id=SAGA_ID, definition="checkout", version=1, input=given, request_id=REQUEST_ID)
         state = fold(_definition(), self._events)
         view = SagaView(saga=saga, state=state, events=tuple(self._events), next_action_at=None)
-        if view.at_rest:
+        if view.inactive:
             return view
         due = state.next_action_at or _BEGAN + timedelta(seconds=10)
         return SagaView(saga=saga, state=state, events=view.events, next_action_at=due)

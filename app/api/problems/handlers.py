@@ -18,7 +18,7 @@ from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
 from app.api.problems.validation import invalid
 from app.api.schemas.outcome import status_headers
-from app.checkout.checkout import KeyReused, OrderAlreadyCheckedOut, OrderInCheckout
+from app.operations.starting import AlreadyCompleted, AlreadyInProgress, KeyReused
 from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
 
 _logger = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ ANSWERED = (
     HTTPException,
     RequestValidationError,
     KeyReused,
-    OrderInCheckout,
-    OrderAlreadyCheckedOut,
+    AlreadyInProgress,
+    AlreadyCompleted,
     LogUnavailable,
     DefinitionUnknown,
     LogUnreadable,
@@ -67,8 +67,8 @@ def problem_of(error: Exception) -> Problem:
             return error
         case KeyReused():
             return Problem("idempotency_key_reused")
-        case OrderInCheckout() | OrderAlreadyCheckedOut():
-            taken = isinstance(error, OrderInCheckout)
+        case AlreadyInProgress() | AlreadyCompleted():
+            taken = isinstance(error, AlreadyInProgress)
             name = "order_in_checkout" if taken else "order_already_checked_out"
             url, row = link(f"/sagas/{error.saga_id}"), PROBLEMS[name]
             return Problem(

@@ -32,7 +32,8 @@ from app.api.problems.validation import NO_SAGA
 from app.api.schemas.order import Order
 from app.api.schemas.outcome import accepted, outcome, saga_url, status_headers, wait_for
 from app.api.schemas.plan import plan_of
-from app.checkout.checkout import Placed, SagaView
+from app.operations.saga_view import SagaView
+from app.operations.starting import StartedSaga
 from app.saga.model.errors import LogUnavailable
 from app.telemetry.trace_context import accepted_traceparent
 
@@ -57,7 +58,7 @@ async def place_checkout(request: Request) -> Response:
     simulate = simulation(request.headers.getlist("x-simulate"), allowed=settings.simulate_allowed)
     if dry_run:
         order, _ = await _order(request, settings)
-        return Response(encode(plan_of(order, service.checkout.plan())), media_type="application/json")
+        return Response(encode(plan_of(order, service.starter.definition)), media_type="application/json")
 
     rate: RateLimit = request.app.state.rate
     rate.take(caller_of(request).tenant)
@@ -72,7 +73,7 @@ async def place_checkout(request: Request) -> Response:
             given["traceparent"] = trace
         caller = caller_of(request).tenant
         try:
-            placed = await service.checkout.place(
+            placed = await service.starter.start(
                 given,
                 caller=caller,
                 idempotency_key=key,
@@ -83,7 +84,7 @@ async def place_checkout(request: Request) -> Response:
                     is_of_earlier_release, caller=caller, method="POST", path="/checkout", body=body
                 ),
                 request_id=request_id_of(request),
-                patience=settings.storage_patience_seconds,
+                log_timeout=settings.storage_patience_seconds,
             )
         except LogUnavailable as error:
             raise _not_stored(error, key) from None
@@ -96,7 +97,9 @@ async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object
     return Order.of(body, max_items=settings.max_items), body
 
 
-async def _answer(request: Request, service: AppContext, settings: ApiSettings, placed: Placed) -> Response:
+async def _answer(
+    request: Request, service: AppContext, settings: ApiSettings, placed: StartedSaga
+) -> Response:
     """Wait for the saga as long as the caller prefers, and answer with how it stands then."""
     prefer = preference(request.headers.getlist("prefer"))
     seconds = prefer.seconds(settings.wait_seconds, at_most=settings.max_wait_seconds)
@@ -104,7 +107,7 @@ async def _answer(request: Request, service: AppContext, settings: ApiSettings, 
     applied = prefer.applied(at_most=settings.max_wait_seconds)
     if prefer.respond_async and not placed.replayed:
         return accepted(view, extra=applied)
-    if placed.replayed and not view.at_rest and not prefer.respond_async:
+    if placed.replayed and not view.inactive and not prefer.respond_async:
         url = saga_url(placed.saga_id)
         raise Problem(
             "checkout_in_progress",
@@ -115,7 +118,7 @@ async def _answer(request: Request, service: AppContext, settings: ApiSettings, 
 
 
 async def _view(
-    service: AppContext, placed: Placed, caller: Principal, seconds: float, patience: float
+    service: AppContext, placed: StartedSaga, caller: Principal, seconds: float, patience: float
 ) -> SagaView:
     url = saga_url(placed.saga_id)
     try:

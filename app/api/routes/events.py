@@ -53,7 +53,7 @@ async def watch_saga(request: Request, saga_id: str) -> Response:
     service, settings = service_of(request), settings_of(request)
     after = _after(request)
     view = await with_timeout(
-        service.checkout.get(known_form(saga_id), caller=caller_of(request)),
+        service.reader.get(known_form(saga_id), caller=caller_of(request)),
         settings.storage_patience_seconds,
     )
     if view is None:

@@ -25,7 +25,6 @@ from app.api.routes.sagas import saga_etag
 from app.api.schemas.operator_requests import Operation, Resolution, seen_by
 from app.api.schemas.outcome import accepted, saga_url, status_headers, wait_for
 from app.api.schemas.saga_body import saga_body
-from app.checkout.checkout import SagaView
 from app.operations.operator import (
     NoAttentionNeeded,
     NotAllowed,
@@ -37,6 +36,7 @@ from app.operations.operator import (
     UnknownSaga,
     UnknownStep,
 )
+from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogUnavailable, SagaMoved
 from app.saga.model.state import SagaStatus
 
@@ -168,7 +168,7 @@ def _answer(request: Request, view: SagaView) -> Response:
     headers = preference(request.headers.getlist("prefer")).applied(at_most=settings.max_wait_seconds)
     content = encode(saga_body(view))
     headers["ETag"] = saga_etag(view, content)
-    if not view.at_rest:
+    if not view.inactive:
         return accepted(view, extra=headers)
     return Response(content, 200, headers | status_headers(view.state.status), "application/json")
 

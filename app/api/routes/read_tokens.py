@@ -46,7 +46,7 @@ async def issue_read_token(request: Request, saga_id: str) -> Response:
     """
     service = service_of(request)
     query.parameters(request)
-    reading = service.checkout.get(known_form(saga_id), caller=caller_of(request))
+    reading = service.reader.get(known_form(saga_id), caller=caller_of(request))
     if await with_timeout(reading, settings_of(request).storage_patience_seconds) is None:
         raise Problem("not_found")
     key = bearer_of(request.scope)

@@ -17,7 +17,7 @@ from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import status_headers, wait_for, with_timeout
 from app.api.schemas.saga_body import saga_body
-from app.checkout.checkout import SagaView
+from app.operations.saga_view import SagaView
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter
 
@@ -51,7 +51,7 @@ async def read_saga(request: Request, saga_id: str) -> Response:
         view = await wait_for(service, saga_id, seconds=seconds, caller=caller, patience=patience)
         headers |= prefer.applied(at_most=settings.max_wait_seconds, can_go_on=False)
     else:
-        view = await with_timeout(service.checkout.get(saga_id, caller=caller), patience)
+        view = await with_timeout(service.reader.get(saga_id, caller=caller), patience)
     if view is None:
         raise Problem("not_found")
     content = encode(saga_body(view))
@@ -84,7 +84,7 @@ async def list_sagas(request: Request) -> Response:
         created_before=query.instant(found, "created_before"),
     )
     limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
-    reading = service.checkout.list_sagas(wanted, before=query.before(found), limit=limit + 1)
+    reading = service.reader.list_sagas(wanted, before=query.before(found), limit=limit + 1)
     views = await with_timeout(reading, settings.storage_patience_seconds)
     page = views[:limit]
     following = query.cursor(page[-1].saga.id) if len(views) > limit else None

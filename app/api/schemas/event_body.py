@@ -11,7 +11,7 @@ from pydantic import Field
 from app.api.http.json_encoding import Body, encode
 from app.api.middleware.base_path import link
 from app.api.schemas.saga_body import SagaBody, saga_body
-from app.checkout.checkout import SagaView
+from app.operations.saga_view import SagaView
 from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent

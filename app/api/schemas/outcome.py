@@ -15,7 +15,7 @@ from app.api.middleware.base_path import link
 from app.api.problems.catalogue import PROBLEMS, name_of
 from app.api.problems.problem import Problem
 from app.api.schemas.saga_body import saga_body
-from app.checkout.checkout import SagaView
+from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import FailureKind, LogUnavailable
 from app.saga.model.state import Failure, SagaStatus
@@ -109,7 +109,7 @@ async def wait_for(
     Raise `LogUnavailable` where storage takes longer than `patience` over it. The wait holds nothing
     of the saga: cancelling it, or the request, leaves the saga as it is.
     """
-    waiting = asyncio.ensure_future(service.checkout.wait(saga_id, seconds=seconds, caller=caller))
+    waiting = asyncio.ensure_future(service.reader.wait(saga_id, seconds=seconds, caller=caller))
     closing = asyncio.ensure_future(service.closing.wait())
     try:
         await asyncio.wait(
@@ -119,7 +119,7 @@ async def wait_for(
             return waiting.result()
         if not closing.done():
             raise LogUnavailable("The saga log has not answered in time.")
-        return await with_timeout(service.checkout.get(saga_id, caller=caller), patience)
+        return await with_timeout(service.reader.get(saga_id, caller=caller), patience)
     finally:
         waiting.cancel()
         closing.cancel()

@@ -13,15 +13,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from app.api.http.json_encoding import Body, SparseBody
-from app.checkout.checkout import SagaView
+from app.checkout.presentation import subject
+from app.operations.saga_view import SagaView
 from app.saga.model.attention import Attention, StepAction
 from app.saga.model.events import EventType, TrailEntry
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
-from app.saga.ports.log import NewSaga
-
-NO_CURRENCY = "XXX"
-"""ISO 4217's code where no currency is involved."""
 
 
 @dataclass(kw_only=True)
@@ -178,17 +175,6 @@ class SagaBody(Body):
         shown = vars(self).copy()
         del shown["unreadable"]
         return shown
-
-
-def subject(saga: NewSaga) -> dict[str, Any]:
-    """Return whose order a saga is about, and how much; also where what it was begun with is damaged."""
-    given = saga.input
-    return {
-        "order_id": given.get("order_id") or saga.order_id or "",
-        "customer_id": given.get("customer_id") or saga.customer_id or "",
-        "amount": given.get("amount", 0),
-        "currency": given.get("currency", NO_CURRENCY),
-    }
 
 
 def saga_body(view: SagaView) -> SagaBody:

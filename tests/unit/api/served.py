@@ -23,8 +23,10 @@ from app.api import ApiSettings, AppContext
 from app.api.openapi.__main__ import document
 from app.api.openapi.examples import ORDER
 from app.bootstrap.http_app import create_app
-from app.checkout.checkout import Checkout, checkout_saga
+from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator
+from app.operations.reading import SagaReader
+from app.operations.starting import SagaStarter
 from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, StoredSaga
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.errors import LeaseLost
@@ -110,10 +112,11 @@ class Served:
             policy=QUICK,
             compensation=QUICK,
         )
-        self.runner, self.checkout = self.another_replica()
+        self.runner, self.starter, self.reader = self.a_replica()
         self.takeovers: set[asyncio.Task[None]] = set()
         self.service = AppContext(
-            checkout=self.checkout,
+            starter=self.starter,
+            reader=self.reader,
             operator=self.an_operator(self.runner),
             health=FakeHealth(),
             in_flight=lambda: self.runner.in_flight,
@@ -121,21 +124,21 @@ class Served:
         self.app: FastAPI
         self.client: httpx.AsyncClient
 
-    def another_replica(self) -> tuple[SagaRunner, Checkout]:
-        """Return a runner and a checkout that share nothing but the log."""
+    def serve_from_another_replica(self) -> SagaRunner:
+        """Have requests served by a replica that shares nothing but the log; return its runner."""
+        runner, starter, reader = self.a_replica()
+        object.__setattr__(self.service, "starter", starter)
+        object.__setattr__(self.service, "reader", reader)
+        return runner
+
+    def a_replica(self) -> tuple[SagaRunner, SagaStarter, SagaReader]:
+        """Return a replica's runner, and what starts and reads sagas there."""
         definitions = Definitions([self.definition])
         orchestrator = SagaOrchestrator(self.definition, self.log, clock=self.clock, jitter=the_most)
         runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
-        checkout = Checkout(
-            runner,
-            self.log,
-            self.log,
-            definitions,
-            current=self.definition,
-            new_id=an_id,
-            lease_until=lambda: None,
-        )
-        return runner, checkout
+        reader = SagaReader(runner, self.log, self.log, definitions, lease_until=lambda: None)
+        starter = SagaStarter(runner, self.log, reader, definition=self.definition, new_id=an_id)
+        return runner, starter, reader
 
     def an_operator(self, runner: SagaRunner) -> Operator:
         """Return an operator's desk at the replica that has this runner; what becomes due goes on there."""

@@ -450,7 +450,7 @@ async def test_the_page_stands_while_the_database_is_away(sqlite_url: str) -> No
         async def away(*_: Any, **__: Any) -> None:
             raise LogUnavailable("gone")
 
-        service.checkout.list_sagas = away
+        service.reader.list_sagas = away
         page = await client.get("/")
         assert page.status_code == 503
         assert page.headers["retry-after"]

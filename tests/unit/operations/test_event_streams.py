@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.checkout.checkout import SagaView
 from app.operations.event_streams import EventStreams, SagaStream, TooManyWatchers
+from app.operations.saga_view import SagaView
 from app.saga import EventType, NewSaga, SagaEvent, SagaState
 from tests.builders import NOON, settle
 

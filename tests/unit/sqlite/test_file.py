@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from app.api import AppContext
 from app.bootstrap.bootstrap import open_service
-from app.checkout.checkout import Checkout
 from app.cli.demo import an_order
 from app.gateway.port import Participant
 from app.saga.model.errors import LogUnavailable
@@ -59,9 +59,9 @@ def _rename(path: Path, to: Path) -> None:
     path.rename(to)
 
 
-async def _place(checkout: Checkout, number: int) -> None:
-    placed = await checkout.place(an_order(number, "lost"), patience=0.3)
-    await checkout.wait(placed.saga_id, seconds=5)
+async def _check_out(service: AppContext, number: int) -> None:
+    started = await service.starter.start(an_order(number, "lost"), log_timeout=0.3)
+    await service.reader.wait(started.saga_id, seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ async def test_nothing_is_acknowledged_that_nobody_will_find(
     )
     logging.getLogger("app.sqlite.file").propagate = True
     async with open_service(settings) as service:
-        await _place(service.checkout, 1)
+        await _check_out(service, 1)
         assert set((await service.health.checks()).values()) == {None}
         lose(path)
         there = sorted(path.parent.iterdir())
         for number in (2, 3):
             with pytest.raises(LogUnavailable):
-                await _place(service.checkout, number)
+                await _check_out(service, number)
         assert (await service.health.checks())["database"] is not None
         with pytest.raises(LogUnavailable):
-            await service.checkout.get("any")
+            await service.reader.get("any")
         assert sorted(path.parent.iterdir()) == there
     said = [record.message for record in caplog.records if "removed or replaced" in record.message]
     assert [words for words in said if words.startswith("The database's file ")][:1]
@@ -100,12 +100,12 @@ async def test_once_the_same_file_is_back_the_service_goes_on(path: Path) -> Non
     async with open_service(settings) as service:
         _rename(path, away)
         with pytest.raises(LogUnavailable):
-            await _place(service.checkout, 1)
+            await _check_out(service, 1)
         _rename(away, path)
         async with asyncio.timeout(10):
             while (await service.health.checks())["database"] is not None:
                 pass  # each check waits for the database
-        await _place(service.checkout, 2)
+        await _check_out(service, 2)
 
 
 async def test_the_sandboxs_books_are_watched_as_well(tmp_path: Path) -> None:

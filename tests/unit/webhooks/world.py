@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import insert
 
 from app.api.schemas.event_body import event_bytes
-from app.checkout.checkout import Checkout
+from app.operations.reading import SagaReader
 from app.saga import Definitions, SagaOrchestrator
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.events import SagaEvent
@@ -31,7 +31,6 @@ from tests.builders import (
     a_definition,
     a_saga,
     a_trail,
-    an_id,
     finished,
     started,
     succeeded,
@@ -78,7 +77,7 @@ class World:
     """What a test has in hand."""
 
     storage: Storage
-    checkout: Checkout
+    reader: SagaReader
     clock: VirtualClock = field(default_factory=VirtualClock)
 
     def a_replica(
@@ -90,7 +89,7 @@ class World:
         sender = Sender(
             self.storage.deliveries,
             self.storage.outbox,
-            self.checkout,
+            self.reader,
             [line],
             render=event_bytes,
             pauses=RetrySchedule(PAUSES, jitter=lambda: jitter),
@@ -103,7 +102,7 @@ class World:
 
     def desk(self, *endpoints: Endpoint) -> WebhookService:
         return WebhookService(
-            self.storage.outbox, self.storage.deliveries, self.checkout, endpoints, clock=self.clock
+            self.storage.outbox, self.storage.deliveries, self.reader, endpoints, clock=self.clock
         )
 
     async def register(self, *endpoints: Endpoint) -> None:
@@ -161,13 +160,5 @@ async def a_world(url: str) -> AsyncIterator[World]:
     async with open_storage(url) as storage:
         orchestrator = SagaOrchestrator(a_definition(), storage.log, clock=clock)
         runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
-        checkout = Checkout(
-            runner,
-            storage.log,
-            storage.queries,
-            definitions,
-            current=a_definition(),
-            new_id=an_id,
-            lease_until=lambda: None,
-        )
-        yield World(storage=storage, checkout=checkout, clock=clock)
+        reader = SagaReader(runner, storage.log, storage.queries, definitions, lease_until=lambda: None)
+        yield World(storage=storage, reader=reader, clock=clock)

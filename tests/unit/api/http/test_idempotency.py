@@ -46,8 +46,7 @@ async def test_a_repeat_gets_the_same_status_and_the_same_bytes(
 async def test_a_repeat_at_another_replica_gets_the_same_bytes() -> None:
     async with served() as api:
         first = await api.post(key="k")
-        runner, checkout = api.another_replica()
-        object.__setattr__(api.service, "checkout", checkout)
+        runner = api.serve_from_another_replica()
         again = await api.post(key="k")
         assert (again.status_code, again.content) == (first.status_code, first.content)
         await runner.drop()

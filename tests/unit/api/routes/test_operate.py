@@ -171,9 +171,8 @@ async def test_a_cancel_that_comes_to_another_replica_is_read_by_the_owner() -> 
         owner = api.runner
         url = (await api.post(Prefer="respond-async")).headers["location"]
         await settle()
-        runner, checkout = api.another_replica()
+        runner = api.serve_from_another_replica()
         object.__setattr__(api.service, "operator", api.an_operator(runner))
-        object.__setattr__(api.service, "checkout", checkout)
         asked = await act(api, url, "cancel", Prefer="respond-async")
         assert (asked.status_code, asked.json()["status"]) == (202, "running")
         assert asked.json()["cancel"]["who"] == "local"

@@ -333,7 +333,7 @@ async def test_a_saga_in_a_currency_that_is_none_is_read_still() -> None:
     """It was stored before currencies were checked, or before one was withdrawn."""
     async with served() as api:
         order = {**an_order(), "amount": 3998, "currency": "ZZZ"}
-        placed = await api.checkout.place(order)
+        placed = await api.starter.start(order)
         saga = (await api.get(f"/sagas/{placed.saga_id}", Prefer="wait=5")).json()
         assert (saga["status"], saga["amount"], saga["currency"]) == ("completed", 3998, "ZZZ")
         assert [one["id"] for one in (await api.get("/sagas")).json()["data"]] == [placed.saga_id]

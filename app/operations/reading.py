@@ -1,0 +1,88 @@
+"""Reading sagas: one, one once it is done, or a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from app.access.principal import ANONYMOUS, Principal
+from app.operations.saga_view import SagaView, view_as_of, view_of, view_of_running
+from app.saga.engine.runner import SagaRunner
+from app.saga.engine.saga_instance import SagaInstance
+from app.saga.model.definition import Definitions
+from app.saga.model.state import SagaStatus
+from app.saga.ports.log import ReadSaga, SagaLog, load
+from app.saga.ports.queries import SagaFilter, SagaQueries
+
+POLL_SECONDS = 0.25
+"""How often a saga that another replica runs is read while a request waits for it."""
+
+
+class SagaReader:
+    """Reads sagas as principals may see them."""
+
+    def __init__(
+        self,
+        runner: SagaRunner,
+        log: SagaLog,
+        queries: SagaQueries,
+        definitions: Definitions,
+        *,
+        lease_until: Callable[[], datetime | None],
+        lease_held: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._runner = runner
+        self._log = log
+        self._queries = queries
+        self._definitions = definitions
+        self._lease_until = lease_until
+        self._lease_held = lease_held
+
+    async def get(self, saga_id: str, *, caller: Principal = ANONYMOUS) -> SagaView | None:
+        """Return a saga as it is durable now; None where it doesn't exist or is another tenant's.
+
+        One that runs here is read from memory while the lease is held, as no other process can have moved it then;
+        except one that needs attention, as an operator may act on it at any replica.
+        """
+        task = self._runner.get(saga_id)
+        stuck = task is not None and task.run.state.status is SagaStatus.NEEDS_ATTENTION
+        if task is not None and not stuck and self._lease_held():
+            view = self._running(task.run)
+        else:
+            read = await load(self._log, saga_id)
+            if read is None:
+                return None
+            view = view_of(read, self._definitions)
+        return view if caller.can_see(view.saga.caller) else None
+
+    async def wait(self, saga_id: str, *, seconds: float, caller: Principal = ANONYMOUS) -> SagaView | None:
+        """Return the saga once it is inactive, or as it is after `seconds`, whichever replica runs it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            task = self._runner.get(saga_id)
+            if task is not None and not task.at_rest:
+                await task.wait_done(max(0.0, until - loop.time()))
+                if task.at_rest:
+                    view = self._running(task.run)
+                    return view if caller.can_see(view.saga.caller) else None
+            found = await self.get(saga_id, caller=caller)
+            left = until - loop.time()
+            if found is None or found.inactive or left <= 0:
+                return found
+            await asyncio.sleep(min(POLL_SECONDS, left))
+
+    async def list_sagas(
+        self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20
+    ) -> list[SagaView]:
+        """Return at most `limit` sagas with an id below `before`, newest first."""
+        found = await self._queries.list_sagas(wanted, before=before, limit=limit)
+        return [view_of(one, self._definitions) for one in found]
+
+    def as_of(self, read: ReadSaga, seq: int) -> SagaView:
+        """Return a saga as it was at an event that made it inactive: the same view at any later time."""
+        return view_as_of(read, seq, self._definitions)
+
+    def _running(self, run: SagaInstance) -> SagaView:
+        return view_of_running(run, lease_until=self._lease_until())
