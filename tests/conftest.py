@@ -6,8 +6,8 @@ import itertools
 import os
 import shutil
 import sqlite3
-from collections import Counter
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,18 +17,21 @@ from hypothesis import settings
 from tests.database_pool import DatabasePool
 from tests.pgbouncer import a_pooler, found
 from tests.postgres import Databases, NoPostgres, a_server
+from tests.run_table import RunTable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
 _NUMBER = itertools.count(1)
-_RAN: Counter[str] = Counter({"sqlite": 0, "postgresql": 0, "pooled": 0, "memory": 0})
+_TABLE = RunTable()
 _SERVER: set[str] = set()
 _OURS = ("CHECKOUT_", "SANDBOX_", "DATABASE_URL", "PAYMENT_URL", "INVENTORY_URL", "SHIPPING_URL")
 
-settings.register_profile("house", deadline=None)  # two busy cores: time is no verdict
-settings.load_profile("house")
+# Two busy cores: time is no verdict. `make proof` takes the profile of many examples.
+settings.register_profile("sample", deadline=None, max_examples=50)
+settings.register_profile("exhaustive", deadline=None, max_examples=1_000)
+settings.load_profile("sample")
 
 
 # ── databases ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,14 +157,21 @@ def empty_database_url(request: pytest.FixtureRequest) -> str:
 # ── the run's promises ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pytest_report_header() -> str:
-    """Say whether the storage's contract runs through a PgBouncer as well."""
+def pytest_report_header() -> list[str]:
+    """Say whether the storage's contract runs through a PgBouncer as well, and how to repeat today's seeds."""
     pooler = found()
-    return f"PgBouncer: {'' if pooler.path else 'the storage contract is NOT run through one, as '}{pooler.words}"
+    return [
+        f"PgBouncer: {'' if pooler.path else 'the storage contract is NOT run through one, as '}{pooler.words}",
+        f"simulation: the seeds of today are those from SIMULATE_FROM={os.environ['SIMULATE_FROM']} on",
+    ]
 
 
 def pytest_configure() -> None:
-    """Forget the developer's own settings of the service: a test says what it wants."""
+    """Forget the developer's own settings of the service: a test says what it wants.
+
+    The simulation's seeds of the day are set here, for all processes of the run: a day may end in between.
+    """
+    os.environ.setdefault("SIMULATE_FROM", str(1_000_000 + 100 * datetime.now(UTC).date().toordinal()))
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]
 
@@ -203,13 +213,9 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count each test's run once for each database that it ran on."""
-    if report.when == "call":
-        for name, value in report.user_properties:  # also of a test that another process ran
-            if name == "database":
-                _RAN[str(value)] += 1
-            elif name == "server":
-                _SERVER.add(str(value))
+    """Put each test into the table, also those that another process ran."""
+    _TABLE.note(report)
+    _SERVER.update(str(value) for name, value in report.user_properties if name == "server")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -231,8 +237,9 @@ class _NO_PARAMETERS:  # noqa: N801 (a value)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the tests ran on."""
-    ran = ", ".join(f"{name}: {count}" for name, count in _RAN.items())
-    terminalreporter.write_line(f"tests by database: {ran}" + (f" ({', '.join(_SERVER)})" if _SERVER else ""))
+    """Say how many tests of each kind ran on what, and how long they took."""
+    terminalreporter.section("tests by kind and database")
+    for line in (*_TABLE.lines(), *sorted(_SERVER)):
+        terminalreporter.write_line(line)
     if not found().path:
         terminalreporter.write_line(f"not run through a PgBouncer: {found().words}")

@@ -31,7 +31,7 @@ DOUBLED = frozenset({"one_charge", "compensated_leaves_nothing", "nobody_elses"}
 
 
 @dataclass
-class BucketCount:
+class Totals:
     """The figures of many runs."""
 
     seeds: int = 0
@@ -51,7 +51,7 @@ class BucketCount:
         if result.violations:
             self.failed[result.seed] = result.violations
 
-    def add(self, other: BucketCount) -> None:
+    def add(self, other: Totals) -> None:
         """Count another's runs as well."""
         self.seeds += other.seeds
         self.sagas += other.sagas
@@ -72,10 +72,10 @@ class BucketCount:
         )
 
 
-def tallied(seeds: Iterable[int]) -> BucketCount:
+def tallied(seeds: Iterable[int]) -> Totals:
     """Run seeds, one after the other."""
     gc.freeze()  # what was imported stays
-    tally = BucketCount()
+    tally = Totals()
     for seed in seeds:
         tally.note(run(seed))
     return tally
@@ -104,9 +104,9 @@ def main() -> int:
     return 1 if tally.failed else 0
 
 
-def _all(seeds: range, jobs: int) -> tuple[BucketCount, float]:
+def _all(seeds: range, jobs: int) -> tuple[Totals, float]:
     begun = told = time.perf_counter()
-    tally = BucketCount()
+    tally = Totals()
     chunks = [range(n, min(n + CHUNK, seeds.stop)) for n in range(seeds.start, seeds.stop, CHUNK)]
     for part in _parts(chunks, jobs):
         tally.add(part)
@@ -124,7 +124,7 @@ def _all(seeds: range, jobs: int) -> tuple[BucketCount, float]:
     return tally, time.perf_counter() - begun
 
 
-def _parts(chunks: list[range], jobs: int) -> Iterator[BucketCount]:
+def _parts(chunks: list[range], jobs: int) -> Iterator[Totals]:
     if jobs == 1:
         yield from map(tallied, chunks)
         return
@@ -132,7 +132,7 @@ def _parts(chunks: list[range], jobs: int) -> Iterator[BucketCount]:
         yield from pool.map(tallied, chunks)
 
 
-def _print(tally: BucketCount, seconds: float) -> None:
+def _print(tally: Totals, seconds: float) -> None:
     counts = tally.counts
     unknown = sum(tally.fired[kind] for kind in ("database_lost_answer", "database_late"))
     rows = [

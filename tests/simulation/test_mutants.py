@@ -10,6 +10,9 @@ from tests.simulation.run import run
 WITHIN = 400
 """How many seeds may go by before a bug is caught; `test_simulation` shows the product to be right on them."""
 
+CAUGHT_BY = {"after the key window": 159, "no fence": 26, "unknown is no": 15}
+"""The seeds that caught some bugs lately: they are tried before all others."""
+
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_bug_is_caught(name: str) -> None:
@@ -17,7 +20,7 @@ def test_a_bug_is_caught(name: str) -> None:
     mutant = MUTANTS[name]
     broken: set[str] = set()
     with mutant.planted():
-        for seed in range(1, WITHIN + 1):
+        for seed in (CAUGHT_BY.get(name, 1), *range(1, WITHIN + 1)):
             broken |= {violation.invariant for violation in run(seed).violations}
             if broken & mutant.breaks:
                 return

@@ -13,7 +13,7 @@ from app.api import ApiSettings
 from tests.unit.api.served import DESCRIPTION, Served, an_order, served
 
 OPERATIONS = schemathesis.openapi.from_dict(DESCRIPTION)
-PLENTY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(
@@ -39,7 +39,7 @@ async def answered(api: Served, content: bytes, headers: dict[str, str] | None =
     return answer.status_code
 
 
-@PLENTY
+@PATIENT
 @given(
     content=st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "surrogatepass"))
 )
@@ -48,7 +48,7 @@ async def test_any_bytes(content: bytes) -> None:
         assert await answered(api, content) in {400, 422}
 
 
-@PLENTY
+@PATIENT
 @given(path=paths, value=values)
 async def test_an_order_with_anything_in_one_place(path: tuple[str | int, ...], value: Any) -> None:
     order: Any = an_order()
@@ -60,7 +60,7 @@ async def test_an_order_with_anything_in_one_place(path: tuple[str | int, ...], 
         assert await answered(api, json.dumps(order).encode()) in {201, 400, 422}
 
 
-@PLENTY
+@PATIENT
 @given(
     headers=st.dictionaries(
         st.sampled_from([
@@ -87,7 +87,7 @@ described = st.one_of(
 )
 
 
-@settings(PLENTY, max_examples=300)
+@PATIENT
 @given(case=described)
 async def test_what_the_description_allows_is_answered_as_it_says(case: schemathesis.Case[Any]) -> None:
     sent = case.as_transport_kwargs(base_url="http://checkout.test")

@@ -44,7 +44,7 @@ def a_request(verb: Verb = Verb.PUT, reference: str = "r", **changes: Any) -> Re
 
 CHILD = """
 import asyncio, json, sys
-from app.gateway.port import Service
+from app.gateway.port import Participant
 from app.sandbox.ledger import Ledger
 from app.sandbox.faults import Fault, Rule
 from app.sandbox.request import Request, Verb
@@ -53,7 +53,7 @@ async def main():
     ledger = Ledger(sys.argv[1])
     body = json.loads(sys.argv[2])
     def a_request(reference, verb=Verb.PUT):
-        return Request(service=Service.PAYMENT, verb=verb, reference=reference, body=body if verb is Verb.PUT else None)
+        return Request(service=Participant.PAYMENT, verb=verb, reference=reference, body=body if verb is Verb.PUT else None)
     rule = Rule(fault=Fault.UNAVAILABLE, times=2)
     await ledger.handle(a_request("faulty"), ordered=rule)
     await ledger.handle(a_request("closed"))
