@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test pooled crash chaos simulate page clients monitoring check bench bench-growth bench-knee bench-unauthenticated demo migrate lock audit clean runtime dev
+.PHONY: help setup run test proof pooled crash chaos simulate page clients monitoring check bench bench-growth bench-knee bench-unauthenticated demo migrate lock audit clean runtime dev
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,11 @@ demo: runtime ## Show twenty checkouts of which three in ten steps fail
 migrate: runtime ## Bring DATABASE_URL's schema up to date
 	@exec $(PY) -m app migrate
 
-test: dev ## Run every test, as many at once as there are cores; with ARGS, for example ARGS="tests/unit -k decide -n0"
-	@exec $(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+test: dev ## Run every kind of test on every database, at most three minutes; with ARGS, for example ARGS="tests/unit -k decide -n0"
+	@exec $(PY) -m pytest -n auto --dist loadgroup -m "not proof" $(ARGS)
+
+proof: dev ## Run what make test samples, as a whole, and the page's tests; measure what the tests reach (20 minutes)
+	@exec $(PY) -m tests.proof $(ARGS)
 
 pooled: dev ## Run the storage's tests through a PgBouncer in transaction mode (TEST_PGBOUNCER or PATH, 1.21 or newer)
 	@$(PY) -m tests.pgbouncer

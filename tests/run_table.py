@@ -37,7 +37,13 @@ class RunTable:
         columns = [name for name in (*DATABASES, "all") if any(tests[kind, name] for kind in (*kinds, "all"))]
         rows = [["tests, seconds", *columns]]
         rows += [
-            [kind, *(f"{tests[kind, name]:,} {seconds[kind, name]:6,.1f}" if tests[kind, name] else "" for name in columns)]
+            [
+                kind,
+                *(
+                    f"{tests[kind, name]:,} {seconds[kind, name]:6,.1f}" if tests[kind, name] else ""
+                    for name in columns
+                ),
+            ]
             for kind in (*kinds, "all")
         ]
         return list(_aligned(rows))
@@ -54,4 +60,9 @@ def _cells(nodeid: str, databases: set[str]) -> list[tuple[str, str]]:
 def _aligned(rows: list[list[str]]) -> Iterable[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *rest in rows:
-        yield "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
+        yield "  ".join(
+            [
+                first.ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)),
+            ]
+        )

@@ -1,23 +1,23 @@
-"""`python -m tests.crash` lives every life and prints the figures; with `--record` it rewrites boundaries.txt instead."""
+"""`python -m tests.crash` runs every plan and prints the figures; with `--record` it rewrites boundaries.txt instead."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.crash import record, whole
+from tests.crash import full_run, record
 
 
 def main() -> int:
-    """Return 0 where every life ended well."""
+    """Return 0 where every run ended well."""
     if sys.argv[1:] == ["--record"]:
-        whole.quiet()
+        full_run.quiet()
         record.write()
         return 0
     if sys.argv[1:]:
         sys.stderr.write("usage: python -m tests.crash [--record]\n")
         return 2
-    tally, seconds = whole.run()
-    sys.stdout.writelines(f"{line}\n" for line in [*tally.wrong[:50], *whole.figures(tally, seconds)])
+    tally, seconds = full_run.run()
+    sys.stdout.writelines(f"{line}\n" for line in [*tally.wrong[:50], *full_run.figures(tally, seconds)])
     return 1 if tally.wrong else 0
 
 

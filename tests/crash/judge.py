@@ -1,4 +1,4 @@
-"""The verdict on one life: the invariants, and what is expected of its scenario."""
+"""The verdict on one run: the invariants, and what is expected of its scenario."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _SERVICES = {"payment", "inventory", "shipping"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What is wrong with a life: nothing, if it ended well. `life` says which one it was."""
+    """What is wrong with a run: nothing, if it ended well. `run` says which one it was."""
 
-    life: str
+    run: str
     wrong: tuple[str, ...]
     lost: bool
     doubled: bool
 
     def __str__(self) -> str:
-        return f"{self.life}: " + "; ".join(self.wrong)
+        return f"{self.run}: " + "; ".join(self.wrong)
 
 
-def judged(life: str, scenario: Scenario, evidence: Evidence, *, undisturbed: bool = False) -> Verdict:
-    """Judge a life by what it left. Undisturbed, it ends as its scenario says; else, it may also end otherwise."""
+def judged(run: str, scenario: Scenario, evidence: Evidence, *, undisturbed: bool = False) -> Verdict:
+    """Judge a run by what it left. Undisturbed, it ends as its scenario says; else, it may also end otherwise."""
     wrong = [str(violation) for violation in check(evidence)]
     last = evidence.answers[-1].saga if evidence.answers else None
     status = last["status"] if last else "nothing"
@@ -39,12 +39,12 @@ def judged(life: str, scenario: Scenario, evidence: Evidence, *, undisturbed: bo
     lost = status not in may_end or not _stands_as_told(evidence, status)
     if lost:
         wrong.append(f"{status}, but there stands {[(row.service, row.effect) for row in evidence.standing]}")
-    return Verdict(life=life, wrong=tuple(wrong), lost=lost, doubled=bool(doubled))
+    return Verdict(run=run, wrong=tuple(wrong), lost=lost, doubled=bool(doubled))
 
 
-def stranded(life: str, how: str) -> Verdict:
-    """Judge a life whose saga never came to rest."""
-    return Verdict(life=life, wrong=(how,), lost=True, doubled=False)
+def stranded(run: str, how: str) -> Verdict:
+    """Judge a run whose saga never came to rest."""
+    return Verdict(run=run, wrong=(how,), lost=True, doubled=False)
 
 
 def _doubled(evidence: Evidence) -> list[str]:

@@ -178,14 +178,14 @@ class VirtualLoop(ProcessLoop):
         return self.clock.monotonic()
 
 
-def in_virtual_time(life: Callable[[WorldClock], Coroutine[Any, Any, T]]) -> T:
-    """Run one life to its end on a loop of its own."""
+def in_virtual_time(work: Callable[[WorldClock], Coroutine[Any, Any, T]]) -> T:
+    """Run something to its end on a loop of its own."""
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(life(loop.clock))
+        return runner.run(work(loop.clock))
 
 
-def in_real_time(life: Coroutine[Any, Any, T]) -> T:
-    """Run one life to its end, with processes, in the time of this machine."""
+def in_real_time(work: Coroutine[Any, Any, T]) -> T:
+    """Run something to its end, with processes, in the time of this machine."""
     with asyncio.Runner(loop_factory=ProcessLoop) as runner:
-        return runner.run(life)
+        return runner.run(work)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.crash.crash_plans import boundaries
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.walk import boundaries
 
 RECORD = Path(__file__).with_name("boundaries.txt")
 _HEAD = """\

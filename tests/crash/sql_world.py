@@ -15,8 +15,8 @@ from app.storage.engine.database import Database
 from app.storage.engine.tables import replica as replicas
 from tests.crash.boundary import Stop
 from tests.crash.judge import judged, stranded
-from tests.crash.lives import Lived
 from tests.crash.loop import in_real_time
+from tests.crash.plan_run import PlanRun
 from tests.crash.replica import Replica
 from tests.crash.scenarios import Scenario
 from tests.crash.world import Stranded, World
@@ -52,17 +52,17 @@ class SqlWorld(World):
             yield storage.log
 
 
-def live_on(url: str, scenario: Scenario, *stops: Stop) -> Lived:
-    """Live on a real database with these stops, one for each process."""
+def run_plan_on(url: str, scenario: Scenario, *stops: Stop) -> PlanRun:
+    """Run on a real database with these stops, one for each process."""
     how = ", then ".join(map(str, stops)) or "undisturbed"
     name = f"{scenario}, {how}, on {url.partition(':')[0]}"
     world = SqlWorld(scenario, url, name)
 
-    async def life() -> Lived:
+    async def run() -> PlanRun:
         try:
-            verdict = judged(name, scenario, await world.live(*stops), undisturbed=not stops)
+            verdict = judged(name, scenario, await world.run(*stops), undisturbed=not stops)
         except Stranded as problem:
             verdict = stranded(name, str(problem))
-        return Lived(verdict=verdict, passed=[one.gate.passed for one in world.replicas])
+        return PlanRun(verdict=verdict, passed=[one.gate.passed for one in world.replicas])
 
-    return in_real_time(life())
+    return in_real_time(run())

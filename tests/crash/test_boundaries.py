@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.crash.crash_plans import run_plan_once
 from tests.crash.record import observed, recorded
 from tests.crash.scenarios import SCENARIOS, Scenario
-from tests.crash.walk import live_once
 
 
 def test_the_boundaries_are_those_that_were_recorded() -> None:
@@ -17,4 +17,4 @@ def test_the_boundaries_are_those_that_were_recorded() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_undisturbed_each_scenario_ends_as_it_says(scenario: Scenario) -> None:
     """Without a crash, by the same checker."""
-    assert not live_once(scenario).verdict.wrong
+    assert not run_plan_once(scenario).verdict.wrong

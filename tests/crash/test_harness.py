@@ -13,10 +13,10 @@ from app.saga.model.state import INACTIVE
 from app.saga.ports.log import NewSaga, RowChange, StartResult, Stored
 from app.saga.ports.memory_log import MemoryLog
 from tests.crash.boundary import Mode, Stop
-from tests.crash.lives import live, two_owners
+from tests.crash.crash_plans import SAMPLE, boundaries, deaths
 from tests.crash.loop import WorldClock
+from tests.crash.plan_run import run_plan, two_owners
 from tests.crash.scenarios import BY_NAME
-from tests.crash.walk import boundaries, deaths
 
 _NO_APPENDS = ("log.renew", "log.claim", "log.start", "log.load", "log.release")
 COMPLETED, NOWHERE = BY_NAME["completed"], BY_NAME["address XX"]
@@ -61,7 +61,7 @@ class LateStart(MemoryLog):
 def test_without_the_fence_every_zombie_that_still_writes_is_caught() -> None:
     """It wakes with an append in hand, or with the answer that makes one: the log has changed."""
     for scenario in (COMPLETED, NOWHERE):
-        for stop in deaths(scenario, quick=True):
+        for stop in deaths(scenario, extent=SAMPLE):
             boundary = boundaries(scenario)[stop.at - 1]
             writes = Mode.BEFORE if boundary.startswith("log.append") else Mode.AFTER
             if stop.mode is writes and not boundary.startswith(_NO_APPENDS):
@@ -72,7 +72,7 @@ def test_without_the_fence_every_zombie_that_still_writes_is_caught() -> None:
 def test_an_effect_before_the_saga_is_durable_is_caught() -> None:
     """Who dies after the charge leaves a charge that nobody knows; the client comes back and pays again."""
     stop = Stop(boundaries(COMPLETED).index("payment.put") + 1, Mode.AFTER)
-    verdict = live(COMPLETED, stop, make_log=LateStart).verdict
+    verdict = run_plan(COMPLETED, stop, make_log=LateStart).verdict
     assert verdict.doubled
     assert verdict.wrong
 
@@ -85,4 +85,4 @@ def test_a_saga_that_nobody_runs_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(SagaRunner, "_abandon", keep)
     stop = Stop(boundaries(COMPLETED).index("log.append step_succeeded payment") + 1, Mode.BROKEN)
-    assert live(COMPLETED, stop).verdict.lost
+    assert run_plan(COMPLETED, stop).verdict.lost

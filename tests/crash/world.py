@@ -67,7 +67,7 @@ class World:
         self._key = f"key-{name}"
         self._breaks = [scenario.breaks] if scenario.breaks else []
 
-    async def live(self, *stops: Stop) -> Evidence:
+    async def run(self, *stops: Stop) -> Evidence:
         """Let processes come and go, the first with the first stop, until one lives on; return what is left."""
         try:
             for stop in (*stops, None, None):

@@ -20,10 +20,15 @@ _QUIET = (
 )
 
 
+def chromium() -> str | None:
+    """Return the path of this machine's Chromium, if there is one."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
 @contextlib.contextmanager
 def a_browser() -> Iterator[Browser]:
     """Run Chromium; raise `AssertionError` where there is none."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    path = chromium()
     assert path, "There is no Chromium: install Debian's package chromium, or say where it is with CHROMIUM=…"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_QUIET))

@@ -72,7 +72,10 @@ async def test_nothing_is_acknowledged_that_nobody_will_find(
 ) -> None:
     """Not ready, 503, one sentence in the log, and no empty file in its place."""
     settings = Settings(
-        database_url=SecretStr(f"sqlite:///{path}"), sandbox_database=":memory:", storage_patience_seconds=0.3, drain_seconds=0.3
+        database_url=SecretStr(f"sqlite:///{path}"),
+        sandbox_database=":memory:",
+        storage_patience_seconds=0.3,
+        drain_seconds=0.3,
     )
     logging.getLogger("app.sqlite.file").propagate = True
     async with open_service(settings) as service:
@@ -94,7 +97,10 @@ async def test_nothing_is_acknowledged_that_nobody_will_find(
 async def test_once_the_same_file_is_back_the_service_goes_on(path: Path) -> None:
     """A mount that came late, or somebody's mistake that was set right."""
     settings = Settings(
-        database_url=SecretStr(f"sqlite:///{path}"), sandbox_database=":memory:", storage_patience_seconds=0.3, drain_seconds=0.3
+        database_url=SecretStr(f"sqlite:///{path}"),
+        sandbox_database=":memory:",
+        storage_patience_seconds=0.3,
+        drain_seconds=0.3,
     )
     away = path.with_suffix(".away")
     async with open_service(settings) as service:

@@ -415,7 +415,7 @@ async def walk(
     crash_at_each: int = 0,
     pivot: str | None = None,
 ) -> tuple[int, dict[str, int]]:
-    """Go every way there is, and each once more for a death at each boundary, or at each second, third …"""
+    """Go every way there is, and each once more for a death at each boundary, or at one in so many."""
     lives, ends = 0, {"completed": 0, "compensated": 0, "needs_attention": 0, "None": 0}
 
     async def each(crashes: frozenset[int]) -> int:

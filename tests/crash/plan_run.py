@@ -1,4 +1,4 @@
-"""The lives that are tried: crashes, one after the other, and two owners at once."""
+"""Runs one plan of crashes: one process after the other, or two owners at once."""
 
 from __future__ import annotations
 
@@ -21,58 +21,58 @@ MakeLog = Callable[[WorldClock], MemoryLog]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lived:
-    """A life: its verdict, and the boundaries that each of its processes came to."""
+class PlanRun:
+    """What a run came to: its verdict, and the boundaries that each of its processes came to."""
 
     verdict: Verdict
     passed: list[list[str]]
 
 
-def live(scenario: Scenario, *stops: Stop, make_log: MakeLog = MemoryLog) -> Lived:
-    """Live with these stops, one for each process; the process after the last one goes undisturbed."""
+def run_plan(scenario: Scenario, *stops: Stop, make_log: MakeLog = MemoryLog) -> PlanRun:
+    """Run with these stops, one for each process; the process after the last one goes undisturbed."""
     name = f"{scenario}, " + (", then ".join(map(str, stops)) or "undisturbed")
 
-    async def life(world: VirtualWorld) -> Verdict:
-        return judged(name, scenario, await world.live(*stops), undisturbed=not stops)
+    async def run(world: VirtualWorld) -> Verdict:
+        return judged(name, scenario, await world.run(*stops), undisturbed=not stops)
 
-    return _lived(scenario, name, life, make_log)
+    return _run(scenario, name, run, make_log)
 
 
 def two_owners(
     scenario: Scenario, stop: Stop, heir_stop: Stop | None = None, *, make_log: MakeLog = MemoryLog
-) -> Lived:
+) -> PlanRun:
     """Stop A till B, who takes over, has finished or come to its own stop; then wake A, who may change nothing.
 
     At its own stop B stands still while A is awake, for less than its lease, and then goes on.
     """
     name = f"{scenario}, A wakes from {stop}" + (f" while B stands at {heir_stop}" if heir_stop else "")
 
-    async def life(world: VirtualWorld) -> Verdict:
+    async def run(world: VirtualWorld) -> Verdict:
         try:
             return await _awoken(name, world, stop, heir_stop)
         finally:
             await world.close()
 
-    return _lived(scenario, name, life, make_log)
+    return _run(scenario, name, run, make_log)
 
 
-def _lived(
+def _run(
     scenario: Scenario,
     name: str,
-    life: Callable[[VirtualWorld], Coroutine[Any, Any, Verdict]],
+    run: Callable[[VirtualWorld], Coroutine[Any, Any, Verdict]],
     make_log: MakeLog,
-) -> Lived:
+) -> PlanRun:
     worlds: list[VirtualWorld] = []
 
-    async def whole(clock: WorldClock) -> Verdict:
+    async def judged_run(clock: WorldClock) -> Verdict:
         worlds.append(VirtualWorld(scenario, clock, make_log(clock)))
         try:
-            return await life(worlds[0])
+            return await run(worlds[0])
         except Stranded as problem:
             return stranded(name, str(problem))
 
-    verdict = in_virtual_time(whole)
-    return Lived(verdict=verdict, passed=[replica.gate.passed for replica in worlds[0].replicas])
+    verdict = in_virtual_time(judged_run)
+    return PlanRun(verdict=verdict, passed=[replica.gate.passed for replica in worlds[0].replicas])
 
 
 async def _awoken(name: str, world: VirtualWorld, stop: Stop, heir_stop: Stop | None) -> Verdict:

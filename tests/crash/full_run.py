@@ -1,4 +1,4 @@
-"""The whole walk: every boundary, every mode, every second stop; in memory on all cores, then on real databases."""
+"""Every plan: each boundary, mode and second stop; in memory on all cores, then on real databases."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from pathlib import Path
 
 from app.storage.engine.migrations import upgrade
 from tests.crash.boundary import Stop
-from tests.crash.judge import Verdict
-from tests.crash.lives import live, two_owners
-from tests.crash.scenarios import BY_NAME, SCENARIOS
-from tests.crash.sql_world import live_on
-from tests.crash.walk import (
+from tests.crash.crash_plans import (
+    WHOLE,
     boundaries,
     deaths,
     double_crashes,
     interleavings,
-    live_once,
+    run_plan_once,
     single_crashes,
     two_owners_once,
 )
+from tests.crash.judge import Verdict
+from tests.crash.plan_run import run_plan, two_owners
+from tests.crash.scenarios import BY_NAME, SCENARIOS
+from tests.crash.sql_world import run_plan_on
 from tests.postgres import Databases, a_server
 
 PARTS = ("single crashes", "double crashes", "interleavings")
@@ -38,16 +39,16 @@ SHARES = 2
 
 @dataclass(kw_only=True)
 class BucketCount:
-    """How many lives were lived, and what went wrong in them."""
+    """How many runs there were, and what went wrong in them."""
 
-    lives: Counter[str] = field(default_factory=Counter)
+    runs: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     doubled: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def count(self, part: str, verdict: Verdict) -> None:
-        """Add a life."""
-        self.lives[part] += 1
+        """Add a run."""
+        self.runs[part] += 1
         self.lost += verdict.lost
         self.doubled += verdict.doubled
         if verdict.wrong:
@@ -55,14 +56,14 @@ class BucketCount:
 
     def add(self, other: BucketCount) -> None:
         """Add another's."""
-        self.lives += other.lives
+        self.runs += other.runs
         self.lost += other.lost
         self.doubled += other.doubled
         self.wrong += other.wrong
 
 
 def run() -> tuple[BucketCount, float]:
-    """Live every life; return what came of it, and the seconds that it took."""
+    """Live every plan; return what came of it, and the seconds that it took."""
     began = time.monotonic()
     tally = BucketCount()
     pieces = [(part, one.name, share) for part in PARTS for one in SCENARIOS for share in range(SHARES)]
@@ -86,16 +87,16 @@ def _piece(piece: tuple[str, str, int]) -> BucketCount:
     scenario, tally = BY_NAME[name], BucketCount()
     match part:
         case "single crashes":
-            stops: Iterable[tuple[Stop, ...]] = [(stop,) for stop in single_crashes(scenario, quick=False)]
+            stops: Iterable[tuple[Stop, ...]] = [(stop,) for stop in single_crashes(scenario, extent=WHOLE)]
         case "double crashes":
-            stops = double_crashes(scenario, quick=False)
+            stops = double_crashes(scenario, extent=WHOLE)
         case _:
-            stops = interleavings(scenario, quick=False)
-    try_one = two_owners if part == "interleavings" else live
+            stops = interleavings(scenario, extent=WHOLE)
+    try_one = two_owners if part == "interleavings" else run_plan
     for number, one in enumerate(stops):
         if number % SHARES == share:
             tally.count(part, try_one(scenario, *one).verdict)
-    live_once.cache_clear()
+    run_plan_once.cache_clear()
     two_owners_once.cache_clear()
     return tally
 
@@ -116,8 +117,8 @@ def _on(url: str) -> BucketCount:
     tally = BucketCount()
     for scenario in SCENARIOS:
         if not scenario.takes_its_time:
-            for stop in deaths(scenario, quick=False):
-                tally.count(f"crashes on {url.partition(':')[0]}", live_on(url, scenario, stop).verdict)
+            for stop in deaths(scenario, extent=WHOLE):
+                tally.count(f"crashes on {url.partition(':')[0]}", run_plan_on(url, scenario, stop).verdict)
     return tally
 
 
@@ -127,7 +128,7 @@ def figures(tally: BucketCount, seconds: float) -> list[str]:
     return [
         f"scenarios {len(SCENARIOS)}",
         f"boundaries {sum(passed)}",
-        *(f"{part} {count}" for part, count in tally.lives.items()),
+        *(f"{part} {count}" for part, count in tally.runs.items()),
         f"lost {tally.lost}",
         f"doubled {tally.doubled}",
         f"violations {len(tally.wrong)}",
