@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
@@ -36,7 +36,9 @@ from app.operations.reading import SagaReader
 from app.operations.retention import Retention
 from app.operations.starting import SagaStarter
 from app.operations.statistics import Statistics
+from app.saga.engine.cancellation_poll import CancellationPoll
 from app.saga.engine.lease import Lease
+from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
@@ -216,7 +218,6 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
             poll_seconds=settings.watch_poll_seconds,
             max_watchers=settings.max_watchers,
         )
-        stack.push_async_callback(watch.stop)
         metrics = Metrics(
             steps=list(dict.fromkeys(step.name for one in sagas for step in one)),
             problems=PROBLEMS,
@@ -240,20 +241,22 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
         runner = SagaRunner(
             definitions, storage.log, orchestrator, clock=clock, around=partial(_around, traces)
         )
+        keeper = LeaseKeeper(storage.log, lease, clock=clock, new_owner=new_owner, drop=runner.drop)
+        cancellations = CancellationPoll(
+            storage.log, runner, lease, poll_seconds=settings.recovery_poll_seconds
+        )
         recovery = Recovery(
             storage.log,
             runner,
             definitions,
             lease,
             clock=clock,
-            new_owner=new_owner,
             poll_seconds=settings.recovery_poll_seconds,
             max_in_flight=settings.recovery_max_in_flight,
         )
         keys = await _keys(settings, storage, clock)
         recovery.on_takeover = metrics.resumed
         metrics.watch(_gauges(runner, lease, storage, watch))
-        stack.push_async_callback(_ended, asyncio.create_task(metrics.keep_fresh()))
         reader = SagaReader(
             runner,
             storage.log,
@@ -265,8 +268,7 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
         draining = asyncio.Event()
         history = SqlStatistics(storage.log)
         pulse = ChangeNotifier(history, max_lookers=settings.max_watchers)
-        stack.push_async_callback(pulse.stop)
-        drain = Drain(draining, recovery, runner, settings.drain_seconds, (watch.close, pulse.close))
+        drain = Drain(draining, recovery, runner, settings.drain_seconds, (watch.quiesce, pulse.quiesce))
         endpoints = settings.webhook_endpoints
         sender = _sender(settings, storage, reader, clock)
         service = AppContext(
@@ -301,25 +303,16 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
             draining=draining,
             closing=drain.over,
         )
-        await recovery.begin()
-        stack.push_async_callback(recovery.end)
-        await sender.begin()
-        stack.push_async_callback(sender.end)
         retention = open_retention(settings, storage, clock)
         retention.on_redacted, retention.on_deleted = metrics.redacted, metrics.deleted
-        retention.begin()
-        stack.push_async_callback(retention.end)
+        # The lease is taken first and released last; what claims sagas stops before those under way are drained.
+        for component in (watch, metrics, pulse, keeper, cancellations, recovery, sender, retention):
+            await stack.enter_async_context(component)
         with _told_to_stop(drain):
             yield service
         drain.begin()
-        await recovery.stop_claiming()
-        await asyncio.gather(runner.drain(drain.left), sender.end(drain.left))
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+        await recovery.stop()
+        await asyncio.gather(runner.drain(drain.left), sender.stop(drain.left))
 
 
 def _count_dropped_log_lines(metrics: Metrics) -> None:
@@ -501,7 +494,7 @@ def _sender(settings: Settings, storage: Storage, reader: SagaReader, clock: Sys
 
 
 def open_retention(settings: Settings, storage: Storage, clock: SystemClock) -> Retention:
-    """Return what lets old sagas of a database leave; its loop is not begun."""
+    """Return what lets old sagas of a database leave; it is not started."""
 
     def days(count: int) -> timedelta | None:
         return timedelta(days=count) if count else None
@@ -571,7 +564,7 @@ class Drain:
             return
         loop = asyncio.get_running_loop()
         self._until = loop.time() + self._seconds
-        self._recovery.leave()
+        self._recovery.quiesce()
         self.begun.set()
         for send_away in self._at_once:
             send_away()

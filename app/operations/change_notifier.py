@@ -7,9 +7,9 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 
+from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
-from app.saga.engine.tasks import end_tasks
-from app.saga.model.errors import LogUnavailable
 from app.saga.ports.queries import SagaHistory
 
 _logger = logging.getLogger(__name__)
@@ -19,10 +19,11 @@ class TooManySubscribers(Exception):
     """This process has as many open pages as it takes."""
 
 
-class ChangeNotifier:
+class ChangeNotifier(Lifecycle):
     """The newest saga and the counts of the unfinished: when they change, the list has changed."""
 
     def __init__(self, queries: SagaHistory, *, poll_seconds: float = 1.0, max_lookers: int = 500) -> None:
+        super().__init__()
         self._queries = queries
         self._poll_seconds = poll_seconds
         self._max_lookers = max_lookers
@@ -31,8 +32,6 @@ class ChangeNotifier:
         self._run = secrets.token_hex(4)
         self._seen: object = None
         self._changed = asyncio.Event()
-        self._polling: asyncio.Task[None] | None = None
-        self._closed = False
 
     @property
     def mark(self) -> str:
@@ -50,35 +49,22 @@ class ChangeNotifier:
         if self._lookers >= self._max_lookers:
             raise TooManySubscribers
         self._lookers += 1
-        if self._polling is None:
-            self._polling = asyncio.create_task(self._poll())
         try:
             seen = self._beats if since in {None, self.mark} else None
-            while not self._closed:
+            while not self.quiescing:
                 if self._beats == seen:  # what came while the last one was being sent isn't waited for
                     try:
                         async with asyncio.timeout(heartbeat_seconds):
                             await self._changed.wait()
                     except TimeoutError:
                         pass
-                if self._closed:
+                if self.quiescing:
                     return
                 now = self._beats
                 yield now if now != seen else None
                 seen = now
         finally:
             self._lookers -= 1
-
-    def close(self) -> None:
-        """Send everybody away, as the process stops."""
-        self._closed = True
-        self._changed.set()
-
-    async def stop(self) -> None:
-        """Stop asking."""
-        self.close()
-        if self._polling is not None:
-            await end_tasks([self._polling])
 
     async def look(self) -> None:
         """Look once; raise `LogUnavailable`."""
@@ -89,15 +75,22 @@ class ChangeNotifier:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    async def _poll(self) -> None:
-        outage = OutageReporter(_logger, "change_poll")
-        while True:
-            await asyncio.sleep(self._poll_seconds)
-            if not self._lookers:
-                continue
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001 (the page would stand still for good)
-                outage.failed(error, expected=isinstance(error, LogUnavailable))
-            else:
-                outage.recovered()
+    async def _on_start(self) -> None:
+        self._run_loop(
+            BackgroundLoop(
+                self._turn,
+                OutageReporter(_logger, "change_poll"),
+                first_pause=self._poll_seconds,
+                retry_seconds=self._poll_seconds,
+                conclusive=lambda: self._lookers > 0,
+            )
+        )
+
+    def _on_quiesce(self) -> None:
+        self._changed.set()  # every stream ends
+        self._changed = asyncio.Event()
+
+    async def _turn(self) -> float:
+        if self._lookers:
+            await self.look()
+        return self._poll_seconds

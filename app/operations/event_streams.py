@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from app.operations.saga_view import SagaView
+from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
-from app.saga.engine.tasks import end_tasks
-from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent, TrailEntry
 from app.saga.ports.queries import SagaNews
 
@@ -51,11 +51,12 @@ class SagaStream:
         self.changed = asyncio.Event()
 
 
-class EventStreams:
+class EventStreams(Lifecycle):
     """The watched sagas of this process.
 
     `frame` makes an event's bytes, once for all its watchers. `poll_seconds` is how often the log is
-    asked about all of them together; while nobody watches it isn't asked.
+    asked about all of them together; while nobody watches it isn't asked. Once it quiesces, every watcher is sent
+    away: it comes back to another replica, with the seq that it has.
     """
 
     def __init__(
@@ -66,35 +67,23 @@ class EventStreams:
         poll_seconds: float = 0.5,
         max_watchers: int = 5_000,
     ) -> None:
+        super().__init__()
         self._news = news
         self._frame = frame
         self._poll_seconds = poll_seconds
         self._max_watchers = max_watchers
         self._watched: dict[str, SagaStream] = {}
         self._count = 0
-        self._closed = False
-        self._polling: asyncio.Task[None] | None = None
 
     @property
     def watchers(self) -> int:
         """How many watch at this moment."""
         return self._count
 
-    @property
-    def closed(self) -> bool:
-        """Whether every watcher is to leave, as the process stops."""
-        return self._closed
-
-    def close(self) -> None:
-        """Send every watcher away: it comes back to another replica, with the seq that it has."""
-        self._closed = True
-        for watched in self._watched.values():
-            watched.wake()
-
     @contextmanager
     def watching(self, view: SagaView) -> Iterator[SagaStream]:
         """Watch a saga, whose trail so far is `view`'s. Raise `TooManyWatchers`."""
-        if self._count >= self._max_watchers or self._closed:
+        if self._count >= self._max_watchers or self.quiescing:
             raise TooManyWatchers
         watched = self._watched.setdefault(view.saga.id, SagaStream([], ended=False))
         self._add(watched, view.events)
@@ -120,14 +109,12 @@ class EventStreams:
 
         Cancelling is leaving.
         """
-        if self._polling is None:
-            self._polling = asyncio.create_task(self._poll())
         while True:
             changed = watched.changed
             if new := watched.frames[after:]:
                 after += len(new)
                 yield new
-            if (watched.ended and after >= watched.seq) or self._closed:
+            if (watched.ended and after >= watched.seq) or self.quiescing:
                 return
             if after < watched.seq or watched.changed is not changed:
                 continue
@@ -146,22 +133,24 @@ class EventStreams:
             if (watched := self._watched.get(saga_id)) is not None:
                 self._add(watched, events)
 
-    async def stop(self) -> None:
-        """Stop asking the log."""
-        self.close()
-        if self._polling is not None:
-            await end_tasks([self._polling])
+    async def _on_start(self) -> None:
+        self._run_loop(
+            BackgroundLoop(
+                self._turn,
+                OutageReporter(_logger, "event_stream_poll"),
+                first_pause=self._poll_seconds,
+                retry_seconds=self._poll_seconds,
+                conclusive=lambda: self._count > 0,
+            )
+        )
 
-    async def _poll(self) -> None:
-        outage = OutageReporter(_logger, "event_stream_poll")
-        while True:
-            await asyncio.sleep(self._poll_seconds)
-            try:
-                await self.poll()
-            except Exception as error:  # noqa: BLE001 (every stream of this process would stand still for good)
-                outage.failed(error, expected=isinstance(error, LogUnavailable))
-            else:
-                outage.recovered()
+    def _on_quiesce(self) -> None:
+        for watched in self._watched.values():
+            watched.wake()
+
+    async def _turn(self) -> float:
+        await self.poll()
+        return self._poll_seconds
 
     def _add(self, watched: SagaStream, events: Sequence[TrailEntry]) -> None:
         """Add what is new, in order; whatever leaves a gap is left to the next poll."""

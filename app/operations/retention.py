@@ -10,16 +10,14 @@ so that whoever comes next goes on from there.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
-from app.saga.engine.tasks import end_tasks
-from app.saga.model.errors import LogUnavailable
 from app.saga.ports.clock import Clock
 from app.storage.retention.redaction import REMOVED
 from app.storage.retention.retention import FIRST, Left, SqlRetention
@@ -29,8 +27,8 @@ _logger = logging.getLogger(__name__)
 POLL_SECONDS = 60.0
 """How long nothing is looked for once nothing more was found."""
 
-END_SECONDS = 2.0
-"""How long a batch under way is waited for at the end."""
+GRACE_SECONDS = 2.0
+"""How long a batch under way may take at the end, before it is rolled back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +47,7 @@ class ErasureResult:
     left: Sequence[Left]
 
 
-class Retention:
+class Retention(Lifecycle):
     """The loop beside the requests. `keep_data` and `keep_sagas` are None for ever."""
 
     def __init__(
@@ -63,6 +61,7 @@ class Retention:
         pause_seconds: float,
         endpoints: Sequence[str] = (),
     ) -> None:
+        super().__init__()
         self._store = store
         self._clock = clock
         self._keep_data = keep_data
@@ -70,22 +69,9 @@ class Retention:
         self._batch = batch
         self._pause_seconds = pause_seconds
         self._endpoints = endpoints
-        self._tasks: list[asyncio.Task[None]] = []
-        self._working = asyncio.Lock()
+        self._pause: Callable[[float], Awaitable[None]] = clock.sleep
         self.on_redacted: Callable[[int], None] = lambda _sagas: None
         self.on_deleted: Callable[[int], None] = lambda _sagas: None
-
-    def begin(self) -> None:
-        """Begin the loop, if there is anything for it to do."""
-        if self._keep_data is not None or self._keep_sagas is not None:
-            self._tasks = [asyncio.create_task(self._keep_on())]
-
-    async def end(self) -> None:
-        """Stop the loop; a batch under way is waited for a little, and rolled back where it takes longer."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS), self._working:
-                await end_tasks(self._tasks)
-        await end_tasks(self._tasks)
 
     async def run(self) -> RetentionCounts:
         """Redact and delete all that is old enough by now, in batches; return how many sagas."""
@@ -112,40 +98,46 @@ class Retention:
 
     async def _redact(self) -> int:
         redacted, more = 0, self._keep_data is not None
-        while more and self._keep_data is not None:
-            async with self._working:
-                batch = await self._store.redact(self._clock.now() - self._keep_data, limit=self._batch)
+        while more and self._keep_data is not None and not self.quiescing:
+            batch = await self._store.redact(self._clock.now() - self._keep_data, limit=self._batch)
             redacted, more = redacted + batch.done, batch.more
             self.on_redacted(batch.done)
             if more:
-                await self._clock.sleep(self._pause_seconds)
+                await self._pause(self._pause_seconds)
         return redacted
 
     async def _delete(self) -> int:
         deleted, more, after = 0, self._keep_sagas is not None, FIRST
-        while more and self._keep_sagas is not None:
-            async with self._working:
-                batch = await self._store.delete(
-                    self._clock.now() - self._keep_sagas,
-                    after=after,
-                    limit=self._batch,
-                    endpoints=self._endpoints,
-                )
+        while more and self._keep_sagas is not None and not self.quiescing:
+            batch = await self._store.delete(
+                self._clock.now() - self._keep_sagas,
+                after=after,
+                limit=self._batch,
+                endpoints=self._endpoints,
+            )
             deleted, more, after = deleted + batch.done, batch.more, batch.last
             self.on_deleted(batch.done)
             if more:
-                await self._clock.sleep(self._pause_seconds)
+                await self._pause(self._pause_seconds)
         return deleted
 
-    async def _keep_on(self) -> None:
-        outage = OutageReporter(_logger, "retention")
-        while True:
-            await self._clock.sleep(POLL_SECONDS)
-            try:
-                left = await self.run()
-            except Exception as error:  # noqa: BLE001 (nothing would ever leave again)
-                outage.failed(error, expected=isinstance(error, LogUnavailable))
-            else:
-                outage.recovered()
-                if left.redacted or left.deleted:
-                    _logger.info("redacted %d old sagas, deleted %d", left.redacted, left.deleted)
+    async def _on_start(self) -> None:
+        if self._keep_data is None and self._keep_sagas is None:
+            return
+        loop = BackgroundLoop(
+            self._turn,
+            OutageReporter(_logger, "retention"),
+            first_pause=POLL_SECONDS,
+            retry_seconds=POLL_SECONDS,
+            sleep=self._clock.sleep,
+        )
+        self._pause = self._run_loop(loop).pause
+
+    def _default_grace(self) -> float:
+        return GRACE_SECONDS
+
+    async def _turn(self) -> float:
+        counts = await self.run()
+        if counts.redacted or counts.deleted:
+            _logger.info("sagas_expired", extra={"redacted": counts.redacted, "deleted": counts.deleted})
+        return POLL_SECONDS

@@ -55,7 +55,7 @@ async def open_storage(
     )
     journal = Journal(writer)
     try:
-        await journal.open()
+        await journal.start()
         log = SqlLog(engine, lease_engine, journal, machine)
         yield Storage(
             log=log,
@@ -66,7 +66,7 @@ async def open_storage(
             engine=engine,
         )
     finally:
-        await journal.close()
+        await journal.stop()
         await engine.dispose()
         await lease_engine.dispose()
 

@@ -6,6 +6,7 @@ Every label has a closed set of values: whatever isn't known is `other`. No id a
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,9 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import choose_encoder
 
+from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.engine.lifecycle import Lifecycle
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import StoredSaga
@@ -24,6 +28,8 @@ from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
 from app.telemetry.access_log import METHODS
 from app.telemetry.multiprocess import forget_ended_workers, sum_of_workers
+
+_logger = logging.getLogger(__name__)
 
 CENSUS_SECONDS = 5.0
 """How old the figures of the database may be, however many scrape."""
@@ -84,7 +90,7 @@ async def _no_endpoints() -> Sequence[Lag]:
     return ()
 
 
-class Metrics:
+class Metrics(Lifecycle):
     """The metrics of one process, or of all workers of a server where they have a `folder` to count in.
 
     `census` counts the sagas in the database and `lags` tells how far behind the webhook endpoints are, both
@@ -100,6 +106,7 @@ class Metrics:
         lags: Callable[[], Awaitable[Sequence[Lag]]] = _no_endpoints,
         folder: Path | None = None,
     ) -> None:
+        super().__init__()
         registry = CollectorRegistry()
         self._folder = folder
         self._own = registry
@@ -256,11 +263,14 @@ class Metrics:
             else:
                 self._asked.append((gauge, ask))
 
-    async def keep_fresh(self) -> None:
-        """Tell the other workers of a server, for as long as this runs, what this one is doing; alone, end at once."""
-        while self._folder is not None:
-            self._refresh()
-            await asyncio.sleep(REFRESHED_EVERY_SECONDS)
+    async def _on_start(self) -> None:
+        if self._folder is not None:
+            outage = OutageReporter(_logger, "metrics_refresh")
+            self._run_loop(BackgroundLoop(self._turn, outage, retry_seconds=REFRESHED_EVERY_SECONDS))
+
+    async def _turn(self) -> float:
+        self._refresh()
+        return REFRESHED_EVERY_SECONDS
 
     def _refresh(self) -> None:
         for gauge, ask in self._asked:

@@ -92,6 +92,7 @@ class WebhookClient:
         """Close every connection."""
         if self._opened is not None:
             await self._opened.close()
+            self._opened = None
 
     async def _post(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookResponse:
         if _is_address(self._host) and not self._allowed(self._host):

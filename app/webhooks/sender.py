@@ -10,11 +10,13 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView
+from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
-from app.saga.engine.tasks import end_tasks
 from app.saga.model.errors import LogError, SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
@@ -30,6 +32,9 @@ POSTS_AT_ONCE = 32
 LEASE_MARGIN_SECONDS = 10.0
 """How much longer than a post's time-out a claim lasts, for what is around it."""
 
+RELEASE_SECONDS = 1.0
+"""How long giving back deliveries may take at the end; otherwise their claim runs out."""
+
 GONE = 410
 
 Render = Callable[[OutboxEvent, SagaView], bytes]
@@ -44,8 +49,12 @@ class Destination:
     poster: WebhookClient
 
 
-class Sender:
-    """The loops beside the requests. `owner` names this process in its claims."""
+class Sender(Lifecycle):
+    """The loops beside the requests. `owner` names this process in its claims.
+
+    `start` makes new endpoints known, and raises `LogUnavailable` while the database is down. `stop` waits for the
+    deliveries under way, and gives back those that it had to cut off.
+    """
 
     def __init__(
         self,
@@ -61,6 +70,7 @@ class Sender:
         timeout: float,
         poll_seconds: float,
     ) -> None:
+        super().__init__()
         self._deliveries = deliveries
         self._outbox = outbox
         self._reader = reader
@@ -71,29 +81,38 @@ class Sender:
         self._owner = owner
         self._lease_seconds = timeout + LEASE_MARGIN_SECONDS
         self._poll_seconds = poll_seconds
-        self._leaving = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._cut_off = False
 
-    async def begin(self) -> None:
-        """Make new endpoints known, and begin to deliver. Raise `LogUnavailable` where the database is away."""
+    async def _on_start(self) -> None:
         names = [line.endpoint.name for line in self._lines]
         await self._deliveries.register(names, now=self._clock.now())
-        self._tasks = [asyncio.create_task(self._serve(line)) for line in self._lines]
+        for line in self._lines:
+            self._run_loop(
+                BackgroundLoop(
+                    partial(self._turn, line),
+                    OutageReporter(_logger, "webhook_delivery", endpoint=line.endpoint.name),
+                    retry_seconds=self._poll_seconds,
+                    expected=LogError,
+                    sleep=self._clock.sleep,
+                )
+            )
 
-    async def end(self, seconds: float = 0.0) -> None:
-        """Begin no delivery more, wait at most `seconds` for those under way, and give back the rest."""
-        self._leaving.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        cut_off = [task for task in self._tasks if not task.done()]
-        await end_tasks(cut_off)
-        if cut_off:
+    async def _on_stop(self) -> None:
+        if self._cut_off:
+            self._cut_off = False
             with contextlib.suppress(LogError, TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(RELEASE_SECONDS):
                     await self._deliveries.release(self._owner)
-        self._tasks = []
         for line in self._lines:
             await line.poster.aclose()
+
+    async def _turn(self, line: Destination) -> float:
+        try:
+            done = await self.deliver(line)
+        except asyncio.CancelledError:
+            self._cut_off = True
+            raise
+        return 0.0 if done else self._poll_seconds
 
     async def deliver(self, line: Destination) -> int:
         """Fan out and deliver once what is due for an endpoint; return how much there was to do."""
@@ -159,28 +178,6 @@ class Sender:
         return AttemptResult(
             status=status, next_attempt_at=again, last_status=posted.status, last_error=error
         )
-
-    async def _serve(self, line: Destination) -> None:
-        outage = OutageReporter(_logger, "webhook_delivery", endpoint=line.endpoint.name)
-        while not self._leaving.is_set():
-            try:
-                done = await self.deliver(line)
-            except Exception as error:  # noqa: BLE001 (the endpoint would be told nothing more)
-                outage.failed(error, expected=isinstance(error, LogError))
-                done = 0
-            else:
-                outage.recovered()
-            if not done:
-                await self._pause()
-
-    async def _pause(self) -> None:
-        leaving = asyncio.ensure_future(self._leaving.wait())
-        pause = asyncio.ensure_future(self._clock.sleep(self._poll_seconds))
-        try:
-            await asyncio.wait({leaving, pause}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            pause.cancel()
 
 
 __all__ = ["Destination", "Render", "Sender"]

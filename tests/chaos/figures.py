@@ -202,10 +202,10 @@ class Figures:
             ("unknown outcomes", str(self.unknown)),
             ("takeovers", str(self.events["saga_recovered"])),
             ("  slowest", f"{max(self.takeovers, default=0.0):.1f} s of {self.takeover_limit:g} s"),
-            ("leases lapsed", str(logs.count("the lease has lapsed"))),
+            ("leases lapsed", str(logs.count("lease_lost"))),
             (
                 "sagas let go",
-                f"{logs.count('is not ours any more')} without a lease, {logs.count('was fenced')} fenced",
+                f"{logs.count('saga_ownership_lost')} without a lease, {logs.count('saga_fenced')} fenced",
             ),
             (
                 "answers of the API",

@@ -53,7 +53,7 @@ class Aftermath:
 
     def evidence(self) -> Evidence:
         """Return what the checker of invariants judges."""
-        lapses = sum(map(self.logs.count, ("the lease has lapsed", "is not ours any more", "was fenced")))
+        lapses = sum(map(self.logs.count, ("lease_lost", "saga_ownership_lost", "saga_fenced")))
         return Evidence(
             answers=self.clients.answers,
             lines=lines_of(self.records),

@@ -22,7 +22,9 @@ from app.operations.operator import Operator, OperatorError
 from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView
 from app.operations.starting import SagaStarter
+from app.saga.engine.cancellation_poll import CancellationPoll
 from app.saga.engine.lease import Lease
+from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
@@ -121,23 +123,24 @@ class Replica:
     async def _serve(self) -> None:
         async with self._open_log() as log:
             self._log = GatedLog(log, self.gate, self._breaks)
-            recovery = self._wired()
-            await recovery.begin()
+            keeper, cancellations, recovery = self._wired()
+            for component in (keeper, cancellations, recovery):
+                await component.start()
             while not self._has_gone_round():
                 self.gate.heard.clear()
                 await self.gate.heard.wait()
             self._up.set_result(None)
             await self._closing.wait()
-            recovery.leave()
-            await recovery.stop_claiming()
+            await recovery.stop()
             await self._runner.drain(LEASE_SECONDS)
-            await recovery.end()
+            await cancellations.stop()
+            await keeper.stop()
 
     def _has_gone_round(self) -> bool:
         answered = self.gate.answered
         return answered["log.renew"] > 1 and answered["log.claim"] > 0
 
-    def _wired(self) -> Recovery:
+    def _wired(self) -> tuple[LeaseKeeper, CancellationPoll, Recovery]:
         scenario, clock = self._scenario, self._clock
         lease = Lease(clock, self._new_owner(), LEASE_SECONDS)
         gateways = {s: GatedGateway(SandboxGateway(self._sandbox, s), s, self.gate) for s in Participant}
@@ -172,14 +175,15 @@ class Replica:
             definitions,
             lease,
             clock=clock,
-            new_owner=self._new_owner,
             poll_seconds=POLL_SECONDS,
             max_in_flight=100,
         )
         self._operator = Operator(
             self._runner, self._log, definitions, now=clock.now, new_id=an_id, wake=recovery.wake
         )
-        return recovery
+        keeper = LeaseKeeper(self._log, lease, clock=clock, new_owner=self._new_owner, drop=self._runner.drop)
+        cancellations = CancellationPoll(self._log, self._runner, lease, poll_seconds=POLL_SECONDS)
+        return keeper, cancellations, recovery
 
     def _new_owner(self) -> str:
         self.owners.append(f"{self.process.name}-{len(self.owners) + 1}")

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from app.gateway.port import Call, GatewayVerb, JsonObject, Participant
 from app.saga.engine import orchestrator as orchestrators
+from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.saga_instance import SagaInstance
@@ -241,11 +242,11 @@ def _undone_unacknowledged() -> Iterator[None]:
     "finished_in_time", "taken_over_in_time", "acknowledged_is_kept", "nothing_breaks_down", "serves_again",
 )  # fmt: skip
 def _lapse_is_no_death() -> Iterator[None]:
-    async def mutated(self: Recovery) -> None:
+    async def mutated(self: LeaseKeeper) -> None:
         self._lease._lost = False
         self._lease._until = None
 
-    with patch.object(Recovery, "_be_reborn", mutated):
+    with patch.object(LeaseKeeper, "_assume_new_identity", mutated):
         yield
 
 

@@ -14,7 +14,9 @@ from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator
 from app.operations.reading import SagaReader
 from app.operations.starting import SagaStarter
+from app.saga.engine.cancellation_poll import CancellationPoll
 from app.saga.engine.lease import Lease
+from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
@@ -172,7 +174,7 @@ class Replica:
         clock = ReplicaClock(world, self._skew)
         lease = Lease(clock, self._new_owner(), LEASE_SECONDS)
         try:
-            await journal.open()
+            await journal.start()
             log = ReplicaLog(world, line, journal)
             definition = checkout_saga(
                 payment=PaymentStep(PaymentService(self._gateway(process, Participant.PAYMENT))),
@@ -192,17 +194,21 @@ class Replica:
                 park_after=PARK_AFTER_SECONDS,
             )
             runner = SagaRunner(definitions, log, orchestrator, clock=clock)
+            keeper = LeaseKeeper(
+                log, lease, clock=clock, new_owner=lambda: self._new_identity(lease), drop=runner.drop
+            )
+            cancellations = CancellationPoll(log, runner, lease, poll_seconds=POLL_SECONDS)
             recovery = Recovery(
                 log,
                 runner,
                 definitions,
                 lease,
                 clock=clock,
-                new_owner=lambda: self._reborn(lease),
                 poll_seconds=POLL_SECONDS,
                 max_in_flight=256,
             )
-            await recovery.begin()
+            for component in (keeper, cancellations, recovery):
+                await component.start()
         except (LogUnavailable, TimeoutError):
             self._over(process, REBOOT_SECONDS)
             return
@@ -224,10 +230,11 @@ class Replica:
         self._stopping = asyncio.Event()
         await self._stopping.wait()
         drain.begin()
-        await recovery.stop_claiming()
+        await recovery.stop()
         await runner.drain(drain.left)
-        await recovery.end()
-        await journal.close()
+        await cancellations.stop()
+        await keeper.stop()
+        await journal.stop()
         self._over(process, max(0.0, self._away_until - world.loop.elapsed))
 
     def _gateway(self, process: Process, participant: Participant) -> ServiceGateway:
@@ -236,7 +243,7 @@ class Replica:
     def _new_owner(self) -> str:
         return f"{self.name}.{self._lives}.{next(self._ids)}"
 
-    def _reborn(self, lease: Lease) -> str:
+    def _new_identity(self, lease: Lease) -> str:
         """A lapse is a death."""
         self._world.deaths += 1
         self._world.counts["lapse"] += 1

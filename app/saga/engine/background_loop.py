@@ -58,7 +58,7 @@ class BackgroundLoop:
 
     async def run(self) -> None:
         """Return once told to finish."""
-        await self._pause(self._first_pause)
+        await self.pause(self._first_pause)
         while not self._finishing:
             try:
                 pause = await self._turn()
@@ -68,10 +68,11 @@ class BackgroundLoop:
             else:
                 if self._conclusive():
                     self._outage.recovered()
-            await self._pause(pause)
+            await self.pause(pause)
 
-    async def _pause(self, seconds: float) -> None:
-        if seconds > 0.0 and not self._woken:
+    async def pause(self, seconds: float) -> None:
+        """Pause for `seconds`, or until woken or told to finish; a turn may also pause in its middle."""
+        if seconds > 0.0 and not self._woken and not self._finishing:
             try:
                 async with asyncio.timeout(None) as self._pausing:
                     await self._sleep(seconds)

@@ -60,7 +60,7 @@ class Lease:
         """End it here, for this owner for good."""
         self._lost = True
 
-    def reborn(self, owner: str) -> None:
+    def assume_new_identity(self, owner: str) -> None:
         """Come back as a new owner, which has to ask for a lease of its own."""
         self.owner = owner
         self._until = None

@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from typing import Self
 
 from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.tasks import end_tasks
+from app.saga.engine.tasks import end_tasks, uninterrupted
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._calls = asyncio.Lock()
-        self._started = False
+        self._is_running = False
         self._quiescing = False
         self._hurried = False
         self._grace: asyncio.Timeout | None = None
@@ -44,13 +45,13 @@ class Lifecycle:
     async def start(self) -> None:
         """Start working. If this raises or is cancelled, nothing is left running; it may be tried again."""
         async with self._calls:
-            if self._started:
+            if self._is_running:
                 return
-            self._started, self._quiescing, self._hurried = True, False, False
+            self._is_running, self._quiescing, self._hurried = True, False, False
             try:
                 await self._on_start()
             except BaseException:
-                await self._complete(asyncio.create_task(self._end(0.0)))
+                await uninterrupted(self._end(0.0))
                 raise
 
     def quiesce(self) -> None:
@@ -68,10 +69,17 @@ class Lifecycle:
         If the caller is cancelled meanwhile, the grace ends at once, and `CancelledError` is raised after the stop.
         """
         self.quiesce()
-        await self._complete(asyncio.create_task(self._stop(grace)))
+        await uninterrupted(self._stop(grace), on_cancel=self._hurry)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.stop()
 
     async def _on_start(self) -> None:
-        """Acquire what is needed and start the tasks, with `_run` or `_spawn`."""
+        """Acquire what is needed and start the tasks, with `_run_loop` or `_spawn`."""
 
     def _on_quiesce(self) -> None:
         """Tell the work under way to finish."""
@@ -82,7 +90,7 @@ class Lifecycle:
     def _default_grace(self) -> float:
         return 0.0
 
-    def _run(self, loop: BackgroundLoop) -> BackgroundLoop:
+    def _run_loop(self, loop: BackgroundLoop) -> BackgroundLoop:
         """Run a loop until the component quiesces."""
         self._loops.append(loop)
         if self._quiescing:
@@ -104,7 +112,7 @@ class Lifecycle:
 
     async def _stop(self, grace: float | None) -> None:
         async with self._calls:
-            if self._started:
+            if self._is_running:
                 await self._end(self._default_grace() if grace is None else grace)
 
     async def _end(self, grace: float) -> None:
@@ -116,7 +124,7 @@ class Lifecycle:
                 await asyncio.sleep(0)  # for the callbacks of those that ended
             await self._on_stop()
         finally:
-            self._started = False
+            self._is_running = False
             self._loops.clear()
 
     async def _wait(self, grace: float) -> None:
@@ -134,18 +142,3 @@ class Lifecycle:
         self._hurried = True
         if self._grace is not None and not self._grace.expired():
             self._grace.reschedule(asyncio.get_running_loop().time())
-
-    async def _complete(self, ending: asyncio.Task[None]) -> None:
-        """Return once `ending` is done; a cancellation waits for it too, and is raised only then."""
-        cancelled: asyncio.CancelledError | None = None
-        while not ending.done():
-            try:
-                await asyncio.wait({ending})
-            except asyncio.CancelledError as error:
-                cancelled = error
-                self._hurry()
-        if cancelled is not None:
-            if not ending.cancelled():
-                ending.exception()  # seen: the cancellation takes precedence
-            raise cancelled
-        ending.result()

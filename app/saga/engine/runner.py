@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 from app.saga.engine.orchestrator import SagaOrchestrator
+from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.engine.tasks import end_tasks
 from app.saga.model.definition import Definitions
@@ -176,10 +177,10 @@ class SagaRunner:
                     return
             await self._orchestrator.run(run)
         except LeaseLost:
-            _logger.warning("saga %s is not ours any more", run.saga.id)
+            _logger.warning("saga_ownership_lost", extra={"saga": run.saga.id})
         except SagaFenced:
             # Another's by now; or, after a failover that lost commits, still ours and not to be gone on with.
-            _logger.warning("saga %s was fenced: its log has gone on without us", run.saga.id)
+            _logger.warning("saga_fenced", extra={"saga": run.saga.id})
             await self._abandon(run)
         except LogError as error:
             acknowledged = running.started.done()
@@ -188,22 +189,18 @@ class SagaRunner:
             if acknowledged or (isinstance(error, LogUnavailable) and error.stored is None):
                 await self._abandon(run)  # it may stand, in the name of a living owner that doesn't run it
         except Exception:
-            _logger.exception("the loop of saga %s broke down", run.saga.id)
+            _logger.exception("saga_loop_failed", extra={"saga": run.saga.id})
             await self._abandon(run)
 
     async def _abandon(self, run: SagaInstance) -> None:
         """Give the saga up until that is stored: a living owner must not own what nobody runs."""
-        told = False
+        outage = OutageReporter(_logger, "saga_abandon", saga=run.saga.id)
         while True:
             until = self._clock.now() + timedelta(seconds=AFTER_CRASH_SECONDS)
             try:
                 await self._log.abandon(run.saga.id, epoch=run.epoch, until=until)
             except Exception as error:  # noqa: BLE001 (whatever it is, nobody would run the saga)
-                if not told:
-                    _logger.warning(
-                        "saga %s could not be given up yet, tried again until it is: %s", run.saga.id, error
-                    )
-                told = True
+                outage.failed(error, expected=isinstance(error, LogError))
                 await self._clock.sleep(AFTER_CRASH_SECONDS)
             else:
                 return

@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from app.saga.engine.tasks import end_tasks
+from app.saga.engine.lifecycle import Lifecycle
 from app.saga.model.errors import LogRefused, LogUnavailable, SagaFenced
 from app.saga.model.events import SagaEvent
 from app.saga.ports.log import NewSaga, RowChange, StartResult, Stored
@@ -135,8 +135,11 @@ class BatchWriter(Protocol):
         """Disconnect; never raise."""
 
 
-class Journal:
+class Journal(Lifecycle):
     """The one writer. `max_batch` bounds a transaction, `max_queue` what may wait for its turn.
+
+    `start` connects, and raises `LogUnavailable` if the database can't be reached. `stop` writes what is queued if
+    the database is up, and disconnects; the rest gets `LogUnavailable`.
 
     `on_batch` is told each batch's size, how long its first entry waited and how long it took, in seconds.
     """
@@ -149,6 +152,7 @@ class Journal:
         max_queue: int = 20_000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self._writer = writer
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -160,7 +164,6 @@ class Journal:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
-        self._closing = False
         self.on_batch: Callable[[int, float, float], None] = lambda _size, _waited, _took: None
 
     @property
@@ -173,13 +176,13 @@ class Journal:
         """Whether the database took nothing at the last try; what waits is being tried again."""
         return self._interrupted
 
-    async def open(self) -> None:
-        """Connect and begin. Raise `LogUnavailable` where the database can't be reached."""
+    async def _on_start(self) -> None:
+        self._interrupted = False
         try:
             await self._writer.open()
         except CommitUnknown as error:
             raise LogUnavailable(f"The database can't be reached: {error}") from error
-        self._task = asyncio.create_task(self._run())
+        self._task = self._spawn(self._write_batches())
 
     async def write(self, entry: Entry) -> Result:
         """Return once the entry is durable, or was answered otherwise. Cancelling doesn't cancel the write.
@@ -199,26 +202,25 @@ class Journal:
         self._wake.set()
         return await future  # which a cancellation ends, and not the entry
 
-    async def close(self) -> None:
-        """Write what is queued if the database is there, then disconnect; the rest gets `LogUnavailable`."""
-        if self._task is not None:
-            self._closing = True
-            self._wake.set()
-            if not self._interrupted:
-                await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
-            await end_tasks([self._task])
+    def _on_quiesce(self) -> None:
+        self._wake.set()
+
+    def _default_grace(self) -> float:
+        return 0.0 if self._interrupted else CLOSE_SECONDS
+
+    async def _on_stop(self) -> None:
         for one in (*self._queue, *self._aside):
             _fail(one.result, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()
         self._aside.clear()
         await self._writer.close()
 
-    async def _run(self) -> None:
+    async def _write_batches(self) -> None:
         while True:
             if self._aside and asyncio.get_running_loop().time() >= self._again_at:
                 await self._try_aside()
             if not self._queue:
-                if self._closing:
+                if self.quiescing:
                     return
                 self._wake.clear()
                 await self._wake.wait()

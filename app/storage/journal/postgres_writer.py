@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from app.saga.engine.tasks import end_tasks, uninterrupted
 from app.saga.model.errors import SagaFenced
 from app.saga.model.state import INACTIVE, SagaStatus
 from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
@@ -188,7 +189,7 @@ class PostgresWriter:
             done, _ = await asyncio.wait({task}, timeout=seconds)
         finally:
             if not task.done():
-                await self._hang_up(task)
+                await uninterrupted(self._hang_up(task))
         if not done:
             raise CommitUnknown(f"no answer for {seconds:g} s", blame=self._blame())
         try:
@@ -225,10 +226,11 @@ class PostgresWriter:
         The driver turns a time-out or a cancellation into a cancel request, which would end a COMMIT's
         wait for a synchronous standby: the server then calls committed what no standby has.
         """
+        connected = self._connection is not None
         self._break()
-        await asyncio.wait({task}, timeout=1)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        if connected:
+            await asyncio.wait({task}, timeout=1)
+        await end_tasks([task])
         self._break()
 
     def _break(self) -> None:

@@ -66,7 +66,7 @@ class SqliteWriter:
         self._connect = connect
         self._verify = verify
         self._connection: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._thread: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         await self._in_thread(self._ready)
@@ -84,10 +84,14 @@ class SqliteWriter:
             raise CommitUnknown(str(error)) from error
 
     async def close(self) -> None:
-        await self._in_thread(self._disconnect)
-        self._thread.shutdown(wait=True)
+        if self._thread is not None:
+            await self._in_thread(self._disconnect)
+            self._thread.shutdown(wait=True)
+            self._thread = None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except UnsafeDatabase:

@@ -19,6 +19,7 @@ from uuid_utils import uuid7
 from app.bootstrap.bootstrap import new_owner
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
 from app.saga.engine.lease import Lease
+from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
 from app.saga.ports.clock import SystemClock
@@ -55,12 +56,24 @@ class Replica:
             definitions,
             lease,
             clock=clock,
-            new_owner=new_owner,
             poll_seconds=settings.recovery_poll_seconds,
             max_in_flight=settings.recovery_max_in_flight,
         )
+        self._keeper = LeaseKeeper(
+            storage.log, lease, clock=clock, new_owner=new_owner, drop=self.runner.drop
+        )
         self.recovery.on_takeover = self._note
         self.taken_over = 0
+
+    async def start(self) -> None:
+        """Take the lease, then take over what is due."""
+        await self._keeper.start()
+        await self.recovery.start()
+
+    async def stop(self) -> None:
+        """Stop taking over, then release the lease."""
+        await self.recovery.stop()
+        await self._keeper.stop()
 
     def _note(self, _stored: StoredSaga) -> None:
         self.taken_over += 1
@@ -105,7 +118,7 @@ async def main() -> None:
                 took.append(time.perf_counter() - start)
 
         began, used = time.perf_counter(), processor_seconds("self")
-        await replica.recovery.begin()
+        await replica.start()
         clients = [asyncio.create_task(client()) for _ in range(given.clients)]
         if given.unfinished:
             with contextlib.suppress(TimeoutError):  # what is left then is told as lost
@@ -116,7 +129,7 @@ async def main() -> None:
         lasted, used = time.perf_counter() - began, processor_seconds("self") - used
         over.set()
         await asyncio.gather(*clients)
-        await replica.recovery.end()
+        await replica.stop()
     took.sort()
     told = {
         "rate": len(took) / lasted,

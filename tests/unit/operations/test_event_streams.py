@@ -178,7 +178,7 @@ async def test_a_process_that_stops_sends_its_watchers_away() -> None:
         with watch.watching(a_view("a", an_event(1))) as watched:
             watcher = Watcher(watch, watched)
             await settle()
-            watch.close()
+            watch.quiesce()
             await asyncio.wait_for(watcher.task, 5)
             with pytest.raises(TooManyWatchers):
                 watch.watching(a_view("a", an_event(1))).__enter__()

@@ -297,11 +297,11 @@ async def test_what_a_dead_replica_had_claimed_is_sent_by_another_once_its_lease
 async def test_the_loops_deliver_by_themselves_and_leave_at_once(world: World) -> None:
     """From begin to end, without a call by hand."""
     sender, _, poster = world.a_replica(SHOP)
-    await sender.begin()
+    await sender.start()
     event_id = await world.completed()
     async with asyncio.timeout(20):
         await poster.heard.wait()
-        await sender.end(5.0)
+        await sender.stop(5.0)
     assert poster.ids == [event_id]
 
 

@@ -36,7 +36,7 @@ class _Component(Lifecycle):
     async def _on_start(self) -> None:
         self.starts += 1
         self.held += 1
-        self._run(BackgroundLoop(self._turn, OutageReporter(_logger, "turn"), retry_seconds=1.0))
+        self._run_loop(BackgroundLoop(self._turn, OutageReporter(_logger, "turn"), retry_seconds=1.0))
         self._spawn(self._work())
         await self._steps()
         if self.fails is not None:

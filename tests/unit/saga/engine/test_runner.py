@@ -307,7 +307,7 @@ class TestBreakingDown:
         broken = House(house.clock, log=log)
         await log.renew("local", seconds=3600)
         await through(broken.runner().launch(a_saga()))
-        assert caplog.text.count("could not be given up yet") == 1
+        assert caplog.messages.count("saga_abandon_failed") == 1
         house.clock.advance(AFTER_CRASH_SECONDS)
         (stored,) = await broken.claim()
         assert told(stored.events)[-1] == "saga_recovered"

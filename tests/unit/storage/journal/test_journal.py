@@ -67,7 +67,7 @@ class _Writer:
 
 async def _opened(writer: _Writer, *, max_batch: int = 256, max_queue: int = 100) -> Journal:
     journal = Journal(writer, max_batch=max_batch, max_queue=max_queue)
-    await journal.open()
+    await journal.start()
     return journal
 
 
@@ -88,7 +88,7 @@ async def test_the_next_batch_gathers_while_one_is_being_committed() -> None:
     writer.gate.set()
     await asyncio.gather(first, *rest)
     assert writer.batches == [["a"], ["b", "c", "d"]]
-    await journal.close()
+    await journal.stop()
 
 
 async def test_a_batch_is_never_larger_than_its_bound() -> None:
@@ -97,7 +97,7 @@ async def test_a_batch_is_never_larger_than_its_bound() -> None:
     journal = await _opened(writer, max_batch=2)
     await asyncio.gather(*(journal.write(_append(name)) for name in "abcde"))
     assert max(len(batch) for batch in writer.batches) == 2
-    await journal.close()
+    await journal.stop()
 
 
 async def test_a_long_queue_is_written_in_halves() -> None:
@@ -115,7 +115,7 @@ async def test_a_long_queue_is_written_in_halves() -> None:
     assert [name for batch in writer.batches[1:] for name in batch] == [
         str(n) for n in range(4 * HALVED_ABOVE)
     ]
-    await journal.close()
+    await journal.stop()
 
 
 class _SendsLater(_Writer):
@@ -144,7 +144,7 @@ async def test_the_next_batch_is_on_its_way_before_the_sagas_of_the_last_one_mov
 
     await asyncio.gather(*(saga(str(n)) for n in range(2 * HALVED_ABOVE)))
     assert happened == ["sent"] * 2 + ["moved on"] * 2 * HALVED_ABOVE
-    await journal.close()
+    await journal.stop()
 
 
 async def _two_writers_gone(journal: Journal) -> None:
@@ -166,7 +166,7 @@ async def test_a_waiter_that_leaves_does_not_take_its_write_along() -> None:
     writer.gate.set()
     await journal.write(_append("c"))
     assert [name for batch in writer.batches for name in batch] == ["a", "b", "c"]
-    await journal.close()
+    await journal.stop()
 
 
 async def test_a_closing_journal_writes_what_nobody_waits_for_any_more() -> None:
@@ -175,7 +175,7 @@ async def test_a_closing_journal_writes_what_nobody_waits_for_any_more() -> None
     writer.gate.clear()
     journal = await _opened(writer)
     await _two_writers_gone(journal)
-    closing = asyncio.create_task(journal.close())
+    closing = asyncio.create_task(journal.stop())
     await _soon()
     writer.gate.set()
     await closing
@@ -187,12 +187,12 @@ async def test_each_batch_tells_how_long_its_first_entry_waited() -> None:
     told: list[tuple[int, float, float]] = []
     clock = itertools.count()
     journal = Journal(_Writer(), monotonic=lambda: float(next(clock)))
-    await journal.open()
+    await journal.start()
     journal.on_batch = lambda *batch: told.append(batch)
     await asyncio.gather(*(journal.write(_append(str(n))) for n in range(2 * HALVED_ABOVE)))
     # The entries came at 0 to 63; the first half was begun at 64 and done at 65, the second begun at 66.
     assert told == [(HALVED_ABOVE, 64.0, 1.0), (HALVED_ABOVE, 66.0 - HALVED_ABOVE, 1.0)]
-    await journal.close()
+    await journal.stop()
 
 
 async def test_one_bad_entry_is_refused_and_its_neighbours_are_stored() -> None:
@@ -205,7 +205,7 @@ async def test_one_bad_entry_is_refused_and_its_neighbours_are_stored() -> None:
     journal = await _opened(_Writer(trouble))
     results = await asyncio.gather(*(journal.write(_append(name)) for name in ("a", "bad", "c")))
     assert [type(result) for result in results] == [Stored, LogRefused, Stored]
-    await journal.close()
+    await journal.stop()
 
 
 async def test_an_interrupted_batch_is_written_again_until_it_is_stored() -> None:
@@ -221,7 +221,7 @@ async def test_an_interrupted_batch_is_written_again_until_it_is_stored() -> Non
     journal = await _opened(writer)
     assert isinstance(await journal.write(_append("a")), Stored)
     assert writer.batches == [["a"]] * 3
-    await journal.close()
+    await journal.stop()
 
 
 async def test_while_the_database_is_away_a_new_saga_is_refused_at_once() -> None:
@@ -240,7 +240,7 @@ async def test_while_the_database_is_away_a_new_saga_is_refused_at_once() -> Non
     away.clear()
     assert isinstance(await waiting, Stored)
     assert not journal.away
-    await journal.close()
+    await journal.stop()
 
 
 def _raise_if(away: list[bool]) -> None:
@@ -263,13 +263,13 @@ async def test_a_full_queue_refuses_a_new_saga_and_never_an_append() -> None:
     await _soon()
     writer.gate.set()
     await asyncio.gather(first, second, third)
-    await journal.close()
+    await journal.stop()
 
 
 async def test_a_closed_journal_says_so() -> None:
     """Nobody waits for ever on a process that ends."""
     journal = await _opened(_Writer())
-    await journal.close()
+    await journal.stop()
     with pytest.raises(LogUnavailable, match="closed"):
         await journal.write(_append("a"))
 
@@ -284,7 +284,7 @@ async def test_whatever_the_driver_raises_the_journal_lives_on() -> None:
 
     journal = await _opened(_Writer(trouble))
     assert isinstance(await journal.write(_append("a")), Stored)
-    await journal.close()
+    await journal.stop()
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ async def test_an_entry_that_breaks_each_batch_is_found_and_given_up_alone() -> 
     assert writer.batches[:ALIKE] == [["a", "bad", "c"]] * ALIKE
     assert not journal.away
     assert isinstance(await journal.write(_start("d")), Stored)
-    await journal.close()
+    await journal.stop()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -324,7 +324,7 @@ async def test_a_bad_entry_without_neighbours_does_not_close_the_shop() -> None:
         await journal.write(_append("bad"))
     assert given_up.value.stored is None
     assert not journal.away
-    await journal.close()
+    await journal.stop()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -348,7 +348,7 @@ async def test_an_entry_that_takes_the_server_down_each_time_is_found_as_well() 
         )
     assert [type(one) for one in outcome] == [Stored, LogUnavailable, Stored]
     assert not journal.away
-    await journal.close()
+    await journal.stop()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -362,7 +362,7 @@ async def test_while_nothing_else_can_be_stored_no_entry_is_to_blame() -> None:
 
     journal = await _opened(_Writer(trouble))
     assert isinstance(await journal.write(_append("a")), Stored)
-    await journal.close()
+    await journal.stop()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -378,7 +378,7 @@ async def test_a_batch_that_waits_for_the_database_as_a_whole_stays_whole() -> N
     journal = await _opened(writer)
     await asyncio.gather(*(journal.write(_append(name)) for name in "ab"))
     assert [len(batch) for batch in writer.batches] == [2] * (10 * ALIKE + 1)
-    await journal.close()
+    await journal.stop()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -402,7 +402,7 @@ async def test_an_entry_that_waits_for_a_lock_holds_up_nobody_else() -> None:
     assert isinstance(await waiting[1], Stored)
     assert journal.queued == 0
     assert [hurried for ids, hurried in zip(writer.batches, writer.hurried, strict=True) if ids == ["locked"]]
-    await journal.close()
+    await journal.stop()
 
 
 async def test_many_that_wait_for_one_transaction_are_stored_soon_after_it_has_ended(
@@ -437,7 +437,7 @@ async def test_many_that_wait_for_one_transaction_are_stored_soon_after_it_has_e
     journal._wake.set()
     async with asyncio.timeout(15):
         await asyncio.gather(*waiting)
-    await journal.close()
+    await journal.stop()
 
 
 async def test_what_was_put_aside_is_told_when_the_journal_closes() -> None:
@@ -451,7 +451,7 @@ async def test_what_was_put_aside_is_told_when_the_journal_closes() -> None:
     waiting = asyncio.create_task(journal.write(_append("locked")))
     while not journal._aside:  # noqa: ASYNC110 (the journal tells nobody)
         await asyncio.sleep(0)
-    await journal.close()
+    await journal.stop()
     with pytest.raises(LogUnavailable) as closed:
         await waiting
     assert closed.value.stored is None

@@ -359,11 +359,11 @@ async def test_who_is_told_to_end_finishes_the_batch_under_way_and_no_other(
     ids = [await archive.add(timedelta(days=100 + number)) for number in range(12)]
     clock = VirtualClock(self_winding=False)
     retention = archive.retention(clock=clock, pause_seconds=60.0)
-    retention.begin()
+    await retention.start()
     await settle()
     clock.advance(60.0)
     await asyncio.sleep(pause)  # at whatever point of the batch this is
-    await retention.end()
+    await retention.stop()
     redacted = await archive.redacted(*ids)
     assert sum(redacted) in {0, 3}
     for saga_id, gone in zip(ids, redacted, strict=True):
@@ -409,12 +409,12 @@ async def test_the_loop_goes_on_after_the_database_was_away(archive: Archive) ->
         return await redact(before, limit=limit)
 
     archive.store.redact = away_and_broken  # type: ignore[method-assign]
-    retention.begin()
+    await retention.start()
     async with asyncio.timeout(20):
         while not done.is_set():
             clock.advance(60.0)
             await asyncio.sleep(0.01)
-    await retention.end()
+    await retention.stop()
     assert tries > 2
     assert await archive.redacted(old) == [True]
 
@@ -422,11 +422,11 @@ async def test_the_loop_goes_on_after_the_database_was_away(archive: Archive) ->
 async def test_days_of_zero_keep_everything(archive: Archive) -> None:
     saga_id = await archive.add(9000 * DAY)
     retention = archive.retention(keep_data=None)
-    retention.begin()
+    await retention.start()
     assert await retention.run() == RetentionCounts(redacted=0, deleted=0)
     assert await retention.due() == RetentionCounts(redacted=0, deleted=0)
     assert await archive.redacted(saga_id) == [False]
-    await retention.end()
+    await retention.stop()
 
 
 async def test_what_is_due_is_what_a_run_then_does(archive: Archive) -> None:
