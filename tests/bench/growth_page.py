@@ -119,8 +119,8 @@ def sections(growth: Growth) -> list[Section]:
             ),
             rows=_rate_rows(growth.rates),
             words="The saga engine with steps that do nothing, the databases in turn. Each saga has an order, answers "
-            "and an idempotency key as the tables' own have: smaller rows would go into the holes at the ends of "
-            "old pages, one page each, and PostgreSQL writes a page whole at its first change after a checkpoint.",
+            "and an idempotency key as the tables' own have: smaller rows would fill the holes at the ends of "
+            "old pages, one page each, and PostgreSQL writes a whole page at its first change after a checkpoint.",
         ),
         Section(
             heading="Pages at the largest size",
@@ -128,13 +128,13 @@ def sections(growth: Growth) -> list[Section]:
             rows=[_timed_row(one) for one in growth.pages],
             words="The service's own reading functions, with all events of each saga on the page. Of fewer than 100 "
             "calls the p99 is the slowest. `without GC`: the p99 "
-            "without the pauses that Python's garbage collector made in each call, which the size has no part in.",
+            "without the pauses of Python's garbage collector in each call, which don't depend on the size.",
         ),
         Section(
             heading="Claims",
             columns=("claim", "sagas", "p50 ms", "p99 ms", "without GC", "calls"),
             rows=[_timed_row(one) for one in growth.claims],
-            words="Each claim takes other sagas of the dead owner's: found, read with their logs, marked, committed.",
+            words="Each claim takes other sagas of the dead owner: it finds them, reads their logs, marks them and commits.",
         ),
         Section(
             heading="Takeover of a dead owner's sagas",
@@ -158,7 +158,7 @@ def sections(growth: Growth) -> list[Section]:
             heading="Sagas that wait in back-off",
             columns=("waiting", "idle: CPU ms/s", "idle: PostgreSQL ms/s", "checkouts/s", "spread", "p99 ms"),
             rows=[_waiting_row(count, growth) for count in growth.idle],
-            words="Parked in the database for an hour; the process looks for what is due all the time.",
+            words="Parked in the database for an hour. The process polls for due sagas all the time.",
         ),
     ]
 

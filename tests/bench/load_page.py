@@ -230,18 +230,19 @@ Measured by `{command}`.
 {machine}.
 
 The knee is what {clients} clients in a closed loop get.
-Then orders come when they are due, as a Poisson process, at so many times the knee (an open loop), and a latency counts from when its order was due, so that a stall is seen by every order that it holds up.
-`201/s` counts answers while the phase lasted, without its first fifth, in which the places fill up.
-The service has its default limit of 512 checkouts in flight; whatever is beyond is refused with 503 `over_capacity` and Retry-After, before its body is read.
-`CPU` is the service's own, of one core; the generator and PostgreSQL share the same cores, and `sent late` is how far behind its own plan the generator was.
-`MiB` has the sandbox's books in it, 3 KiB an order, as its services are in the same process.
+Then orders come when they are due, as a Poisson process, at a multiple of the knee (an open loop).
+A latency counts from the time when its order was due, so a stall shows in every order that it delays.
+`201/s` counts the answers of a phase without its first fifth, in which the service fills up.
+The service has its default limit of 512 checkouts in flight; more are refused with 503 `over_capacity` and Retry-After, before the body is read.
+`CPU` is the service's own, of one core; the generator and PostgreSQL share the same cores. `sent late` says how far the generator was behind its own plan.
+`MiB` includes the sandbox's records, 3 KiB an order, because its services run in the same process.
 {connections}
 
 {load}
 
 ## One service at {slow_seconds:g} s
 
-The carrier is a process of its own. At half the knee a tenth of the orders meet a carrier that takes {slow_seconds:g} s; `201` shows the others' latency.
+The carrier is a separate process. At half the knee, a tenth of the orders meet a carrier that takes {slow_seconds:g} s; `201` shows the others' latency.
 
 {slow}
 

@@ -11,6 +11,9 @@ from tests.processes import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
+_CODE = re.compile(r"(?<!`)`((?:app|tests|docs|alembic)/[\w./-]+)`")
+_TO_BE_WRITTEN = {"app/services/insurance.py", "tests/test_insurance.py"}
+"""By the reader of "Add your own step"."""
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -32,6 +35,17 @@ def test_no_link_is_broken(page: Path) -> None:
     for target, anchor in _links(page):
         assert target.exists(), f"there is no {target}"
         assert not anchor or anchor in _anchors(target), f"{target} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_each_file_that_a_page_names_is_there(page: Path) -> None:
+    """In a code span, without a link; the changelog is of its time."""
+    named = set(_CODE.findall(_FENCED.sub("", page.read_text()))) - _TO_BE_WRITTEN
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.docs.reference import REFERENCE, SETTING_ROW, settings, written
-from tests.processes import ROOT
 
 
 def test_every_setting_is_listed_once() -> None:
@@ -34,10 +31,3 @@ def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^\| ([a-z ]+) \| [A-Z`]", (REFERENCE / "glossary.md").read_text(), re.MULTILINE)
     assert words == sorted(set(words))
     assert len(words) > 40
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/first-hour.md", "docs/reference/first-sketch.md"])
-def test_the_code_that_a_page_names_is_there(page: str) -> None:
-    """Files in a code span that aren't links."""
-    for named in re.findall(r"`((?:app|tests)/[\w/]+(?:\.py)?)`", (ROOT / page).read_text()):
-        assert (ROOT / named).exists(), named
