@@ -24,7 +24,7 @@ from app.api.middleware.base_path import base_path, link
 from app.api.middleware.credentials import COOKIE, address_of, session_of
 from app.api.middleware.route_rights import public, requires
 from app.api.problems.problem import Problem
-from app.api.routes.operate import cancelled, done
+from app.api.routes.operate import carry_out
 from app.api.schemas.operator_requests import Operation, Resolution
 from app.api.schemas.outcome import with_timeout
 from app.api.schemas.saga_body import saga_body
@@ -36,6 +36,7 @@ from app.dashboard.search import AGES, Search
 from app.dashboard.timeline import timeline
 from app.dashboard.words import now_is, stuck_steps
 from app.operations.change_notifier import TooManySubscribers
+from app.operations.operator_rules import RULES, OperatorVerb
 from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
@@ -190,7 +191,7 @@ async def saga_page(request: Request, saga_id: str) -> Response:
         at_rest=view.inactive,
         ended=view.state.status in FINAL,
         cancellable=view.state.cancellable and view.cancel is None,
-        done=found.get("done") if found.get("done") in {"cancel", "retry", "resolve"} else None,
+        done=found.get("done") if found.get("done") in set(OperatorVerb) else None,
         raw=_raw(body),
         curl=f"curl {_here(request)}/sagas/{saga_id}",
         keyed=bool(caller_of(request).tenant),
@@ -208,23 +209,17 @@ def _raw(body: Body) -> str:
 @_a_page
 async def act(request: Request, saga_id: str, action: str) -> Response:
     """Do what a person wants done about a saga, and show it."""
-    operator, caller = service_of(request).operator, caller_of(request)
-    if action not in {"cancel", "retry", "resolve"}:
+    if action not in set(OperatorVerb):
         raise Problem("not_found")
+    verb = OperatorVerb(action)
     form = await form_of(request)
     known_form(saga_id)
     seen = form.pop("seen", "")
     if not (seen.isascii() and seen.isdecimal() and len(seen) < 10):
         raise Problem("invalid_request", "The form is not whole: open the page again.")
     given = {name: line for name, value in form.items() if (line := value.replace("\n", " ").strip())}
-    if action == "resolve":
-        resolution = Resolution.of(given)
-        wanted = operator.resolve(saga_id, caller=caller, seen={int(seen)}, **resolution.model_dump())
-    else:
-        reason = Operation.of(given).reason
-        how = operator.cancel if action == "cancel" else operator.retry
-        wanted = how(saga_id, caller=caller, reason=reason, seen={int(seen)})
-    await (cancelled if action == "cancel" else done)(request, saga_id, wanted)
+    form_model = Resolution if RULES[verb].names_step else Operation
+    await carry_out(request, verb, saga_id, form_model.of(given), seen={int(seen)})
     return RedirectResponse(link(f"/dashboard/sagas/{saga_id}?done={action}"), 303)
 
 

@@ -1,10 +1,10 @@
-"""What a person does about a saga: cancel it, retry what failed, or settle a step outside.
+"""An operator's actions on a saga: cancel, retry and resolve, by the rules of `operator_rules`.
 
-    cancel    a wish on the saga's row ──▶ its owner, wherever it runs, heeds it at its next boundary
-    retry     ┐ an event under a new epoch, on a saga that needs attention and that nobody owns
-    resolve   ┘ ──▶ due at once: whichever replica claims it goes on
+    cancel    of a saga that is being worked on: a request on its row ──▶ its owner, at any replica, carries it out
+    retry     ┐ of one that needs attention, which no process owns: an event under a new epoch ──▶ due at once,
+    resolve   ┘ (and cancel) for whichever replica claims it
 
-Two people at once: the second one's epoch is gone, and it is told that the saga has moved.
+Of two operators at once, the second finds that the epoch has changed: `SagaMoved`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TypeVar
 
 from app.access.principal import Principal
 from app.access.scopes import Scope
+from app.operations.operator_rules import RULES, NotAllowed, OperatorVerb, SagaFinished, UnknownSaga
 from app.saga.engine.runner import SagaRunner
-from app.saga.model.attention import attention_of
 from app.saga.model.decide import asked
 from app.saga.model.definition import Definitions
-from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaError, SagaMoved
-from app.saga.model.events import EventType, Observer
+from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaMoved
+from app.saga.model.events import Observer, SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.placeholder import UNFOLDABLE
 from app.saga.model.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
@@ -30,56 +30,11 @@ from app.saga.ports.log import SagaLog, StoredSaga, UnreadableSaga, load
 T = TypeVar("T")
 
 TRIES = 3
-"""How often an action is given to a log that doesn't say whether it stored it."""
-
-
-class OperatorError(SagaError):
-    """This can't be done about the saga, and nothing was. `blocks` says what the saga needs attention for, if it does."""
-
-    def __init__(self, blocks: str = "") -> None:
-        super().__init__()
-        self.blocks = blocks
-
-
-class NotAllowed(OperatorError):
-    """The caller may not operate on sagas."""
-
-
-class UnknownSaga(OperatorError):
-    """There is no such saga, or it is another caller's."""
-
-
-class SagaFinished(OperatorError):
-    """The saga has ended: nothing can be done about it any more."""
-
-
-class PastPivot(OperatorError):
-    """The saga is past its pivot: it can only go forward."""
-
-
-class NotCancellable(OperatorError):
-    """The saga is going back already and got stuck: retry it, or resolve what it can't undo."""
-
-
-class NoAttentionNeeded(OperatorError):
-    """The saga doesn't need attention: it ended, or is being worked on."""
-
-
-class UnknownStep(OperatorError):
-    """The saga has no step of that name."""
-
-
-class StepNotStuck(OperatorError):
-    """That step is not what the saga can't get over: there is nothing to settle."""
+"""How often an action is sent to a log that doesn't say whether it stored it."""
 
 
 class Operator:
-    """Acts on sagas in a person's name; each action stands in the trail, with who and why.
-
-    `seen` are the lengths of the trail that the person may have had before them; None for any. Every
-    method raises an `OperatorError`; `SagaMoved` where the saga isn't as it was seen, or somebody else was
-    first; `LogUnavailable`, with `stored` None where nobody can tell whether it was done.
-    """
+    """Acts on sagas for a principal; the trail records each action, with its subject and reason."""
 
     def __init__(
         self,
@@ -92,7 +47,7 @@ class Operator:
         wake: Callable[[], None],
         observers: Sequence[Observer] = (),
     ) -> None:
-        """`wake` has what is due claimed at once."""
+        """`wake` makes recovery claim what is due at once."""
         self._runner = runner
         self._log = log
         self._definitions = definitions
@@ -101,66 +56,47 @@ class Operator:
         self._wake = wake
         self._observers = observers
 
-    async def cancel(
-        self, saga_id: str, *, caller: Principal, reason: str, seen: Collection[int] | None = None
-    ) -> None:
-        """Stop a saga going forward: what is under way is waited for, then everything done is undone.
-
-        Where it is being stopped already, or goes back on its own, nothing more is done; once it has ended,
-        by an earlier cancel too, `SagaFinished` is raised.
-        """
-        action = self._action(caller, reason)
-        for _ in range(TRIES):
-            stored, state = await self._found(saga_id, caller)
-            if state.status in FINAL:
-                raise SagaFinished
-            if state.cancel is not None or state.status is SagaStatus.COMPENSATING:
-                return
-            if state.past_pivot:
-                raise PastPivot
-            if state.status is SagaStatus.NEEDS_ATTENTION and not state.cancellable:
-                raise NotCancellable(_blocks(stored, state))
-            if stored.cancel is None:
-                _check_seen(state, seen)
-            if state.status is SagaStatus.NEEDS_ATTENTION:
-                await self._operate(stored, state, EventType.CANCEL_REQUESTED, action)
-                return
-            if (wish := await self._want_cancel(stored, state, action, seen)) is not None:
-                self._runner.cancel(saga_id, wish)
-                self._wake()
-                return
-        raise SagaMoved
-
-    async def retry(
-        self, saga_id: str, *, caller: Principal, reason: str, seen: Collection[int] | None = None
-    ) -> None:
-        """Have what failed tried again, with a fresh budget of attempts."""
-        action = self._action(caller, reason)
-        stored, state = await self._stuck(saga_id, caller, seen)
-        await self._operate(stored, state, EventType.RETRY_REQUESTED, action)
-
-    async def resolve(
+    async def act(
         self,
+        verb: OperatorVerb,
         saga_id: str,
         *,
         caller: Principal,
-        step: str,
         reason: str,
+        step: str | None = None,
         reference: str | None = None,
         seen: Collection[int] | None = None,
     ) -> None:
-        """Note that a person settled a step outside, and go on with the rest."""
-        action = self._action(caller, reason, reference)
-        stored, state = await self._stuck(saga_id, caller, seen)
-        try:
-            stuck = state.resolvable(step)
-        except IllegalEvent:
-            raise UnknownStep from None
-        if not stuck:
-            raise StepNotStuck(_blocks(stored, state))
-        await self._operate(stored, state, EventType.STEP_RESOLVED, action, step=step)
+        """Carry out an action, and return once it is durable; the saga continues by itself.
 
-    def _action(self, caller: Principal, reason: str, reference: str | None = None) -> OperatorAction:
+        `step` is the one to resolve, `reference` where that can be looked up. `seen` are the lengths of the trail that
+        the operator may have seen, None for any. Repeating a cancellation does nothing more.
+
+        Raise an `OperatorError` where the rules refuse it; `SagaMoved` where the saga isn't as it was seen, or another
+        operator was first; `LogUnavailable`, with `stored` None where it can't be told whether the action was stored.
+        """
+        rule = RULES[verb]
+        action = self._action(caller, reason, reference)
+        for _ in range(TRIES):
+            stored, state = await self._load(saga_id, caller)
+            if state.status in FINAL:
+                raise SagaFinished
+            if rule.is_done(state):
+                return
+            if rule.precondition_first:
+                _check_seen(state, seen)
+            rule.check(stored, state, step)
+            if stored.cancel is None:  # a pending cancellation is joined, whatever was seen
+                _check_seen(state, seen)
+            if state.status is SagaStatus.NEEDS_ATTENTION:
+                event = asked(state, rule.event, action, self._now(), step=step if rule.names_step else None)
+                await self._append(stored, state, event, action)
+                return
+            if await self._request_cancel(stored, state, action, seen):
+                return
+        raise SagaMoved
+
+    def _action(self, caller: Principal, reason: str, reference: str | None) -> OperatorAction:
         if not caller.has_scope(Scope.OPERATE):
             raise NotAllowed
         return OperatorAction(
@@ -171,10 +107,10 @@ class Operator:
             reference=reference,
         )
 
-    async def _found(self, saga_id: str, caller: Principal) -> tuple[StoredSaga, SagaState]:
+    async def _load(self, saga_id: str, caller: Principal) -> tuple[StoredSaga, SagaState]:
         """Return a saga as it is durable now.
 
-        Raise `DefinitionUnknown` or `LogUnreadable` for one that can't be judged here.
+        Raise `DefinitionUnknown` or `LogUnreadable` for one that this release can't judge.
         """
         stored = await load(self._log, saga_id)
         if stored is None or not caller.can_see(stored.saga.caller):
@@ -191,53 +127,40 @@ class Operator:
                 raise
             raise LogUnreadable from error
 
-    async def _stuck(
-        self, saga_id: str, caller: Principal, seen: Collection[int] | None
-    ) -> tuple[StoredSaga, SagaState]:
-        stored, state = await self._found(saga_id, caller)
-        if state.status in FINAL:
-            raise SagaFinished
-        _check_seen(state, seen)
-        if state.status is not SagaStatus.NEEDS_ATTENTION:
-            raise NoAttentionNeeded
-        return stored, state
+    async def _request_cancel(
+        self, stored: StoredSaga, state: SagaState, action: OperatorAction, seen: Collection[int] | None
+    ) -> bool:
+        """Store the request for the saga's owner; return False where the saga is no longer being worked on.
 
-    async def _want_cancel(
-        self, stored: StoredSaga, state: SagaState, wish: OperatorAction, seen: Collection[int] | None
-    ) -> OperatorAction | None:
-        """Leave the wish for the saga's owner; return the one that stands, None where it doesn't run any more.
-
-        A wish that stands already is joined, whatever was seen: the one who repeats it gets what they want.
+        An earlier request that is still pending is joined, whatever was seen: it has the effect that is wanted.
         """
         as_seen = state.seq if seen is not None and stored.cancel is None else None
-        return await _surely(lambda: self._log.want_cancel(stored.saga.id, wish, seen=as_seen))
+        pending = await _certain(lambda: self._log.want_cancel(stored.saga.id, action, seen=as_seen))
+        if pending is None:
+            return False
+        self._runner.cancel(stored.saga.id, pending)
+        self._wake()
+        return True
 
-    async def _operate(
-        self,
-        stored: StoredSaga,
-        state: SagaState,
-        what: EventType,
-        action: OperatorAction,
-        *,
-        step: str | None = None,
+    async def _append(
+        self, stored: StoredSaga, state: SagaState, event: SagaEvent, action: OperatorAction
     ) -> None:
-        """Store the action, and have the saga gone on with."""
-        event = asked(state, what, action, self._now(), step=step)
+        """Store the action's event, and have the saga claimed."""
         status = apply(state, event).status
         try:
-            await _surely(
+            await _certain(
                 lambda: self._log.operate(stored.saga.id, epoch=stored.epoch, event=event, status=status)
             )
         except SagaMoved:
-            if not await self._stands(stored.saga.id, action):
+            if not await self._is_stored(stored.saga.id, action):
                 raise
         for observer in self._observers:
             with contextlib.suppress(Exception):
                 observer(stored.saga.id, event)
         self._wake()
 
-    async def _stands(self, saga_id: str, action: OperatorAction) -> bool:
-        """Whether the saga was moved by this very action, whose answer was lost."""
+    async def _is_stored(self, saga_id: str, action: OperatorAction) -> bool:
+        """Whether it was this very action that moved the saga, and its answer was lost."""
         try:
             stored = await load(self._log, saga_id)
         except LogUnavailable as error:
@@ -248,23 +171,17 @@ class Operator:
         return any(event.data.get("action") == action.id for event in trail)
 
 
-async def _surely(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask again what nobody can tell whether it was stored: it is stored once. Raise `LogUnavailable`."""
+async def _certain(store: Callable[[], Awaitable[T]]) -> T:
+    """Call again where the log doesn't say whether it stored it: it stores it once. Raise `LogUnavailable`."""
     doubt = False
     for _ in range(TRIES):
         try:
-            return await ask()
+            return await store()
         except LogUnavailable as error:
             doubt = doubt or error.stored is not False
             if not doubt:
                 raise
     raise LogUnavailable("The saga log did not say whether it was stored.", stored=None)
-
-
-def _blocks(stored: StoredSaga, state: SagaState) -> str:
-    """Return what blocks the saga, as a sentence."""
-    attention = attention_of(state, stored.events[-1])
-    return attention.message if attention else ""
 
 
 def _check_seen(state: SagaState, seen: Collection[int] | None) -> None:

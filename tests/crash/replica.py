@@ -18,7 +18,8 @@ from app.api.schemas.order import Order
 from app.api.schemas.outcome import outcome, saga_url
 from app.api.schemas.saga_body import saga_body
 from app.checkout.definition import checkout_saga
-from app.operations.operator import Operator, OperatorError
+from app.operations.operator import Operator
+from app.operations.operator_rules import OperatorError, OperatorVerb
 from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView
 from app.operations.starting import SagaStarter
@@ -221,14 +222,14 @@ class Replica:
     async def _acted(self, view: SagaView) -> SagaView:
         """Do what a person does in this scenario, if it is time for it, and return how the saga stands then."""
         saga_id, when = view.saga.id, (self._scenario.act, view.state.status)
-        acts = {
-            ("cancel", SagaStatus.RUNNING): self._operator.cancel,
-            ("retry", SagaStatus.NEEDS_ATTENTION): self._operator.retry,
+        verbs = {
+            ("cancel", SagaStatus.RUNNING): OperatorVerb.CANCEL,
+            ("retry", SagaStatus.NEEDS_ATTENTION): OperatorVerb.RETRY,
         }
-        if when not in acts:
+        if when not in verbs:
             return view
         with suppress(OperatorError, SagaMoved):  # somebody was first, or it went on meanwhile
-            await acts[when](saga_id, caller=ANONYMOUS, reason="The customer called.")
+            await self._operator.act(verbs[when], saga_id, caller=ANONYMOUS, reason="The customer called.")
         return await self._reader.wait(saga_id, seconds=WAIT_SECONDS) or view
 
     async def _get(self, saga_id: str) -> ApiAnswer:

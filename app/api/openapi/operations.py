@@ -11,6 +11,7 @@ from app.api.openapi import examples
 from app.api.problems.catalogue import NOTICES, PROBLEMS
 from app.api.problems.problem import MEDIA_TYPE
 from app.api.schemas.order import NAME_PATTERN
+from app.operations.operator_rules import RULES
 
 Described = dict[str, Any]
 
@@ -405,11 +406,7 @@ _OPERATING = (
     "unsupported_media_type",
     "invalid_operation",
 )
-_OPERATIONS = {
-    "cancel": ("past_pivot", "not_cancellable"),
-    "retry": ("no_attention_needed",),
-    "resolve": ("no_attention_needed", "step_not_stuck"),
-}
+_OPERATIONS = {verb.value: tuple(error.code for error in rule.refusals) for verb, rule in RULES.items()}
 _STREAM = """retry: 2000
 
 id: 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 from fastapi import APIRouter
@@ -25,32 +25,12 @@ from app.api.routes.sagas import saga_etag
 from app.api.schemas.operator_requests import Operation, Resolution, seen_by
 from app.api.schemas.outcome import accepted, saga_url, status_headers, wait_for
 from app.api.schemas.saga_body import saga_body
-from app.operations.operator import (
-    NoAttentionNeeded,
-    NotAllowed,
-    NotCancellable,
-    OperatorError,
-    PastPivot,
-    SagaFinished,
-    StepNotStuck,
-    UnknownSaga,
-    UnknownStep,
-)
+from app.operations.operator_rules import OperatorError, OperatorVerb, UnknownStep
 from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogUnavailable, SagaMoved
 from app.saga.model.state import SagaStatus
 
 router = APIRouter(tags=["operating"])
-
-_PROBLEMS: Mapping[type[OperatorError], str] = {
-    NotAllowed: "forbidden",
-    UnknownSaga: "not_found",
-    SagaFinished: "saga_finished",
-    PastPivot: "past_pivot",
-    NotCancellable: "not_cancellable",
-    NoAttentionNeeded: "no_attention_needed",
-    StepNotStuck: "step_not_stuck",
-}
 
 
 @router.post("/sagas/{saga_id}/cancel")
@@ -61,48 +41,45 @@ async def cancel_saga(request: Request, saga_id: str) -> Response:
     A saga that is past its pivot or has ended can't be cancelled (409). While it is being undone, to cancel
     it again does nothing more.
     """
-    operation = Operation.of(await _body(request, saga_id))
-    seen = seen_by(request.headers.getlist("if-match"))
-    view = await cancelled(
-        request,
-        saga_id,
-        service_of(request).operator.cancel(
-            saga_id, caller=caller_of(request), reason=operation.reason, seen=seen
-        ),
-    )
-    return _answer(request, view)
+    return await _act(request, OperatorVerb.CANCEL, saga_id, Operation)
 
 
 @router.post("/sagas/{saga_id}/retry")
 @requires(Scope.OPERATE)
 async def retry_saga(request: Request, saga_id: str) -> Response:
     """Try again what failed in a saga that needs attention, with a fresh budget of attempts."""
-    operation = Operation.of(await _body(request, saga_id))
-    seen = seen_by(request.headers.getlist("if-match"))
-    view = await done(
-        request,
-        saga_id,
-        service_of(request).operator.retry(
-            saga_id, caller=caller_of(request), reason=operation.reason, seen=seen
-        ),
-    )
-    return _answer(request, view)
+    return await _act(request, OperatorVerb.RETRY, saga_id, Operation)
 
 
 @router.post("/sagas/{saga_id}/resolve")
 @requires(Scope.OPERATE)
 async def resolve_saga(request: Request, saga_id: str) -> Response:
     """Note that a person settled outside what a saga can't get over, and go on with the rest."""
-    resolution = Resolution.of(await _body(request, saga_id))
+    return await _act(request, OperatorVerb.RESOLVE, saga_id, Resolution)
+
+
+async def _act(request: Request, verb: OperatorVerb, saga_id: str, form: type[Operation]) -> Response:
+    given = form.of(await _body(request, saga_id))
     seen = seen_by(request.headers.getlist("if-match"))
-    view = await done(
+    return _answer(request, await carry_out(request, verb, saga_id, given, seen=seen))
+
+
+async def carry_out(
+    request: Request, verb: OperatorVerb, saga_id: str, given: Operation, *, seen: Collection[int] | None
+) -> SagaView:
+    """Carry out an operator's action, and return the saga once it is inactive, or after the wait that is preferred.
+
+    Raise a problem where the action is refused, or a cancellation came too late.
+    """
+    operator = service_of(request).operator
+    view = await _carried_out(
         request,
         saga_id,
-        service_of(request).operator.resolve(
-            saga_id, caller=caller_of(request), seen=seen, **resolution.model_dump()
-        ),
+        operator.act(verb, saga_id, caller=caller_of(request), seen=seen, **given.model_dump()),
     )
-    return _answer(request, view)
+    if verb is OperatorVerb.CANCEL and (view.state.status is SagaStatus.COMPLETED or view.state.past_pivot):
+        raise _refused("past_pivot", saga_id)  # its last step succeeded while the cancellation was pending
+    return view
 
 
 async def _body(request: Request, saga_id: str) -> Any:
@@ -116,16 +93,7 @@ async def _body(request: Request, saga_id: str) -> Any:
     return await read_json(request, max_bytes=settings.max_body_bytes)
 
 
-async def cancelled(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
-    """Do it, and return the saga as `done` does; raise a problem where it could not be stopped any more."""
-    view = await done(request, saga_id, action)
-    if view.state.status is SagaStatus.COMPLETED or view.state.past_pivot:
-        raise _refused("past_pivot", saga_id)  # its last step succeeded while the wish was waiting
-    return view
-
-
-async def done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
-    """Do it, wait as long as the person prefers, and return the saga as it stands then."""
+async def _carried_out(request: Request, saga_id: str, action: Awaitable[None]) -> SagaView:
     settings = settings_of(request)
     try:
         async with asyncio.timeout(settings.storage_patience_seconds):
@@ -134,13 +102,12 @@ async def done(request: Request, saga_id: str, action: Awaitable[None]) -> SagaV
         asked = request.headers.getlist("if-match")
         raise _refused("precondition_failed" if asked else "saga_moved", saga_id) from None
     except UnknownStep:
-        wrong = complaint("/step", "unknown_step", "Give the name of one of the saga's steps.")
+        wrong = complaint("/step", UnknownStep.code, "Give the name of one of the saga's steps.")
         raise invalid([wrong]) from None
     except OperatorError as error:
-        name = _PROBLEMS[type(error)]
-        row = PROBLEMS[name]
+        row = PROBLEMS[error.code]
         detail = f"{row.happened} {error.blocks} {row.to_do}" if error.blocks else None
-        raise _refused(name, saga_id, detail) from None
+        raise _refused(error.code, saga_id, detail) from None
     except (LogUnavailable, TimeoutError) as error:
         raise _not_stored(error, saga_id) from None
     prefer = preference(request.headers.getlist("prefer"))

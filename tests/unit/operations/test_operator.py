@@ -1,22 +1,23 @@
-"""The operator's use case: who may, what is refused in which words, and answers that were lost."""
+"""An operator's actions: who may, what is refused and why, and answers that were lost."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
-from app.operations.operator import (
-    TRIES,
+from app.operations.operator import TRIES, Operator
+from app.operations.operator_rules import (
     NoAttentionNeeded,
     NotAllowed,
     NotCancellable,
-    Operator,
     OperatorError,
+    OperatorVerb,
     PastPivot,
     SagaFinished,
     StepNotStuck,
@@ -47,6 +48,7 @@ from tests.builders import (
 )
 
 DEFINITION = a_definition(pivot="shipping")
+_NAMED: dict[OperatorVerb, dict[str, Any]] = {OperatorVerb.RESOLVE: {"step": "payment"}}
 ADA = Principal(tenant="shop", subject="ada", scopes=frozenset({Scope.OPERATE}))
 ATTEND = finished(EventType.SAGA_NEEDS_ATTENTION)
 STUCK = (succeeded("payment"), failed("inventory"), compensation_failed("payment"), ATTEND)
@@ -96,8 +98,8 @@ class Doubtful(MemoryLog):
         return answer
 
 
-class Dispatcher:
-    """An operator's desk over a log in memory, and a saga on it."""
+class World:
+    """An operator over a log in memory."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
@@ -139,28 +141,27 @@ class Dispatcher:
             await self.log.append(saga.id, epoch=1, events=[event], change=change or None)
         return saga
 
-    async def told(self, saga: NewSaga) -> list[tuple[str, str | None]]:
-        """Return the events of a saga's trail, with who did what a person did."""
+    async def trail(self, saga: NewSaga) -> list[tuple[str, str | None]]:
+        """Return the events of a saga's trail, with the subject of each operator's action."""
         stored = await self.log.load(saga.id)
         assert stored is not None
         return [(event.type.value, event.data.get("who")) for event in stored.events]
 
     def acts(self, saga: NewSaga, **how: Any) -> dict[str, Callable[[], Awaitable[None]]]:
         """Return each action on a saga by its name."""
-        who = {"caller": ADA, "reason": "So.", **how}
+        given = {"caller": ADA, "reason": "So.", **how}
         return {
-            "cancel": lambda: self.operator.cancel(saga.id, **who),
-            "retry": lambda: self.operator.retry(saga.id, **who),
-            "resolve": lambda: self.operator.resolve(saga.id, step="payment", **who),
+            verb: partial(self.operator.act, verb, saga.id, **given, **_NAMED.get(verb, {}))
+            for verb in OperatorVerb
         }
 
 
 @pytest.fixture
-def desk() -> Dispatcher:
-    return Dispatcher()
+def world() -> World:
+    return World()
 
 
-ACTIONS = ("cancel", "retry", "resolve")
+ACTIONS = tuple(OperatorVerb)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -174,29 +175,29 @@ ACTIONS = ("cancel", "retry", "resolve")
         (Principal(tenant="other", subject="bob", scopes=frozenset({Scope.OPERATE})), UnknownSaga),
     ],
 )
-async def test_only_who_may_operate_does_and_only_on_what_they_see(
-    desk: Dispatcher, action: str, caller: Principal, error: type[OperatorError]
+async def test_operating_needs_the_scope_and_a_saga_that_can_be_seen(
+    world: World, action: str, caller: Principal, error: type[OperatorError]
 ) -> None:
-    """Another caller's saga is as unknown as one that there isn't."""
-    saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
-    before = await desk.log.load(saga.id)
+    """Another tenant's saga is as unknown as one that doesn't exist."""
+    saga = await world.saga(*(RUNNING if action == "cancel" else STUCK))
+    before = await world.log.load(saga.id)
     with pytest.raises(error):
-        await desk.acts(saga, caller=caller)[action]()
-    assert await desk.log.load(saga.id) == before
+        await world.acts(saga, caller=caller)[action]()
+    assert await world.log.load(saga.id) == before
     if error is UnknownSaga:
         with pytest.raises(UnknownSaga):
-            await desk.acts(a_saga(), caller=caller)[action]()
+            await world.acts(a_saga(), caller=caller)[action]()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_an_operator_of_everyone_acts_under_their_own_name(desk: Dispatcher, action: str) -> None:
-    saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
-    await desk.acts(saga, caller=ANONYMOUS)[action]()
-    stored = await desk.log.load(saga.id)
+async def test_an_operator_of_all_tenants_acts_under_their_own_name(world: World, action: str) -> None:
+    saga = await world.saga(*(RUNNING if action == "cancel" else STUCK))
+    await world.acts(saga, caller=ANONYMOUS)[action]()
+    stored = await world.log.load(saga.id)
     assert stored is not None
     whose = stored.cancel.who if stored.cancel else stored.events[-1].data["who"]
     assert whose == "local"
-    assert desk.woken == 1
+    assert world.woken == 1
 
 
 REFUSED: list[tuple[str, tuple[SagaEvent, ...], type[OperatorError]]] = [
@@ -228,109 +229,113 @@ REFUSED: list[tuple[str, tuple[SagaEvent, ...], type[OperatorError]]] = [
 
 
 @pytest.mark.parametrize(("action", "trail", "error"), REFUSED)
-async def test_what_does_not_fit_is_refused_and_changes_nothing(
-    desk: Dispatcher, action: str, trail: tuple[SagaEvent, ...], error: type[OperatorError]
+async def test_what_the_rules_refuse_changes_nothing(
+    world: World, action: str, trail: tuple[SagaEvent, ...], error: type[OperatorError]
 ) -> None:
-    saga = await desk.saga(*trail)
-    before = await desk.log.load(saga.id)
+    saga = await world.saga(*trail)
+    before = await world.log.load(saga.id)
     with pytest.raises(error):
-        await desk.acts(saga)[action]()
-    assert await desk.log.load(saga.id) == before
-    assert desk.woken == 0
+        await world.acts(saga)[action]()
+    assert await world.log.load(saga.id) == before
+    assert world.woken == 0
 
 
-async def test_a_step_that_the_saga_does_not_have_is_named(desk: Dispatcher) -> None:
-    saga = await desk.saga(*STUCK)
+async def test_resolving_an_unknown_step_is_refused(world: World) -> None:
+    saga = await world.saga(*STUCK)
     with pytest.raises(UnknownStep):
-        await desk.operator.resolve(saga.id, caller=ADA, step="loyalty", reason="So.")
+        await world.operator.act(OperatorVerb.RESOLVE, saga.id, caller=ADA, step="loyalty", reason="So.")
 
 
-async def test_a_saga_of_another_version_is_left_to_who_knows_it(desk: Dispatcher) -> None:
+async def test_a_saga_of_an_unknown_version_is_left_to_a_release_that_knows_it(world: World) -> None:
     """Whether it is past its pivot can't be told here."""
-    saga = await desk.saga(*STUCK, version=2)
-    for act in desk.acts(saga).values():
+    saga = await world.saga(*STUCK, version=2)
+    for act in world.acts(saga).values():
         with pytest.raises(DefinitionUnknown):
             await act()
 
 
-async def test_what_is_cancelled_or_goes_back_already_is_cancelled_in_peace(desk: Dispatcher) -> None:
-    """The one who repeats it has what they want; the first one's reason stands."""
+async def test_repeating_a_cancellation_is_no_error(world: World) -> None:
+    """Nor cancelling what compensates already; the first reason is kept."""
     for trail in ((by_person(EventType.CANCEL_REQUESTED),), STUCK[:-2]):
-        saga = await desk.saga(*trail)
-        before = await desk.log.load(saga.id)
-        await desk.operator.cancel(saga.id, caller=ADA, reason="Again.", seen={99})
-        assert await desk.log.load(saga.id) == before
-    saga = await desk.saga(*RUNNING)
-    await desk.operator.cancel(saga.id, caller=ADA, reason="First.", seen={2})
-    await desk.operator.cancel(saga.id, caller=ADA, reason="Second.", seen={1})
-    stored = await desk.log.load(saga.id)
+        saga = await world.saga(*trail)
+        before = await world.log.load(saga.id)
+        await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="Again.", seen={99})
+        assert await world.log.load(saga.id) == before
+    saga = await world.saga(*RUNNING)
+    await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="First.", seen={2})
+    await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="Second.", seen={1})
+    stored = await world.log.load(saga.id)
     assert stored is not None
     assert stored.cancel is not None
     assert stored.cancel.reason == "First."
 
 
-async def test_a_poisonous_saga_is_cancelled_in_its_trail(desk: Dispatcher) -> None:
-    """Nobody owns it, so nobody else could write it down."""
-    saga = await desk.saga(*RUNNING, *[was_recovered()] * 5, ATTEND)
-    await desk.operator.cancel(saga.id, caller=ADA, reason="So.")
-    assert (await desk.told(saga))[-1] == ("cancel_requested", "ada")
-    assert [event.type for event in desk.noted] == [EventType.CANCEL_REQUESTED]
+async def test_a_parked_saga_is_cancelled_in_its_trail(world: World) -> None:
+    """No process owns it, so there is none to leave a request for."""
+    saga = await world.saga(*RUNNING, *[was_recovered()] * 5, ATTEND)
+    await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="So.")
+    assert (await world.trail(saga))[-1] == ("cancel_requested", "ada")
+    assert [event.type for event in world.noted] == [EventType.CANCEL_REQUESTED]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_what_moved_since_it_was_seen_is_refused(desk: Dispatcher, action: str) -> None:
-    """And what was seen as it is, isn't."""
+async def test_an_action_on_a_saga_that_has_moved_since_it_was_seen_is_refused(
+    world: World, action: str
+) -> None:
+    """On one that hasn't moved it is not."""
     trail = RUNNING if action == "cancel" else STUCK
-    saga = await desk.saga(*trail)
+    saga = await world.saga(*trail)
     length = len(trail) + 1
     for seen in ((), (length - 1,), (length + 1, 1)):
         with pytest.raises(SagaMoved):
-            await desk.acts(saga, seen=frozenset(seen))[action]()
-    await desk.acts(saga, seen=frozenset({1, length}))[action]()
+            await world.acts(saga, seen=frozenset(seen))[action]()
+    await world.acts(saga, seen=frozenset({1, length}))[action]()
 
 
-async def test_of_two_people_at_once_one_wins(desk: Dispatcher) -> None:
-    """The other is told, and what they wanted isn't done."""
+async def test_of_two_operators_at_once_one_wins(world: World) -> None:
+    """The other gets an error, and nothing of theirs is done."""
     for first, second in (("retry", "resolve"), ("retry", "retry"), ("resolve", "resolve")):
-        saga = await desk.saga(*STUCK)
+        saga = await world.saga(*STUCK)
         told = await asyncio.gather(
-            desk.acts(saga)[first](), desk.acts(saga)[second](), return_exceptions=True
+            world.acts(saga)[first](), world.acts(saga)[second](), return_exceptions=True
         )
         assert sorted(type(answer).__name__ for answer in told) in (
             ["NoAttentionNeeded", "NoneType"],
             ["NoneType", "SagaMoved"],
         )
-        assert sum(who is not None for _, who in await desk.told(saga)) == 1
+        assert sum(who is not None for _, who in await world.trail(saga)) == 1
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_an_answer_that_was_lost_is_found_again(desk: Dispatcher, action: str) -> None:
-    """It is stored once, and whoever asked hears that it is."""
-    saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
-    desk.log.lost = 1
-    await desk.acts(saga, seen=frozenset({2, 5}))[action]()
-    assert desk.log.asked == 2
-    assert desk.woken == 1
-    stored = await desk.log.load(saga.id)
+async def test_an_action_whose_answer_was_lost_is_found_in_the_log(world: World, action: str) -> None:
+    """It is stored once, and succeeds."""
+    saga = await world.saga(*(RUNNING if action == "cancel" else STUCK))
+    world.log.lost = 1
+    await world.acts(saga, seen=frozenset({2, 5}))[action]()
+    assert world.log.asked == 2
+    assert world.woken == 1
+    stored = await world.log.load(saga.id)
     assert stored is not None
     assert (stored.cancel is not None) is (action == "cancel")
-    assert sum(who is not None for _, who in await desk.told(saga)) == (action != "cancel")
+    assert sum(who is not None for _, who in await world.trail(saga)) == (action != "cancel")
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_doubt_that_another_ends_is_no_success(desk: Dispatcher, action: str) -> None:
-    """It never was stored, and meanwhile somebody else moved the saga."""
-    saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
-    desk.log.away = [None]
-    await desk.acts(saga, caller=ANONYMOUS)[action]()
-    desk.log.away = [None]
+async def test_an_action_that_was_not_stored_is_no_success_where_another_moved_the_saga(
+    world: World, action: str
+) -> None:
+    """What was stored is the other one."""
+    saga = await world.saga(*(RUNNING if action == "cancel" else STUCK))
+    world.log.away = [None]
+    await world.acts(saga, caller=ANONYMOUS)[action]()
+    world.log.away = [None]
     try:
-        await desk.acts(saga)[action]()
+        await world.acts(saga)[action]()
     except (NoAttentionNeeded, SagaMoved):
         assert action != "cancel"
-    stored = await desk.log.load(saga.id)
+    stored = await world.log.load(saga.id)
     assert stored is not None
-    assert "ada" not in {who for _, who in await desk.told(saga)}
+    assert "ada" not in {who for _, who in await world.trail(saga)}
     assert stored.cancel is None or stored.cancel.who == "local"
 
 
@@ -338,34 +343,34 @@ async def test_a_doubt_that_another_ends_is_no_success(desk: Dispatcher, action:
 @pytest.mark.parametrize(
     ("answers", "stored"), [([False], False), ([None] * TRIES, None), ([None, False, False], None)]
 )
-async def test_where_nobody_can_tell_it_is_said_so(
-    desk: Dispatcher, action: str, answers: list[bool | None], stored: bool | None
+async def test_an_unknown_result_is_raised_as_unknown(
+    world: World, action: str, answers: list[bool | None], stored: bool | None
 ) -> None:
-    """Nothing is claimed of what may or may not be stored."""
-    saga = await desk.saga(*(RUNNING if action == "cancel" else STUCK))
-    desk.log.away = list(answers)
-    with pytest.raises(LogUnavailable) as told:
-        await desk.acts(saga)[action]()
-    assert told.value.stored is stored
-    assert desk.noted == []
+    """Neither success nor failure is claimed."""
+    saga = await world.saga(*(RUNNING if action == "cancel" else STUCK))
+    world.log.away = list(answers)
+    with pytest.raises(LogUnavailable) as raised:
+        await world.acts(saga)[action]()
+    assert raised.value.stored is stored
+    assert world.noted == []
 
 
-async def test_a_saga_that_ends_while_a_wish_is_being_stored_is_looked_at_again(desk: Dispatcher) -> None:
-    """The refusal is about how it stands, not about how it stood."""
-    saga = await desk.saga(*DONE[:2])
+async def test_a_saga_that_ends_while_its_cancellation_is_stored_is_read_again(world: World) -> None:
+    """The refusal is about its present state."""
+    saga = await world.saga(*DONE[:2])
 
     async def ended(*_: object, **__: object) -> None:
         end = a_trail(started(), *DONE)[3:]
         change = RowChange(status=SagaStatus.COMPLETED, next_action_at=None, finished_at=end[-1].at)
-        await desk.log.append(saga.id, epoch=1, events=end, change=change)
+        await world.log.append(saga.id, epoch=1, events=end, change=change)
 
-    desk.log.want_cancel = ended  # type: ignore[method-assign]
+    world.log.want_cancel = ended  # type: ignore[method-assign]
     with pytest.raises(SagaFinished):
-        await desk.operator.cancel(saga.id, caller=ADA, reason="So.")
+        await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="So.")
 
 
-def test_an_action_comes_back_as_it_was() -> None:
-    """From its event, and from where a wish waits."""
+def test_an_action_survives_being_stored() -> None:
+    """In its event, and as a pending request."""
     for action in (an_action(), an_action(reference="ticket 7")):
         assert OperatorAction.read(action.stored()) == action
         assert OperatorAction.of(action.data(), action.at) == action
