@@ -1,4 +1,4 @@
-"""What a real service exposes at /metrics, and what a query asks for."""
+"""The metrics that a real service exposes, and those that a query uses."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 
 @dataclass
 class Exposed:
-    """The samples by name, with their labels and these labels' values; and the families."""
+    """Each sample's labels with their values, by name; and the names of the families."""
 
     labels: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"up": {}})
     families: set[str] = field(default_factory=set)
 
-    def complaints(self, query: str) -> list[str]:
-        """Return what a query asks for that isn't there."""
+    def missing_from(self, query: str) -> list[str]:
+        """Return what a query uses and the service doesn't expose."""
         found = []
         known = {name for labels in self.labels.values() for name in labels} | TARGET
         for match in _SELECTOR.finditer(_GROUPING.sub("", query)):
@@ -59,7 +59,7 @@ class Exposed:
 
 
 def names_in(query: str) -> set[str]:
-    """Return the metrics that a query asks for."""
+    """Return the metrics that a query uses."""
     return {match["name"] for match in _SELECTOR.finditer(_GROUPING.sub("", query))}
 
 

@@ -1,6 +1,6 @@
 """Writes the tables of docs/reference from the code: `python -m tests.docs.reference`.
 
-The order and the sections of the settings are the page's own; every other word of a row is the code's.
+The page decides the order and the sections of the settings. The code decides every row.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _default(default: object) -> str:
 
 
 def problems() -> str:
-    """Return the table of problems, in the order of the code's."""
+    """Return the table of problems, in the order of the code."""
     lines = ["| code | status | what happened | what to do | Retry-After |", "|---|---|---|---|---|"]
     lines += [_problem(code, problem) for code, problem in {**PROBLEMS, **NOTICES}.items()]
     return "\n".join(lines)
@@ -73,18 +73,18 @@ async def metrics(directory: Path) -> str:
 
 
 def with_settings(page: str) -> str:
-    """Return the page with the rows of the settings as the code has them."""
+    """Return the page with the rows of the settings updated."""
     rows = settings()
     return SETTING_ROW.sub(lambda row: rows.get(row[1], row[0]), page)
 
 
 def with_table(page: str, table: str) -> str:
-    """Return the page with this table."""
+    """Return the page with its table replaced."""
     return GENERATED.sub(lambda found: found[1] + table + found[2], page)
 
 
 async def written(directory: Path) -> dict[Path, str]:
-    """Return the pages as they would be written now."""
+    """Return the updated pages."""
     pages = {name: (REFERENCE / f"{name}.md").read_text() for name in ("settings", "problems", "metrics")}
     return {
         REFERENCE / "settings.md": with_settings(pages["settings"]),

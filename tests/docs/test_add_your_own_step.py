@@ -23,7 +23,7 @@ REPLACED, INSTEAD = re.findall(r"`(return \(.*?\))`", PAGE)
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the project in which the page was followed."""
+    """Follow the page in a copy of the project."""
     copy = tmp_path_factory.mktemp("project")
     for folder in ("app", "alembic"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -43,7 +43,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(copy: Path) -> Iterator[Running]:
-    """Give the service with the page's step."""
+    """Run the service with the page's step."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--app-dir", str(copy)]
     env = {"DATABASE_URL": f"sqlite:///{copy}/checkout.db", "SANDBOX_DATABASE": ":memory:"}
@@ -60,7 +60,7 @@ def test_the_pages_test_passes(copy: Path) -> None:
 
 
 def test_the_checkout_runs_the_pages_step(served: Running) -> None:
-    """In its place, also on the way back, and in the plan."""
+    """In its place, when compensating and in the plan too."""
     with httpx.Client(base_url=served.url, trust_env=False, timeout=30) as client:
         completed = client.post("/checkout", json=an_order("ord-1"))
         assert completed.status_code == 201, completed.text
@@ -69,8 +69,8 @@ def test_the_checkout_runs_the_pages_step(served: Running) -> None:
         assert [step["name"] for step in saga["steps"]] == ["payment", "inventory", "insurance", "shipping"]
         unserved = an_order("ord-2")
         unserved["shipping_address"] = {**unserved["shipping_address"], "country": "XX"}  # type: ignore[dict-item]
-        undone = client.post("/checkout", json=unserved).json()["saga"]["trail"]
-        assert [line["step"] for line in undone if line["event"] == "step_compensated"] == [
+        trail = client.post("/checkout", json=unserved).json()["saga"]["trail"]
+        assert [line["step"] for line in trail if line["event"] == "step_compensated"] == [
             "insurance",
             "inventory",
             "payment",
@@ -86,8 +86,8 @@ async def _step() -> Any:
     return names["InsuranceStepThatLooksUp"](names["InMemoryInsurer"]())
 
 
-async def test_the_pages_step_tells_what_stands() -> None:
-    """Nothing yet, then the policy, then that nothing ever will."""
+async def test_the_pages_step_looks_its_policy_up() -> None:
+    """There is none, then the policy, then it is closed."""
     step = await _step()
     assert isinstance(step, LooksUp), "or it would never be asked"
     context = {"saga_id": "s", "amount": 1}

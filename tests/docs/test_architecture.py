@@ -1,4 +1,4 @@
-"""The drawings in docs/architecture.md are the code's."""
+"""The diagrams in docs/architecture.md agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on the command line shows what there is, as it is."""
+"""The page on the command line shows every command, and each as it is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def every(command: Any, *above: str) -> Iterator[tuple[str, ...]]:
         yield from every(one, *above, name)
 
 
-def test_every_command_that_is_shown_can_be_typed() -> None:
+def test_every_command_on_the_page_is_valid() -> None:
     """With its arguments and options."""
     assert shown()
     for line in shown():
@@ -43,8 +43,8 @@ def test_every_command_that_is_shown_can_be_typed() -> None:
             pass
 
 
-def test_every_command_that_there_is_is_shown() -> None:
-    """A new one is documented, or this fails."""
+def test_every_command_is_on_the_page() -> None:
+    """A new command must be documented."""
     typed = " ".join(shown()) + " " + PAGE
     missing = [" ".join(path) for path in every(ROOT_COMMAND) if " ".join(path) not in typed]
     assert missing == []

@@ -1,4 +1,4 @@
-"""The page "Keep and forget" says what the code does."""
+"""The page "Data retention" agrees with the code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_page_names_the_settings_with_their_defaults() -> None:
         assert words in PAGE
 
 
-def test_the_page_names_what_stays_of_a_result() -> None:
+def test_the_page_names_what_is_kept_of_a_result() -> None:
     (line,) = re.findall(r"^\| (.*) of a step's result \|", PAGE, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", line)) == set(redaction._OF_RESULTS)
     assert f"`{redaction.REMOVED}`" in PAGE

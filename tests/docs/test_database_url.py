@@ -1,4 +1,4 @@
-"""docs/how-to/database-url.md holds: its URLs are taken, and its parameters are the code's."""
+"""The page on DATABASE_URL: its URLs and parameters are accepted, and every accepted parameter is on it."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ NAMES = [
 
 
 @pytest.mark.parametrize("url", re.findall(r"^DATABASE_URL=(.*)$", PAGE, re.MULTILINE))
-def test_each_url_shown_is_taken(url: str) -> None:
+def test_each_url_on_the_page_is_accepted(url: str) -> None:
     parse_database_url(url)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_parameter_named_is_taken(name: str) -> None:
+def test_each_parameter_on_the_page_is_accepted(name: str) -> None:
     parse_database_url(f"postgresql://u:p@h/d?{name}={VALUES.get(name, '0')}")
 
 
-def test_every_parameter_that_changes_nothing_is_named() -> None:
+def test_every_parameter_without_effect_is_on_the_page() -> None:
     assert set(database_url._CHANGES_NOTHING) | set(database_url._DRIVERS) <= set(NAMES)
 
 
-def test_another_parameter_is_refused_by_its_name() -> None:
+def test_any_other_parameter_is_refused_with_its_name() -> None:
     with pytest.raises(DatabaseUrlError, match="pgbouncer"):
         parse_database_url("postgresql://u:p@h/d?pgbouncer=true")

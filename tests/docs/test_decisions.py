@@ -1,4 +1,4 @@
-"""The index of the decisions lists each, by its own number and title."""
+"""The index of the decisions lists each with its number and title."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DECISIONS = ROOT / "docs" / "adr"
 
 
 def test_the_index_lists_every_decision_by_its_number_and_title() -> None:
-    """The file's name is the decision's number and title; no two have one number."""
+    """The file name is the number and the title, and no number is used twice."""
     listed = re.findall(
         r"^\| (\d+) \| \[(.+)\]\(((\d{4})-[\w-]+\.md)\) \|$",
         (DECISIONS / "README.md").read_text(),

@@ -21,8 +21,8 @@ def _the_block(language: str) -> str:
     return found[1]
 
 
-async def test_the_databases_settings_are_postgresqls(postgres_url: str) -> None:
-    """Every name in the configuration is a setting, and synchronous_commit takes the page's value."""
+async def test_postgresql_knows_the_pages_settings(postgres_url: str) -> None:
+    """PostgreSQL has every setting of the configuration, and accepts the page's `synchronous_commit`."""
     given = dict(re.findall(r"^(\w+) = '?(.*?)'?$", _the_block("ini"), re.MULTILINE))
     assert list(given) == ["synchronous_standby_names", "synchronous_commit"]
     connection = await asyncpg.connect(postgres_url)
@@ -35,20 +35,20 @@ async def test_the_databases_settings_are_postgresqls(postgres_url: str) -> None
 
 
 async def test_the_url_names_every_server() -> None:
-    """The service takes the page's URL, as one of PostgreSQL."""
+    """The service accepts the page's URL."""
     url = _the_block("bash").strip().removeprefix("DATABASE_URL=")
     assert Database(url).is_postgres
     assert url.count(":5432") == 3
 
 
-def test_the_services_settings_are_there() -> None:
+def test_the_service_has_the_pages_settings() -> None:
     """Every variable of the service that the page names is a setting."""
     named = set(re.findall(r"`CHECKOUT_(\w+)`", PAGE))
     assert named
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
-def test_the_times_are_the_codes() -> None:
+def test_the_times_agree_with_the_code() -> None:
     """How soon the next server is asked, and when a silent one is abandoned."""
     assert f"after {HEAD_START_SECONDS:g} s without an answer" in PAGE
     assert f"abandoned after {COMMAND_SECONDS:g} s" in PAGE

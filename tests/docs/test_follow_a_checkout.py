@@ -1,4 +1,4 @@
-"""The page on following a checkout: its addresses, answer and settings are the service's."""
+"""The page "Follow a checkout live": its addresses, answer and settings agree with the service."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.spec.test_read_tokens import a_shop
 PAGE = (ROOT / "docs" / "how-to" / "follow-a-checkout.md").read_text()
 
 
-async def test_the_answer_is_the_services(sqlite_url: str) -> None:
-    """Member by member, and each address leads to what the page says of it."""
+async def test_the_service_gives_the_pages_answer(sqlite_url: str) -> None:
+    """It has the same members, and its addresses work."""
     [shown] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     async with a_shop(sqlite_url) as shop:
         saga_id = await shop.a_saga("ord-1")
@@ -33,5 +33,5 @@ async def test_the_answer_is_the_services(sqlite_url: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`CHECKOUT_([A-Z_]+)[=`]", PAGE))))
 def test_its_settings_exist(name: str) -> None:
-    """By their names in the environment."""
+    """Each variable on the page is a setting."""
     assert name.lower() in Settings.model_fields

@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes of the description has good names, and talks to the service."""
+"""openapi-python-client generates a client with good names, and the client works with the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.processes import a_checkout
 
 DESCRIPTION = json.loads(document())
 MADE_UP = re.compile(r"(_\d+|_type_\d|_(get|post|body|response_\d+|item|additional_property))$")
-"""How the generator names what the description has no name for."""
+"""Names that the generator makes up where the description has none."""
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,8 @@ def test_every_operation_and_every_schema_has_its_own_name(package: Path) -> Non
     assert models - known == {"order_metadata", "ready_checks", "read_problem_name"}
 
 
-def test_a_shop_that_uses_it_can_do_all_that_it_has_to(
-    package: Path, sqlite_url: str, tmp_path: Path
-) -> None:
-    """The README's order as it stands, a dry run, a repeat, a failure, reading, filters, and a key."""
+def test_a_shop_can_do_everything_with_it(package: Path, sqlite_url: str, tmp_path: Path) -> None:
+    """The README's order, a dry run, a repeat, a failure, reading, filters, and a key."""
     models: Any = module(package, "models")
     client_of: Any = module(package, "client")
 
@@ -129,8 +127,8 @@ def test_a_shop_that_uses_it_can_do_all_that_it_has_to(
         assert call("keys", "list_keys", client=nobody).status_code == 401
 
 
-def test_a_word_that_came_later_is_read_by_a_client_that_was_made_before(package: Path) -> None:
-    """New lines of the trail, events and problems are added to an API that lasts."""
+def test_an_older_client_reads_newer_words(package: Path) -> None:
+    """Later releases add event types and problems."""
     models: Any = module(package, "models")
     saga = DESCRIPTION["webhooks"]["checkout.completed"]["post"]["requestBody"]["content"]["application/json"]
     event = next(iter(saga["examples"].values()))["value"]

@@ -1,4 +1,4 @@
-"""The pages that promise something name tests, commands and pages that are there."""
+"""The pages with promises name tests, commands and pages that exist."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULT
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_names_is_there(page: str) -> None:
-    """A proof that was renamed or removed mustn't go on being claimed."""
+def test_what_a_page_names_exists(page: str) -> None:
+    """A page must not claim a proof that was renamed or removed."""
     text = (ROOT / page).read_text()
     tests = re.findall(r"\btests/[\w/.]+\b", text)
     assert tests

@@ -1,4 +1,4 @@
-"""Every link of every page leads somewhere, and every page can be reached from the README."""
+"""No link of any page is broken, and every page can be reached from the README."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
 _CODE = re.compile(r"(?<!`)`((?:app|tests|docs|alembic)/[\w./-]+)`")
 _TO_BE_WRITTEN = {"app/services/insurance.py", "tests/test_insurance.py"}
-"""By the reader of "Add your own step"."""
+"""Files that the reader of "Add your own step" creates."""
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -31,7 +31,7 @@ def _anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_link_is_broken(page: Path) -> None:
-    """Each file is there, and has the heading that the link names."""
+    """The file exists, and has the heading that the link names."""
     for target, anchor in _links(page):
         assert target.exists(), f"there is no {target}"
         assert not anchor or anchor in _anchors(target), f"{target} has no heading #{anchor}"
@@ -42,14 +42,14 @@ def test_no_link_is_broken(page: Path) -> None:
     [page for page in PAGES if page.name != "CHANGELOG.md"],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
-def test_each_file_that_a_page_names_is_there(page: Path) -> None:
-    """In a code span, without a link; the changelog is of its time."""
+def test_each_file_that_a_page_names_exists(page: Path) -> None:
+    """Also in a code span, without a link. Old entries of the changelog may name old files."""
     named = set(_CODE.findall(_FENCED.sub("", page.read_text()))) - _TO_BE_WRITTEN
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    """A page that nothing links to is read by nobody."""
+    """Nobody finds a page without a link to it."""
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:
         page = waiting.pop()

@@ -1,4 +1,4 @@
-"""The alerts and the dashboard ask for what the service exposes, and each alert has its page and its tests."""
+"""The alerts and the dashboard use metrics that exist, and each alert has a page and tests."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ def names(rule: dict[str, Any]) -> str:
     return str(rule["alert"])
 
 
-async def test_every_alert_asks_for_what_is_exposed(exposed: Exposed) -> None:
-    """Its metrics, their labels and these labels' values; or it could never fire."""
-    complaints = {rule["alert"]: exposed.complaints(rule["expr"]) for rule in ALERTS}
-    assert {name: found for name, found in complaints.items() if found} == {}
+async def test_every_alert_uses_metrics_that_exist(exposed: Exposed) -> None:
+    """And labels and values of labels; otherwise it could never fire."""
+    missing = {rule["alert"]: exposed.missing_from(rule["expr"]) for rule in ALERTS}
+    assert {name: found for name, found in missing.items() if found} == {}
 
 
-async def test_every_panel_asks_for_what_is_exposed_and_all_of_it_is_shown(exposed: Exposed) -> None:
-    """A metric that stands on no panel is one that nobody looks at."""
+async def test_the_panels_use_metrics_that_exist_and_every_metric_has_a_panel(exposed: Exposed) -> None:
+    """Nobody looks at a metric without a panel."""
     queries = [target["expr"].replace("$job", "checkout") for panel in PANELS for target in panel["targets"]]
-    assert [found for query in queries for found in exposed.complaints(query)] == []
+    assert [found for query in queries for found in exposed.missing_from(query)] == []
     shown = {name for query in queries for name in names_in(query)}
     hidden = [one for one in exposed.families if not any(name.startswith(one) for name in shown)]
     assert hidden == []
 
 
-async def test_a_query_for_what_is_not_there_is_noticed(exposed: Exposed) -> None:
+async def test_a_query_for_a_missing_metric_is_noticed(exposed: Exposed) -> None:
     """The two tests above can fail."""
-    assert exposed.complaints("rate(checkout_nothing_total[5m])") == ["no metric checkout_nothing_total"]
-    assert exposed.complaints('checkout_sagas{state="x"}') == ["checkout_sagas has no label state"]
-    assert exposed.complaints('checkout_sagas{status="stuck"}') == ["checkout_sagas never has status=stuck"]
-    assert exposed.complaints("sum by (shop) (checkout_in_flight)") == ["no label shop"]
+    assert exposed.missing_from("rate(checkout_nothing_total[5m])") == ["no metric checkout_nothing_total"]
+    assert exposed.missing_from('checkout_sagas{state="x"}') == ["checkout_sagas has no label state"]
+    assert exposed.missing_from('checkout_sagas{status="stuck"}') == ["checkout_sagas never has status=stuck"]
+    assert exposed.missing_from("sum by (shop) (checkout_in_flight)") == ["no label shop"]
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=names)
@@ -73,8 +73,8 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_to_read_on(rule: di
     assert f"`{rule['alert']}`" in page
 
 
-def test_no_alert_has_the_name_or_the_page_of_another() -> None:
-    """Who is woken finds the one page."""
+def test_no_two_alerts_have_the_same_name_or_page() -> None:
+    """The operator on call finds the one page."""
     assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
     assert len({rule["annotations"]["runbook_url"] for rule in ALERTS}) == len(ALERTS)
 
@@ -86,8 +86,8 @@ def expectations() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=names)
-def test_an_alert_is_tested_to_fire_and_not_to(rule: dict[str, Any]) -> None:
-    """With its own severity and page."""
+def test_each_alert_has_a_test_that_it_fires_and_one_that_it_does_not(rule: dict[str, Any]) -> None:
+    """With the rule's severity and page."""
     expected = [alerts for name, alerts in expectations() if name == rule["alert"]]
     assert [] in expected
     assert any(expected)
@@ -96,15 +96,15 @@ def test_an_alert_is_tested_to_fire_and_not_to(rule: dict[str, Any]) -> None:
         assert alert["exp_annotations"]["runbook_url"] == rule["annotations"]["runbook_url"]
 
 
-async def test_the_alerts_are_tested_on_series_that_are_exposed(exposed: Exposed) -> None:
-    """A test on a metric that isn't there proves nothing."""
+async def test_the_tests_of_the_alerts_use_series_that_exist(exposed: Exposed) -> None:
+    """A test on a missing metric proves nothing."""
     series = [one["series"] for test in TESTS for one in test["input_series"]]
     free = re.compile(r',?\b(le|endpoint|step|route|method)="[^"]*"')
-    assert {found for one in series for found in exposed.complaints(free.sub("", one))} == set()
+    assert {found for one in series for found in exposed.missing_from(free.sub("", one))} == set()
 
 
-def test_the_rules_and_their_tests_hold() -> None:
-    """By promtool where there is one, as `make monitoring` has it; what Python can tell of them is told above."""
+def test_the_tests_of_the_alerts_pass() -> None:
+    """With promtool, as `make monitoring` runs it; without it, only the names are compared."""
     if PROMTOOL is None:
         assert {name for name, _ in expectations()} == {rule["alert"] for rule in ALERTS}
         return
@@ -115,8 +115,8 @@ def test_the_rules_and_their_tests_hold() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dashboard_asks_the_data_source_that_is_chosen() -> None:
-    """Whatever it is called where the dashboard is imported."""
+def test_the_dashboard_uses_the_chosen_data_source() -> None:
+    """Whatever its name is."""
     variables = {one["name"]: one["type"] for one in DASHBOARD["templating"]["list"]}
     assert variables == {"datasource": "datasource", "job": "query"}
     for panel in PANELS:
@@ -125,8 +125,8 @@ def test_the_dashboard_asks_the_data_source_that_is_chosen() -> None:
             assert 'job="$job"' in target["expr"]
 
 
-def test_the_dashboards_panels_have_a_place_and_say_what_they_show() -> None:
-    """No two overlap, and whatever page one leads to is there."""
+def test_the_panels_do_not_overlap_and_have_titles() -> None:
+    """And every page that a panel names exists."""
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     for one, other in combinations((panel["gridPos"] for panel in panels), 2):

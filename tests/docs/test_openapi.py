@@ -50,7 +50,7 @@ CHECKOUT_STATUSES = {
 
 
 def contents() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each content of a request or an answer, with where it stands."""
+    """Yield each content of a request or an answer, with its place."""
     for path, item in (DESCRIPTION["paths"] | DESCRIPTION["webhooks"]).items():
         for method, operation in item.items():
             bodies = {"request": operation["requestBody"]} if "requestBody" in operation else {}
@@ -60,14 +60,14 @@ def contents() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Yield each example with where it stands and its schema."""
+    """Yield each example with its place and its schema."""
     for place, content in contents():
         for name, example in content.get("examples", {}).items():
             yield f"{place} {name}", content["schema"], example["value"]
 
 
-def test_the_kept_description_is_the_apps() -> None:
-    """Run `python -m app.api.openapi > docs/openapi.json` where this fails."""
+def test_the_committed_description_is_up_to_date() -> None:
+    """If not, run `python -m app.api.openapi > docs/openapi.json`."""
     assert KEPT.read_text() == document()
 
 
@@ -93,7 +93,7 @@ def test_every_content_has_an_example(place: str, content: dict[str, Any]) -> No
     list(examples()),
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_example_fits_its_schema_and_has_no_member_that_the_schema_lacks(
+def test_every_example_fits_its_schema_without_extra_members(
     place: str, schema: dict[str, Any], value: Any
 ) -> None:
     strict = json.loads(json.dumps(DESCRIPTION["components"]))
@@ -111,7 +111,7 @@ def test_every_example_fits_its_schema_and_has_no_member_that_the_schema_lacks(
     assert [error.message for error in validator.iter_errors(value)] == [], place
 
 
-def test_every_problem_stands_as_an_example_where_it_can_happen() -> None:
+def test_every_problem_is_an_example_where_it_can_happen() -> None:
     shown = {value["type"] for _, _, value in examples() if isinstance(value, dict) and "type" in value}
     unshown = {f"/problems/{name}" for name in PROBLEMS} - shown
     assert unshown == {
@@ -127,7 +127,7 @@ def test_every_problem_stands_as_an_example_where_it_can_happen() -> None:
     }
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_no_reference_is_broken() -> None:
     for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', document())):
         place: Any = DESCRIPTION
         for part in reference.split("/"):
@@ -140,13 +140,13 @@ def test_every_component_is_used() -> None:
 
 
 def described_operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield every operation with its path and method, the webhooks' too."""
+    """Yield every operation with its path and method, with those of the webhooks."""
     for path, item in (DESCRIPTION["paths"] | DESCRIPTION["webhooks"]).items():
         for method, operation in item.items():
             yield path, method, operation
 
 
-def test_it_says_where_it_is_served_who_is_asked_and_what_its_tags_mean() -> None:
+def test_it_has_servers_a_contact_a_license_and_described_tags() -> None:
     """Spectral's rules oas3-api-servers, info-contact, info-license, info-description and operation-tag-defined."""
     assert DESCRIPTION["servers"]
     assert all(server["url"] for server in DESCRIPTION["servers"])
@@ -157,8 +157,8 @@ def test_it_says_where_it_is_served_who_is_asked_and_what_its_tags_mean() -> Non
     assert all(tags.values())
 
 
-def test_every_operation_has_a_name_that_a_client_can_call_and_words() -> None:
-    """Spectral's operation-operationId, its uniqueness and form, operation-description; and none says how it is routed."""
+def test_every_operation_has_an_id_and_a_description() -> None:
+    """Spectral's operation-operationId, its uniqueness and form, operation-description; and no description mentions the routing."""
     names = [operation["operationId"] for _, _, operation in described_operations()]
     assert len(set(names)) == len(names)
     for path, method, operation in described_operations():
@@ -168,7 +168,7 @@ def test_every_operation_has_a_name_that_a_client_can_call_and_words() -> None:
         assert operation["summary"], path
 
 
-def test_every_path_parameter_stands_in_its_path_and_each_name_once() -> None:
+def test_every_path_parameter_is_in_its_path_and_no_name_is_used_twice() -> None:
     """Spectral's path-params, path-keys-no-trailing-slash and operation-parameters."""
     for path, _, operation in described_operations():
         assert not path.endswith("/")
@@ -196,7 +196,7 @@ def test_an_operation_needs_what_its_route_states(path: str) -> None:
 
 
 def test_no_member_has_a_default() -> None:
-    """Generators take one that has for one that is always there: `line2` became required in TypeScript."""
+    """Generators treat a member with a default as always present: `line2` became required in TypeScript."""
 
     def defaults(value: Any, place: str) -> Iterator[str]:
         if isinstance(value, dict):
@@ -212,7 +212,7 @@ def test_no_member_has_a_default() -> None:
     assert list(defaults(DESCRIPTION, "")) == []
 
 
-def test_what_an_order_may_leave_out_is_not_required() -> None:
+def test_optional_members_of_an_order_are_not_required() -> None:
     schemas = DESCRIPTION["components"]["schemas"]
     for name, model in (("Order", Order), ("Address", Address), ("Item", Item), ("NewKey", NewKey)):
         wanted = {member for member, field in model.model_fields.items() if field.is_required()}
@@ -220,14 +220,14 @@ def test_what_an_order_may_leave_out_is_not_required() -> None:
         assert set(schemas[name]["properties"]) == set(model.model_fields)
 
 
-def test_every_event_that_endpoints_are_sent_is_described() -> None:
+def test_every_webhook_event_is_described() -> None:
     assert set(DESCRIPTION["webhooks"]) == set(EventName)
     posted = DESCRIPTION["components"]["schemas"]["WebhookEvent"]
     assert set(posted["properties"]) == {"type", "timestamp", "data"}
 
 
-def test_the_limits_are_those_of_the_server_that_is_described() -> None:
-    """Not of the defaults."""
+def test_the_limits_are_the_servers_own() -> None:
+    """Not the defaults."""
     described = create_api(_Unserved, ApiSettings(max_items=7, max_page_size=8)).openapi()
     assert described["components"]["schemas"]["Order"]["properties"]["items"]["maxItems"] == 7
     (limit,) = (
@@ -242,7 +242,7 @@ def test_the_limits_are_those_of_the_server_that_is_described() -> None:
         max_size=5,
     )
 )
-def test_the_pattern_of_a_name_is_the_rule_that_names_are_held_to(text: str) -> None:
+def test_the_pattern_of_a_name_agrees_with_the_check(text: str) -> None:
     try:
         taken = bool(TypeAdapter(Reference).validate_python(text))
     except ValidationError:
@@ -263,9 +263,7 @@ def test_the_pattern_of_a_name_is_the_rule_that_names_are_held_to(text: str) -> 
         ),
     ],
 )
-def test_the_pattern_of_an_idempotency_key_is_the_rule_that_keys_are_held_to(
-    value: str, *, taken: bool
-) -> None:
+def test_the_pattern_of_an_idempotency_key_agrees_with_the_check(value: str, *, taken: bool) -> None:
     pattern = DESCRIPTION["components"]["parameters"]["Idempotency-Key"]["schema"]["pattern"]
     assert (re.search(pattern, value) is not None) == taken
     if taken:

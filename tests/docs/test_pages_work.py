@@ -23,7 +23,7 @@ NOT_TYPED = {
     "make test ARGS=": "runs the tests that it names, which are part of this run",
     "--root-path": "runs until it is stopped; tests/spec/test_behind_a_proxy.py serves so",
     "tests/test_insurance.py": "runs in tests/docs/test_add_your_own_step.py, in a copy of the project",
-    "--step receipt": "belongs to a saga of one's own: the checkout has no step behind its pivot",
+    "--step receipt": "belongs to a saga of your own: the checkout has no step after its pivot",
     "checkout serve": "runs until it is stopped; every test here talks to one that was started",
     "checkout demo": "runs in tests/spec/test_first_sketch.py",
     "CHECKOUT_API_KEY=": "the reader's own key, which the world has made",
@@ -52,7 +52,7 @@ QUICK = {
 
 @dataclass(kw_only=True)
 class World:
-    """A service with real neighbours, and somebody who reads a page beside it."""
+    """A service with three separate services, and the environment of the page's reader."""
 
     server: Running
     env: dict[str, str]
@@ -65,7 +65,7 @@ class World:
         return httpx.Client(base_url=self.server.url, headers=headers, trust_env=False, timeout=30)
 
     def placed(self, simulate: str | None, *, wait: bool = True, **members: object) -> str:
-        """Begin a checkout; return its saga's id."""
+        """Place a checkout; return its saga's id."""
         headers = ({"X-Simulate": simulate} if simulate else {}) | (
             {} if wait else {"Prefer": "respond-async"}
         )
@@ -77,7 +77,7 @@ class World:
         return saga_id
 
     def stuck(self) -> str:
-        """Return a saga whose refund was refused, and would go through at the next try."""
+        """Return a saga whose refund was refused, and would succeed at the next attempt."""
         if self.spare is None:
             address = {**ADDRESS, "country": "XX"}
             self.spare = self.placed(
@@ -86,17 +86,17 @@ class World:
         return self.spare
 
     def under_way(self) -> str:
-        """Return a saga whose payment service keeps silent, so that it stays as it is for a while."""
+        """Return a saga whose payment service is silent, so that it keeps running for a while."""
         return self.placed("payment.execute=timeout_before_effect:9", wait=False, customer_id="cus-8")
 
     def delivery(self) -> str:
-        """Return a delivery that the endpoint has not taken."""
+        """Return a delivery that the endpoint has not accepted."""
         with self.client() as client:
             for _ in range(200):
                 if found := client.get("/webhooks/deliveries?status=pending").json()["data"]:
                     return str(found[0]["id"])
                 client.get("/events", headers={"Prefer": "wait=1"})  # the sender comes by ten times a second
-        raise AssertionError("no delivery was begun")
+        raise AssertionError("no delivery was started")
 
 
 @contextlib.contextmanager
@@ -119,14 +119,14 @@ def _world(directory: Path, *, keyed: bool) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Give a service with API keys, as the runbook's reader has it."""
+    """Run a service with API keys, as the runbook assumes."""
     with _world(tmp_path_factory.mktemp("keyed"), keyed=True) as world:
         yield world
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Give a service without keys, as `make run` starts it."""
+    """Run a service without keys, as `make run` does."""
     with _world(tmp_path_factory.mktemp("opened"), keyed=False) as world:
         yield world
 
@@ -137,7 +137,7 @@ def _typed(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", RUNBOOK, ids=lambda page: page.stem)
 def test_a_runbook_page_works_as_it_is_written(page: Path, keyed: World) -> None:
-    """Each action finds a saga in the state that its page is about."""
+    """Each action finds a saga in the state that the page is about."""
     with walking(keyed.env) as walk:
         saga = keyed.stuck()
         for command in _typed(page):
@@ -159,7 +159,7 @@ def test_a_runbook_page_works_as_it_is_written(page: Path, keyed: World) -> None
     ids=lambda page: page.stem,
 )
 def test_a_how_to_works_as_it_is_written(page: Path, opened: World) -> None:
-    """On a service as `make run` starts it."""
+    """On a service like that of `make run`."""
     replace = {"http://127.0.0.1:8000": opened.server.url, "9001": str(free_port())}
     env = {**opened.env, "ID": opened.placed(None), "CHECKOUT_API_KEY": "none-is-needed"}
     with walking(env, replace, page.read_text()) as walk:
@@ -170,7 +170,7 @@ def test_a_how_to_works_as_it_is_written(page: Path, opened: World) -> None:
 
 
 def test_the_page_on_the_command_line_works_as_it_is_written(keyed: World) -> None:
-    """Each command that it shows, on a saga and a key that there are."""
+    """Each command on the page, with a saga and a key that exist."""
     page = ROOT / "docs" / "how-to" / "command-line.md"
     made = CliRunner().invoke(command_line, ["keys", "create", *_MADE], env=keyed.env)
     replace = {"k3v9x2ab": made.stdout.split("_")[1], "http://127.0.0.1:9001": keyed.env["PAYMENT_URL"]}
@@ -188,7 +188,7 @@ def test_the_page_on_the_command_line_works_as_it_is_written(keyed: World) -> No
 _MADE = ["--caller", "ops", "--who", "bob", "--scope", "read"]
 
 
-def test_what_is_not_typed_is_on_a_page() -> None:
-    """A reason outlives its command otherwise."""
+def test_every_exception_is_still_on_a_page() -> None:
+    """An exception must not outlive its command."""
     every = "\n".join(one for page in (*RUNBOOK, *HOW_TO) for one in commands(page))
     assert [text for text in NOT_TYPED if text not in every] == []

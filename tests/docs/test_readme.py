@@ -1,4 +1,4 @@
-"""What the README says is what the service does."""
+"""The README agrees with the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _examples() -> list[tuple[str, list[str]]]:
 
 
 def as_curl_prints_it(command: str, url: str) -> str:
-    """Send what the README's `curl -i` sends, to another place, and return what it would print."""
+    """Send the request of the README's `curl -i` to this URL, and return what curl would print."""
     words = shlex.split(command)
     headers = [words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H"]
     body = words[words.index("-d") + 1]
@@ -45,5 +45,5 @@ def test_the_curls_get_the_answers_that_the_readme_shows(sqlite_url: str, tmp_pa
 
 
 def test_the_readme_is_one_screen_and_a_half() -> None:
-    """More of it belongs on a page of its own."""
+    """The rest belongs on other pages."""
     assert len(README.splitlines()) <= 85

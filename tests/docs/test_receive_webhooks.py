@@ -1,4 +1,4 @@
-"""The page "Receive webhooks" verifies what is really sent."""
+"""The receiver on the page "Receive webhooks" verifies real deliveries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _verified() -> Any:
     return names["verified"]
 
 
-def test_the_pages_receiver_takes_what_is_sent_and_nothing_else() -> None:
+def test_the_pages_receiver_accepts_deliveries_and_nothing_else() -> None:
     """Signed with the configured secret, old or new; another body, another secret or an old one is refused."""
     found = re.search(r"CHECKOUT_WEBHOOKS='(.*?)'", PAGE)
     assert found
@@ -41,8 +41,8 @@ def test_the_pages_receiver_takes_what_is_sent_and_nothing_else() -> None:
             verified(*wrong)
 
 
-def test_the_page_names_the_pauses_that_are_the_default() -> None:
-    """In words that people read, the same numbers."""
+def test_the_page_names_the_default_delays() -> None:
+    """The same numbers, written for people."""
     words = "5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h"
     assert words in PAGE
     unit = {"s": 1, "min": 60, "h": 3600}

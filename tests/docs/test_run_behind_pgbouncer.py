@@ -1,4 +1,4 @@
-"""The page "Run behind PgBouncer" says what the code does."""
+"""The page "Run behind PgBouncer" agrees with the code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.processes import ROOT
 PAGE = (ROOT / "docs" / "how-to" / "run-behind-pgbouncer.md").read_text()
 
 
-def test_the_configuration_is_the_one_that_the_tests_run_through() -> None:
-    """Transaction mode, prepared statements, and nothing that is ignored."""
+def test_the_tests_use_the_pages_configuration() -> None:
+    """Transaction mode, prepared statements, and no ignored parameter."""
     tested = pgbouncer._configuration("postgresql://a:b@127.0.0.1:5432/postgres", 6432)
     for name in ("pool_mode", "max_prepared_statements"):
         line = re.search(rf"^{name} = .*$", PAGE, re.MULTILINE)
@@ -24,16 +24,16 @@ def test_the_configuration_is_the_one_that_the_tests_run_through() -> None:
     assert list(AT_START) == ["application_name"]
 
 
-def test_the_oldest_version_is_the_tests() -> None:
+def test_the_oldest_version_is_that_of_the_tests() -> None:
     assert f"from version {pgbouncer.OLDEST[0]}.{pgbouncer.OLDEST[1]} on" in PAGE
 
 
-def test_the_url_and_the_settings_are_there() -> None:
+def test_the_url_and_the_settings_are_valid() -> None:
     url = re.search(r"DATABASE_URL=(\S+)", PAGE)
     assert url is not None
     assert Database(url[1]).is_postgres
     assert {name.lower() for name in re.findall(r"`CHECKOUT_(\w+)`", PAGE)} <= set(Settings.model_fields)
 
 
-def test_the_command_is_made() -> None:
+def test_the_command_exists() -> None:
     assert "\npooled: dev ##" in (ROOT / "Makefile").read_text()

@@ -1,4 +1,4 @@
-"""The runbook leads from every alert and every code to a page, and what its pages tell to type works."""
+"""The runbook has a page for every alert and every code, and the commands on its pages are valid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def codes_of_the_code() -> set[str]:
-    """Return every error code that the saga's core and the services' side write down."""
+    """Return every error code that the core and the gateway can write."""
     found: set[str] = set()
     app = ROOT / "app"
     for path in (
@@ -79,22 +79,22 @@ def _text(node: ast.AST | None) -> str | None:
 
 
 def table_of_codes() -> dict[str, str]:
-    """Return the index's codes, each with the page that it leads to."""
+    """Return the codes of the index, each with its page."""
     rows = re.findall(r"^\| (`.*?) \| .*?\| \[[^]]+\]\(([\w-]+\.md)\) \|$", INDEX, re.MULTILINE)
     return {code: page for cell, page in rows for code in re.findall(r"`([a-z0-9_…]+)`", cell)}
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_says_what_it_means_how_to_see_it_and_what_to_do(name: str) -> None:
-    """In this order; it begins with a title, and ends with when to wake somebody."""
+    """In this order. It begins with a title, and ends with when to wake somebody."""
     page = PAGES[name]
     assert page.startswith("# ")
     assert re.findall(r"^## (.+)$", page, re.MULTILINE) == HEADINGS
     assert re.search(r"\b(Wake|woken)\b", page.rpartition("\n\n")[2]) or "nobody" in page.lower()
 
 
-def test_the_index_leads_to_every_page() -> None:
-    """And every link leads somewhere."""
+def test_the_index_links_to_every_page() -> None:
+    """And no link is broken."""
     assert set(re.findall(r"\]\(([\w-]+\.md)\)", INDEX)) == set(PAGES)
     for name, page in PAGES.items():
         for target in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page):
@@ -102,7 +102,7 @@ def test_the_index_leads_to_every_page() -> None:
 
 
 def test_every_code_has_a_page_that_names_it() -> None:
-    """Whatever stands in a trail can be looked up; a code that is new in the code fails here."""
+    """Every code of a trail can be looked up. A new code needs a page."""
     table = table_of_codes()
     assert codes_of_the_code() <= set(table)
     assert {"key_expired", "poisoned", "timeout", "not_reversible", "unforeseen"} <= codes_of_the_code()
@@ -111,13 +111,13 @@ def test_every_code_has_a_page_that_names_it() -> None:
         assert code in why_it_went_back or f"`{code}`" in PAGES[page], f"{page} doesn't name {code}"
 
 
-def test_every_code_that_the_table_names_is_one() -> None:
-    """None that the service could never write."""
+def test_every_code_in_the_table_exists() -> None:
+    """The service can write each of them."""
     assert set(table_of_codes()) - codes_of_the_code() == {"http_404", "http_…"}
 
 
-def test_every_command_is_one_of_the_command_line() -> None:
-    """With its arguments and options; a command that was renamed fails here."""
+def test_every_command_is_valid() -> None:
+    """With its arguments and options."""
     root = typer.main.get_command(command_line)
     commands = [
         line.partition("python -m app ")[2].replace("$SAGA", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
@@ -136,7 +136,7 @@ def test_every_command_is_one_of_the_command_line() -> None:
 
 
 def inline() -> list[tuple[str, str]]:
-    """Return the commands that stand in sentences."""
+    """Return the commands in sentences."""
     return [
         (name, command)
         for name, page in {"README.md": INDEX, **PAGES}.items()
@@ -144,7 +144,7 @@ def inline() -> list[tuple[str, str]]:
     ]
 
 
-def test_every_request_is_one_that_the_api_knows() -> None:
+def test_the_api_has_every_request() -> None:
     """Its method and its path."""
     described = json.loads(document())["paths"]
     routes = [(path, Route(path, endpoint=lambda _: None, methods=None)) for path in described]
@@ -167,7 +167,7 @@ def test_every_request_is_one_that_the_api_knows() -> None:
 
 
 async def test_every_sql_statement_runs(database_url: str) -> None:
-    """On either database; what asks PostgreSQL about itself on that alone."""
+    """On both databases; queries of PostgreSQL's own tables only there."""
     postgres = database_url.startswith("postgresql")
     statements = [one for _, block in blocks("sql") for one in block.split(";") if one.strip()]
     assert len(statements) > 12
@@ -177,7 +177,7 @@ async def test_every_sql_statement_runs(database_url: str) -> None:
                 await connection.execute(text(statement))
 
 
-async def test_every_promql_query_asks_for_what_is_exposed(tmp_path: Path) -> None:
+async def test_every_promql_query_uses_metrics_that_exist(tmp_path: Path) -> None:
     """The metrics in sentences too."""
     exposed = await scraped(tmp_path)
     queries = [line for _, block in blocks("promql") for line in block.splitlines()]
@@ -185,11 +185,11 @@ async def test_every_promql_query_asks_for_what_is_exposed(tmp_path: Path) -> No
     assert len(queries) > 15
     for query in queries:
         if query not in PROBLEMS and query not in exposed.families:
-            assert exposed.complaints(query) == [], query
+            assert exposed.missing_from(query) == [], query
 
 
-def test_every_setting_and_problem_that_a_page_names_is_one() -> None:
-    """A setting that was renamed fails here."""
+def test_every_setting_and_problem_on_a_page_exists() -> None:
+    """A renamed setting shows here."""
     known = {f"CHECKOUT_{name.upper()}" for name in Settings.model_fields} | CALLERS_OWN
     for name, page in PAGES.items():
         assert set(re.findall(r"\bCHECKOUT_[A-Z_]+\b", page)) <= known, name

@@ -1,4 +1,4 @@
-"""Follows a page of the docs: each command of its blocks, as written, in their order."""
+"""Types the commands of a page, as written and in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN_COMMENT = re.compile(r"\s+#\s.*$")
 
 
 def commands(page: Path) -> list[str]:
-    """Return the page's commands; one that goes over several lines is one."""
+    """Return the page's commands; a command may have several lines."""
     found: list[str] = []
     for block in re.findall(r"^ *```(?:bash|sh)\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE):
         unfinished = ""
@@ -50,7 +50,7 @@ def _whole(text: str) -> bool:
 
 @dataclass
 class Walk:
-    """A terminal in which a page's commands are typed; every question is answered with yes.
+    """A terminal for a page's commands; it answers every question with yes.
 
     An answer that is a problem is a failure, unless the page itself shows its code: `shown` is the page.
     """
@@ -61,7 +61,7 @@ class Walk:
     background: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def type(self, command: str) -> str:
-        """Type one command; return what it printed, and fail where it failed."""
+        """Type one command and return its output; fail if it fails."""
         for text, instead in self.replace.items():
             command = command.replace(text, instead)
         if (ours := _OURS.fullmatch(_PLAIN_COMMENT.sub("", command))) is not None:
@@ -112,7 +112,7 @@ class Walk:
         return {**keep, "PATH": path, **self.env}
 
     def end(self) -> None:
-        """End what the page left running in the background."""
+        """End the processes that the page started in the background."""
         for process in self.background:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
@@ -121,7 +121,7 @@ class Walk:
 
 @contextlib.contextmanager
 def walking(env: dict[str, str], replace: Mapping[str, str] | None = None, shown: str = "") -> Iterator[Walk]:
-    """Give a terminal, and end what was started in it."""
+    """Give a terminal, and end its background processes."""
     walk = Walk(dict(env), replace or {}, shown)
     try:
         yield walk
