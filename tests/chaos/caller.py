@@ -24,7 +24,7 @@ class Principal:
     def __init__(self) -> None:
         self.answers: list[ApiAnswer] = []
         self._client = httpx.Client(
-            timeout=60.0, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+            timeout=60.0, trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
         )
 
     def post(

@@ -79,6 +79,7 @@ class Clients:
                     base_url=replica.url,
                     timeout=REQUEST_SECONDS,
                     trust_env=False,
+                    verify=False,
                     limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
                 )
                 self._http.append(await stack.enter_async_context(client))

@@ -76,7 +76,10 @@ def test_what_the_compose_file_starts_serves_the_readme(empty_postgres_url: str,
         repeated = as_curl_prints_it(curls[0], replicas[1].url)
         assert repeated.startswith("HTTP/1.1 201"), "the other replica answers a repeat too"
         standing = [
-            sum(any(row["effect"].values()) for row in httpx.get(f"{s.url}/standing", trust_env=False).json())
+            sum(
+                any(row["effect"].values())
+                for row in httpx.get(f"{s.url}/standing", trust_env=False, verify=False).json()
+            )
             for s in services
         ]
         assert standing == [1, 1, 1]

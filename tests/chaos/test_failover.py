@@ -138,6 +138,7 @@ def _asked(server: Running) -> httpx.Response | None:
             headers={"Prefer": "respond-async"},
             timeout=30.0,
             trust_env=False,
+            verify=False,
         )
     except httpx.TransportError:
         return None

@@ -37,6 +37,7 @@ def _act(
         headers={"Prefer": f"wait={wait}", **(headers or {})},
         timeout=60.0,
         trust_env=False,
+        verify=False,
     )
 
 

@@ -35,7 +35,7 @@ QUICK = {
 
 
 def _client(server: Running) -> httpx.Client:
-    return httpx.Client(base_url=server.url, timeout=60.0, trust_env=False)
+    return httpx.Client(base_url=server.url, timeout=60.0, trust_env=False, verify=False)
 
 
 def _settled(server: Running, saga_id: str, give_up: float) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_the_pages_test_passes(copy: Path) -> None:
 
 def test_the_checkout_runs_the_pages_step(served: Running) -> None:
     """In its place, when compensating and in the plan too."""
-    with httpx.Client(base_url=served.url, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=served.url, trust_env=False, verify=False, timeout=30) as client:
         completed = client.post("/checkout", json=an_order("ord-1"))
         assert completed.status_code == 201, completed.text
         saga = completed.json()

@@ -31,7 +31,7 @@ def test_a_shop_that_follows_the_page_gets_what_it_shows(sqlite_url: str, tmp_pa
     env = {"DATABASE_URL": sqlite_url, "SANDBOX_DATABASE": ":memory:"}
     with (
         a_checkout(env, tmp_path / "log") as server,
-        httpx.Client(base_url=server.url, trust_env=False, timeout=30.0) as client,
+        httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=30.0) as client,
     ):
         answer = sent(client, command)
         printed = [f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}"]

@@ -35,7 +35,11 @@ def test_the_base_path_comes_from_the_option_or_a_trusted_proxy(
     with a_checkout(env_of(tmp_path), tmp_path / "log", options=options) as server:
         for number, path in enumerate(("/checkout", f"{base}/checkout")):
             answer = httpx.post(
-                server.url + path, json=an_order(f"ord-{number}"), headers=headers, trust_env=False
+                server.url + path,
+                json=an_order(f"ord-{number}"),
+                headers=headers,
+                trust_env=False,
+                verify=False,
             )
             assert answer.status_code == 201, path
             assert answer.headers["location"] == f"{base}/sagas/{answer.json()['id']}"
@@ -46,6 +50,6 @@ def test_without_keys_what_a_proxy_on_this_machine_passes_on_is_refused(tmp_path
     for number, options in enumerate(([], ["--forwarded-allow-ips", "10.0.0.5"])):
         env = env_of(tmp_path, CHECKOUT_ALLOW_OPEN="false")
         with a_checkout(env, tmp_path / f"log-{number}", options=options) as server:
-            refused = httpx.post(f"{server.url}/keys", json={}, headers=PROXY, trust_env=False)
+            refused = httpx.post(f"{server.url}/keys", json={}, headers=PROXY, trust_env=False, verify=False)
             assert (refused.status_code, refused.json()["code"]) == (403, "keys_required")
-            assert httpx.get(f"{server.url}/sagas", trust_env=False).status_code == 200
+            assert httpx.get(f"{server.url}/sagas", trust_env=False, verify=False).status_code == 200

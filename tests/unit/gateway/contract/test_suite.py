@@ -121,7 +121,7 @@ async def test_the_sandbox_serves_the_contract_that_the_command_prints() -> None
 
     async with (
         serving(sandbox_app(Participant.PAYMENT, Sandbox())) as url,
-        httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as client,
     ):
         served = await client.get("/openapi.yaml")
         page = await client.get("/docs")
