@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from app.storage.engine.migrations import upgrade
-from tests.chaos.database import a_crashing_postgres
-from tests.chaos.figures import Figures
-from tests.chaos.plan import a_plan
-from tests.chaos.storm import storm
+from tests.chaos.database.crashing_postgres import a_crashing_postgres
+from tests.chaos.storm.figures import Figures
+from tests.chaos.storm.plan import a_plan
+from tests.chaos.storm.run import storm
 from tests.processes import SERVICES
 from tests.proof.evidence import Violation
 

@@ -9,7 +9,7 @@ import asyncpg
 from app.settings.settings import Settings
 from app.storage.engine.database import COMMAND_SECONDS, HEAD_START_SECONDS, Database
 from app.storage.journal.postgres_writer import ANSWER_SECONDS
-from tests.chaos import test_failover
+from tests.chaos.database import test_failover
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "fail-over-postgresql.md").read_text()

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.chaos.members import Member
-from tests.chaos.orders import Order
+from tests.chaos.storm.orders import Order
+from tests.chaos.storm.processes import ServerProcess
 from tests.proof.evidence import ApiAnswer
 
 REQUEST_SECONDS = 6.0
@@ -56,14 +56,14 @@ class Clients:
     `saga_of` has each key's saga, `strange` what no client should ever be answered.
     """
 
-    def __init__(self, replicas: Sequence[Member], *, seed: int, give_up_seconds: float) -> None:
+    def __init__(self, replicas: Sequence[ServerProcess], *, seed: int, give_up_seconds: float) -> None:
         self.answers: list[ApiAnswer] = []
         self.accepted = Count()
         self.asked = Count()
         self.finished = asyncio.Event()
         self.saga_of: dict[str, str] = {}
         self.unanswered: list[str] = []
-        self.strange: Counter[str] = Counter()
+        self.unexpected: Counter[str] = Counter()
         self._taken: set[str] = set()
         self._replicas = replicas
         self._rng = random.Random(f"clients {seed}")
@@ -109,7 +109,7 @@ class Clients:
         if answer is None or answer.status == 503:
             return None
         if answer.status != 200:
-            self.strange[f"GET of an acknowledged saga: {answer.status}"] += 1
+            self.unexpected[f"GET of an acknowledged saga: {answer.status}"] += 1
             return None
         return dict(answer.document)
 
@@ -129,7 +129,7 @@ class Clients:
         while path is not None:
             answer = await self._ask(0, "GET", path, headers={})
             if answer is None or answer.status != 200:
-                self.strange[f"the list can't be read: {answer and answer.status}"] += 1
+                self.unexpected[f"the list can't be read: {answer and answer.status}"] += 1
                 break
             ids += [saga["id"] for saga in answer.document["data"]]
             following = answer.document["next_cursor"]
@@ -169,10 +169,10 @@ class Clients:
         saga, code = answer.saga, answer.document.get("code")
         if saga is not None:
             if self.saga_of.setdefault(order.key, saga["id"]) != saga["id"]:
-                self.strange["two sagas under one key"] += 1
+                self.unexpected["two sagas under one key"] += 1
         elif not (order.in_two_tabs and code in ELSEWHERE):
             if answer.status != 503 and code != "checkout_in_progress":
-                self.strange[f"POST: {answer.status} {code}"] += 1
+                self.unexpected[f"POST: {answer.status} {code}"] += 1
             return False
         if order.key not in self._taken:
             self._taken.add(order.key)

@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.caller import NO_ANSWER, Principal, saga_id_in, words_of
-from tests.chaos.reborn import KILLED
+from tests.chaos.apps.supervisor import KILLED
+from tests.chaos.recording_client import NO_ANSWER, RecordingClient, saga_id_in, words_of
 from tests.processes import Running, an_order, free_port, running, the_services, together, urls_of
 
 NEIGHBOURS = 30
@@ -31,16 +31,22 @@ SLOW = {"SANDBOX_LATENCY_SECONDS": "0.4"}
 def _a_replica(env: dict[str, str], log: Path) -> AbstractContextManager[Running]:
     """Run a replica that comes back whenever it dies."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.chaos.reborn", "tests.chaos.poisoned_app:app", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.chaos.apps.supervisor",
+        "tests.chaos.apps.poisoned_app:app",
+        str(port),
+    ]
     return running(command, port=port, env={**env, **ENV}, log=log, ready="/readyz")
 
 
-def _placed(caller: Principal, server: Running, order_id: str, **members: object) -> str:
+def _placed(client: RecordingClient, server: Running, order_id: str, **members: object) -> str:
     """Return the id of an order's saga, from whichever of its lives takes it."""
     give_up = time.monotonic() + SETTLED_SECONDS
     while time.monotonic() < give_up:
         with contextlib.suppress(*NO_ANSWER):
-            answer = caller.post(server, an_order(order_id, **members), order_id, {"Prefer": "respond-async"})
+            answer = client.post(server, an_order(order_id, **members), order_id, {"Prefer": "respond-async"})
             if answer.status_code != 503:
                 return saga_id_in(answer)
         time.sleep(0.05)  # it died, and will be back
@@ -55,21 +61,21 @@ def _most_in_a_row(saga: dict[str, Any]) -> int:
 
 def test_poison_is_parked_and_its_neighbours_finish(postgres_url: str, tmp_path: Path) -> None:
     """It took its process down five times; thirty sagas were under way beside it, and none of them is blamed."""
-    caller = Principal()
+    client = RecordingClient()
     with the_services(tmp_path, SLOW) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services)}
         logs = [tmp_path / "a.log", tmp_path / "b.log"]
         with together(*(_a_replica(env, log) for log in logs)) as replicas:
             doomed, other = replicas
             orders = [f"ord-{number}" for number in range(NEIGHBOURS)]
-            neighbours = [_placed(caller, doomed, order) for order in orders[: NEIGHBOURS // 2]]
-            poison = _placed(caller, doomed, "ord-poison", customer_id="poison")
-            neighbours += [_placed(caller, doomed, order) for order in orders[NEIGHBOURS // 2 :]]
-            parked = caller.settled(other, [poison], seconds=SETTLED_SECONDS)[0]
-            sagas = caller.settled(other, neighbours, seconds=SETTLED_SECONDS)
+            neighbours = [_placed(client, doomed, order) for order in orders[: NEIGHBOURS // 2]]
+            poison = _placed(client, doomed, "ord-poison", customer_id="poison")
+            neighbours += [_placed(client, doomed, order) for order in orders[NEIGHBOURS // 2 :]]
+            parked = client.settled(other, [poison], seconds=SETTLED_SECONDS)[0]
+            sagas = client.settled(other, neighbours, seconds=SETTLED_SECONDS)
         said = "".join(log.read_text() for log in logs)
         assert Counter(saga["status"] for saga in sagas) == {"completed": NEIGHBOURS}
         assert (parked["status"], parked["failure"]["code"]) == ("needs_attention", "poisoned")
         assert said.count(KILLED) == DEATHS
         assert max(map(_most_in_a_row, sagas)) > 1, "nobody was hit: the run proves nothing"
-        caller.prove(services, deaths=DEATHS + said.count(LAPSED))
+        client.prove(services, deaths=DEATHS + said.count(LAPSED))

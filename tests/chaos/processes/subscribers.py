@@ -1,4 +1,4 @@
-"""Watchers beside a load, and a replica that dies: `python -m tests.chaos.watchers`.
+"""Watchers beside a load, and a replica that dies: `python -m tests.chaos.processes.subscribers`.
 
 Two replicas on one PostgreSQL take checkouts at a steady rate, watchers follow them over server-sent
 events, and one replica is killed half-way. Whoever was cut off goes on at the other one with
@@ -190,7 +190,7 @@ def two_replicas(postgres: str, directory: Path, step_seconds: float) -> Iterato
 
 def main() -> None:
     """Run it, print the figures, and end with 1 where a watcher missed something."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.watchers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.processes.subscribers", description=__doc__)
     parser.add_argument("--watchers", type=int, default=1000)
     parser.add_argument("--per-second", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30.0)

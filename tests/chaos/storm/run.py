@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.chaos.cast import LATE_SECONDS, Cast
-from tests.chaos.clients import Clients
-from tests.chaos.database import CrashingPostgres
-from tests.chaos.orders import orders
-from tests.chaos.plan import Plan
-from tests.chaos.weather import Weather
+from tests.chaos.database.crashing_postgres import CrashingPostgres
+from tests.chaos.storm.clients import Clients
+from tests.chaos.storm.cluster import LATE_SECONDS, Cluster
+from tests.chaos.storm.fault_injector import FaultInjector
+from tests.chaos.storm.orders import orders
+from tests.chaos.storm.plan import Plan
 from tests.proof.evidence import Evidence, lines_of, standing_of
 
 GIVE_UP_SECONDS = 120.0
@@ -32,7 +32,7 @@ JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Aftermath:
+class StormResult:
     """What a storm left behind.
 
     `sagas` has all there are, each as every replica shows it (None: not at all); `rested` says that all
@@ -40,13 +40,13 @@ class Aftermath:
     """
 
     plan: Plan
-    weather: Weather
+    injector: FaultInjector
     clients: Clients
     sagas: Mapping[str, Sequence[JsonObject | None]]
     rested: bool
     records: Sequence[JsonObject]
     standing: Sequence[JsonObject]
-    able: Sequence[tuple[float, bool]]
+    available: Sequence[tuple[float, bool]]
     logs: str
     seconds: float
     load_seconds: float
@@ -58,37 +58,37 @@ class Aftermath:
             answers=self.clients.answers,
             lines=lines_of(self.records),
             standing=standing_of(self.standing),
-            deaths=len(self.weather.deaths) + lapses,
+            deaths=len(self.injector.deaths) + lapses,
             settled=self.rested,
         )
 
 
 async def storm(
     plan: Plan, *, url: str, directory: Path, replicas: int, postgres: CrashingPostgres | None = None
-) -> Aftermath:
+) -> StormResult:
     """Carry a plan out on real processes over the migrated database at `url`; logs and books go to `directory`."""
     began = time.monotonic()
-    cast = Cast(plan, url=url, directory=directory, replicas=replicas, postgres=postgres)
-    clients = Clients(cast.replicas, seed=plan.seed, give_up_seconds=GIVE_UP_SECONDS)
-    weather = Weather(plan, cast, clients)
-    async with cast.on_stage(), clients.connected():
+    cluster = Cluster(plan, url=url, directory=directory, replicas=replicas, postgres=postgres)
+    clients = Clients(cluster.replicas, seed=plan.seed, give_up_seconds=GIVE_UP_SECONDS)
+    injector = FaultInjector(plan, cluster, clients)
+    async with cluster.running(), clients.connected():
         load_began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(weather.blow())
+            tasks.create_task(injector.inject())
             tasks.create_task(clients.place_all(orders(plan.seed, plan.orders), clients=plan.clients))
         load_seconds = time.monotonic() - load_began
         rested = await clients.all_rest(seconds=GIVE_UP_SECONDS)
-        records = await _landed(cast)
-        return Aftermath(
+        records = await _landed(cluster)
+        return StormResult(
             plan=plan,
-            weather=weather,
+            injector=injector,
             clients=clients,
-            sagas=await _shown(clients, len(cast.replicas)),
+            sagas=await _shown(clients, len(cluster.replicas)),
             rested=rested,
             records=records,
-            standing=await _asked_of_services(cast, "/standing"),
-            able=cast.able,
-            logs=cast.logs(),
+            standing=await _asked_of_services(cluster, "/standing"),
+            available=cluster.available,
+            logs=cluster.logs(),
             seconds=time.monotonic() - began,
             load_seconds=load_seconds,
         )
@@ -106,20 +106,20 @@ async def _shown(clients: Clients, replicas: int) -> dict[str, list[JsonObject |
     return shown
 
 
-async def _landed(cast: Cast) -> list[JsonObject]:
+async def _landed(cluster: Cluster) -> list[JsonObject]:
     """Return the services' records, once no request is late any more."""
     while True:
-        records = await _asked_of_services(cast, "/records")
+        records = await _asked_of_services(cluster, "/records")
         quiet = (time.monotonic_ns() - max(record["at"] for record in records)) / 1e9
         if quiet > QUIET_SECONDS:
             return records
         await asyncio.sleep(QUIET_SECONDS - quiet + 0.1)  # what is late in another process can't be seen
 
 
-async def _asked_of_services(cast: Cast, path: str) -> list[JsonObject]:
+async def _asked_of_services(cluster: Cluster, path: str) -> list[JsonObject]:
     rows: list[JsonObject] = []
     async with httpx.AsyncClient(timeout=60.0, trust_env=False, verify=False) as client:
-        for service in cast.services:
+        for service in cluster.services:
             rows += (await client.get(service.url + path)).raise_for_status().json()
     return rows
 

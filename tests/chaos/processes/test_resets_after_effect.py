@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.caller import Principal, saga_id_in
+from tests.chaos.recording_client import RecordingClient, saga_id_in
 from tests.processes import a_checkout, an_order
 
 ORDERS = 80
@@ -158,21 +158,21 @@ def test_a_reset_after_the_effect_leaves_nothing_charged_and_no_request_out_of_t
     database_url: str, tmp_path: Path
 ) -> None:
     """Whatever is answered to the second request: it is the second attempt, and the first one's outcome is unknown."""
-    caller, services = Principal(), Services()
+    client, services = RecordingClient(), Services()
     with serving(services) as url:
         env = {"DATABASE_URL": database_url, **ENV}
         env |= {f"{name.upper()}_URL": url for name in RESOURCES}
         with a_checkout(env, tmp_path / "checkout.log") as server:
 
             def placed(number: int) -> str:
-                answer = caller.post(
+                answer = client.post(
                     server, an_order(f"ord-{number}"), f"key-{number}", {"Prefer": "respond-async"}
                 )
                 return saga_id_in(answer)
 
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 ids = list(pool.map(placed, range(ORDERS)))
-            sagas = caller.settled(server, ids, seconds=SETTLED_SECONDS)
+            sagas = client.settled(server, ids, seconds=SETTLED_SECONDS)
 
     assert services.reset_when_kept_alive >= ORDERS, "hardly a reset hit a connection that was kept alive"
     ended = {

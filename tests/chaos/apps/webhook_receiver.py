@@ -1,6 +1,6 @@
 """A webhook receiver as a process of its own: slow, failing now and then, and noting all that arrives.
 
-python -m tests.chaos.receiver 9000 arrivals.jsonl
+python -m tests.chaos.apps.webhook_receiver 9000 arrivals.jsonl
 """
 
 from __future__ import annotations

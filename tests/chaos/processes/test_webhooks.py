@@ -14,7 +14,7 @@ import asyncpg
 import httpx2 as httpx
 import pytest
 
-from tests.chaos.receiver import SECRET
+from tests.chaos.apps.webhook_receiver import SECRET
 from tests.processes import a_checkout, an_order, free_port, running
 
 ORDERS = 60
@@ -76,7 +76,7 @@ def test_no_event_is_lost_or_out_of_its_sagas_order(
         "CHECKOUT_WEBHOOK_POLL_SECONDS": "0.05",
         "CHECKOUT_WEBHOOK_PAUSES": ",".join(["0.2"] * 40),
     }
-    command = [sys.executable, "-m", "tests.chaos.receiver", str(port), str(arrivals)]
+    command = [sys.executable, "-m", "tests.chaos.apps.webhook_receiver", str(port), str(arrivals)]
     asyncio.run(_taught(postgres_url))
     began, kills = time.monotonic(), 0
     with ExitStack() as stack:

@@ -10,9 +10,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from tests.chaos.cast import POLL_SECONDS
-from tests.chaos.plan import Kind
-from tests.chaos.storm import Aftermath
+from tests.chaos.storm.cluster import POLL_SECONDS
+from tests.chaos.storm.plan import Kind
+from tests.chaos.storm.run import StormResult
 from tests.processes import SERVICES
 from tests.proof.evidence import Violation
 from tests.proof.invariants import check
@@ -24,7 +24,7 @@ SETTLE_SECONDS = 30.0
 class Figures:
     """A storm in numbers. `patience` stretches both limits of time, for a machine that is busy with other things."""
 
-    after: Aftermath
+    after: StormResult
     patience: float = 1.0
 
     @cached_property
@@ -70,7 +70,7 @@ class Figures:
         """How long each saga of a replica that died or froze waited for another, while there was one and a database."""
         return [
             self._able_between(death.at, taken)
-            for death in self.after.weather.deaths
+            for death in self.after.injector.deaths
             for saga_id in death.saga_ids
             if (taken := self._taken_over(saga_id, death.at)) is not None
         ]
@@ -81,14 +81,14 @@ class Figures:
         return min((at for at in times if at > since), default=None)
 
     def _able_between(self, begin: float, end: float) -> float:
-        changes = [(at, able) for at, able in self.after.able if at < end]
+        changes = [(at, available) for at, available in self.after.available if at < end]
         spans = zip(changes, [*(at for at, _ in changes[1:]), end], strict=True)
-        return sum(max(0.0, until - max(at, begin)) for (at, able), until in spans if able)
+        return sum(max(0.0, until - max(at, begin)) for (at, available), until in spans if available)
 
     @cached_property
     def settles(self) -> float:
         """How long after the last fault the last saga came to rest, or after its own beginning where that was later."""
-        calm = self.after.weather.calm_at
+        calm = self.after.injector.over_at
         return max(
             (
                 _unix(saga["finished_at"]) - max(calm, _unix(saga["created_at"]))
@@ -137,7 +137,7 @@ class Figures:
 
     def void(self) -> list[str]:
         """Return why the run proves nothing; empty where it does prove something."""
-        plan, hit = self.after.plan, self.after.weather.hit
+        plan, hit = self.after.plan, self.after.injector.hit
         missed = [
             f"{hit[kind]} of {plan.count(kind)} planned: {kind}"
             for kind in Kind
@@ -152,7 +152,7 @@ class Figures:
             "fewer than one call in eight went wrong": self.faulted > 1 / 8,
         }
         if plan.count(Kind.STOP):
-            needed["no zombie woke"] = self.after.weather.zombies
+            needed["no zombie woke"] = self.after.injector.zombies
         return [*missed, *(sentence for sentence, seen in needed.items() if not seen)]
 
     def violations(self) -> Iterator[Violation]:
@@ -163,7 +163,7 @@ class Figures:
             yield Violation("nothing is lost", what, "missing")
         for what in self.doubled:
             yield Violation("nothing is doubled", what, "too much")
-        for what, times in clients.strange.items():
+        for what, times in clients.unexpected.items():
             yield Violation("no strange answer", what, f"{times} times")
         for saga_id, shown in self.after.sagas.items():
             if any(one != shown[0] for one in shown):
@@ -187,16 +187,16 @@ class Figures:
 
     def rows(self) -> Sequence[tuple[str, str]]:
         """Return the figures as they are printed."""
-        weather, plan = self.after.weather, self.after.plan
+        injector, plan = self.after.injector, self.after.plan
         logs, answers = self.after.logs, self.after.clients.answers
         return [
             ("seed", str(plan.seed)),
             ("sagas", str(len(self.sagas))),
             *((f"  {status}", str(count)) for status, count in sorted(self.statuses.items())),
-            ("kill -9", _of(weather.victims, Kind.KILL)),
-            ("SIGSTOP", _of(weather.victims, Kind.STOP)),
-            ("  zombies woken", str(weather.zombies)),
-            ("database restarts", str(weather.hit[Kind.RESTART_DATABASE])),
+            ("kill -9", _of(injector.victims, Kind.KILL)),
+            ("SIGSTOP", _of(injector.victims, Kind.STOP)),
+            ("  zombies woken", str(injector.zombies)),
+            ("database restarts", str(injector.hit[Kind.RESTART_DATABASE])),
             ("calls of services", str(len(self._arrived))),
             ("  faulted", f"{self.faulted:.1%}, {self.late} of them late effects"),
             ("unknown outcomes", str(self.unknown)),

@@ -1,4 +1,4 @@
-"""Runs an app as a process that comes back whenever it dies: `python -m tests.chaos.reborn package.module:app 8000`.
+"""Runs an app as a process that comes back whenever it dies: `python -m tests.chaos.apps.supervisor package.module:app 8000`.
 
 It is what systemd or Kubernetes do, but quick: the app is imported once, and each life is forked from that.
 """

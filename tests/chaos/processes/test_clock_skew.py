@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.caller import Principal, saga_id_in, words_of
+from tests.chaos.recording_client import RecordingClient, saga_id_in, words_of
 from tests.processes import Running, a_checkout, an_order, the_services, together, urls_of
 
 HOUR = 3600
@@ -41,9 +41,9 @@ def _at(told: str) -> float:
 class _Orders:
     """Places orders at two replicas in turn, each before the next."""
 
-    def __init__(self, caller: Principal) -> None:
+    def __init__(self, client: RecordingClient) -> None:
         self.placed: list[str] = []
-        self._caller = caller
+        self._caller = client
 
     def place(
         self, replicas: Sequence[Running], count: int, headers: Mapping[str, str] | None = None
@@ -81,7 +81,7 @@ def _waits(saga: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
 
 def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> None:
     """No saga changes hands but for a death; pauses, deadlines and takeovers come when they are due."""
-    caller = Principal()
+    client = RecordingClient()
     with the_services(tmp_path, SLOW) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services), **ENV}
         with together(
@@ -89,20 +89,20 @@ def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> 
                 a_checkout(
                     {**env, "WALL_CLOCK_OFFSET_SECONDS": str(offset)},
                     tmp_path / f"{offset}.log",
-                    app="tests.chaos.skewed_app:app",
+                    app="tests.chaos.apps.skewed_app:app",
                 )
                 for offset in (HOUR, -HOUR)
             )
         ) as replicas:
             ahead, behind = replicas
             began_at = time.time()
-            orders = _Orders(caller)
+            orders = _Orders(client)
             hopeless = orders.place(replicas, 4, NEVER)
             plain = orders.place(replicas, 12) + orders.place(replicas, 6, PAUSES)
-            listed = caller.get(behind, "/sagas?limit=50").json()["data"]
-            sagas = caller.settled(behind, plain, seconds=SETTLED_SECONDS)
+            listed = client.get(behind, "/sagas?limit=50").json()["data"]
+            sagas = client.settled(behind, plain, seconds=SETTLED_SECONDS)
             # What can't end yet is waited for in vain, while both replicas renew their leases.
-            long = caller.get(ahead, f"/sagas/{hopeless[1]}", {"Prefer": f"wait={LEASE_SECONDS:.0f}"})
+            long = client.get(ahead, f"/sagas/{hopeless[1]}", {"Prefer": f"wait={LEASE_SECONDS:.0f}"})
             assert long.json()["status"] == "running"
             assert _at(long.json()["next_action_at"]) < time.time() + LEASE_SECONDS + NEAR_SECONDS
             assert not _taken_over([*sagas, long.json()]), "taken over, though nobody died"
@@ -110,9 +110,9 @@ def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> 
             last = orders.place(replicas, 10)
             ahead.kill()
             killed_at = time.time()
-            sagas += caller.settled(behind, last, seconds=SETTLED_SECONDS)
+            sagas += client.settled(behind, last, seconds=SETTLED_SECONDS)
             assert {saga["status"] for saga in sagas} == {"completed"}
-            given_up = caller.settled(behind, hopeless, seconds=SETTLED_SECONDS)
+            given_up = client.settled(behind, hopeless, seconds=SETTLED_SECONDS)
 
         assert {saga["id"] for saga in listed} == {*hopeless, *plain}
         for newer, older in itertools.pairwise(_at(saga["created_at"]) for saga in listed):
@@ -136,4 +136,4 @@ def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> 
             assert times == sorted(times)
             assert times[-1] < time.time() + NEAR_SECONDS
         assert any("step_retried" in words_of(saga) for saga in sagas)
-        caller.prove(services, deaths=1)
+        client.prove(services, deaths=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.chaos.caller import Principal, saga_id_in, words_of
+from tests.chaos.recording_client import RecordingClient, saga_id_in, words_of
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of
 
 ENV = {
@@ -41,16 +41,16 @@ def _act(
     )
 
 
-def _begun(caller: Principal, server: Running, order_id: str, **headers: str) -> str:
+def _begun(client: RecordingClient, server: Running, order_id: str, **headers: str) -> str:
     named = {"Prefer": "respond-async"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return saga_id_in(caller.post(server, an_order(order_id), order_id, named))
+    return saga_id_in(client.post(server, an_order(order_id), order_id, named))
 
 
 def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
     postgres_url: str, tmp_path: Path
 ) -> None:
     """The owner waits for its action, ends its pauses, and undoes what was done; where it dies another does."""
-    caller = Principal()
+    client = RecordingClient()
     with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "0.3"}) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services), **ENV}
         patient = {"CHECKOUT_RETRY_BASE_SECONDS": "60", "CHECKOUT_RETRY_CAP_SECONDS": "60"}
@@ -60,23 +60,23 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
             a_checkout(env, tmp_path / "b.log"),
             a_checkout({**env, **patient}, tmp_path / "c.log"),
         ) as (owner, other, parking):
-            under_way = _begun(caller, owner, "under-way")
+            under_way = _begun(client, owner, "under-way")
             assert _act(other, under_way, "cancel").json()["status"] == "compensated"
             paused: list[str] = []
             down = "inventory.execute=unavailable"
             for server, order_id in ((owner, "in-back-off"), (parking, "parked")):
-                paused.append(waiting := _begun(caller, server, order_id, X_Simulate=down))
-                while "step_retried" not in words_of(caller.get(other, f"/sagas/{waiting}").json()):
+                paused.append(waiting := _begun(client, server, order_id, X_Simulate=down))
+                while "step_retried" not in words_of(client.get(other, f"/sagas/{waiting}").json()):
                     pass
                 cancelled = _act(other, waiting, "cancel")
                 assert (cancelled.status_code, cancelled.json()["status"]) == (200, "compensated")
             with ThreadPoolExecutor(8) as pool:
-                many = list(pool.map(lambda n: _begun(caller, owner, f"many-{n}"), range(16)))
+                many = list(pool.map(lambda n: _begun(client, owner, f"many-{n}"), range(16)))
                 told = list(pool.map(lambda saga_id: _act(other, saga_id, "cancel").status_code, many))
-            orphan = _begun(caller, owner, "orphan")
+            orphan = _begun(client, owner, "orphan")
             assert _act(other, orphan, "cancel", wait=0).status_code == 202
             owner.kill()
-            sagas = caller.settled(other, [under_way, *paused, *many, orphan], seconds=60)
+            sagas = client.settled(other, [under_way, *paused, *many, orphan], seconds=60)
         assert set(told) <= {200, 409}
         by_id: dict[str, Any] = {saga["id"]: saga for saga in sagas}
         assert by_id[orphan]["status"] == "compensated"
@@ -86,29 +86,29 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
             assert (saga["status"], "cancel_requested" in words_of(saga)) == (
                 ("compensated", True) if status == 200 else ("completed", False)
             )
-        caller.prove(services, deaths=1)
+        client.prove(services, deaths=1)
 
 
 def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_api(
     database_url: str, tmp_path: Path
 ) -> None:
     """It needs attention within its budget while the goods went back; its trail says who settled it, and why."""
-    caller = Principal()
+    client = RecordingClient()
     with the_services(tmp_path) as services:
         env = {"DATABASE_URL": database_url, **urls_of(services), **ENV}
         with a_checkout(env, tmp_path / "log") as server:
             simulate = {"X-Simulate": "payment.compensate=not_reversible, inventory.compensate=unavailable:2"}
-            placed = caller.post(server, an_order("stuck", **FAR), "stuck", simulate)
+            placed = client.post(server, an_order("stuck", **FAR), "stuck", simulate)
             assert placed.status_code == 202
 
-            (found,) = caller.get(server, "/sagas?status=needs_attention").json()["data"]
+            (found,) = client.get(server, "/sagas?status=needs_attention").json()["data"]
             assert found["id"] == saga_id_in(placed)
             stands = {step["name"]: (step["status"], step["compensation"]) for step in found["steps"]}
             assert stands["inventory"][0] == "compensated"
             assert stands["payment"][0] == "compensation_failed"
             assert stands["payment"][1]["error"]["code"] == "not_reversible"
 
-            etag = caller.get(server, f"/sagas/{found['id']}").headers["etag"]
+            etag = client.get(server, f"/sagas/{found['id']}").headers["etag"]
             again = _act(server, found["id"], "retry", headers={"If-Match": etag})
             assert (again.status_code, again.json()["status"]) == (200, "needs_attention")
             late = _act(server, found["id"], "resolve", step="payment", headers={"If-Match": etag})
@@ -116,7 +116,7 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
             settled = _act(server, found["id"], "resolve", step="payment", reference="transfer 4711")
             assert (settled.status_code, settled.json()["status"]) == (200, "compensated")
 
-            saga = caller.get(server, f"/sagas/{found['id']}").json()
+            saga = client.get(server, f"/sagas/{found['id']}").json()
             assert [
                 (line["event"], line["who"], line["reason"], line.get("reference"))
                 for line in saga["trail"]
@@ -125,5 +125,5 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
                 ("retry_requested", "local", "The customer called.", None),
                 ("step_resolved", "local", "The customer called.", "transfer 4711"),
             ]
-            assert caller.get(server, "/sagas?status=needs_attention").json()["data"] == []
-        caller.prove(services, deaths=0)
+            assert client.get(server, "/sagas?status=needs_attention").json()["data"] == []
+        client.prove(services, deaths=0)

@@ -19,7 +19,7 @@ from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, NewSaga
 from app.storage import Storage, open_storage
 from app.storage.engine.database import Database
 from app.storage.engine.migrations import upgrade
-from tests.chaos.pair import Pair, a_pair
+from tests.chaos.database.replicated_postgres import ReplicatedPostgres, a_replicated_postgres
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED = SagaEvent(seq=1, at=NOW, type=EventType.SAGA_STARTED)
@@ -30,16 +30,16 @@ PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
-def followed() -> Iterator[Pair]:
-    """Give a migrated pair."""
-    with a_pair() as started:
+def followed() -> Iterator[ReplicatedPostgres]:
+    """Give a migrated postgres."""
+    with a_replicated_postgres() as started:
         upgrade(started.primary)
         yield started
 
 
 @pytest.fixture
-def pair(followed: Pair, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """Give the pair, with its standby awake before and after, to a service that soon gives up a silent database."""
+def postgres(followed: ReplicatedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplicatedPostgres]:
+    """Give the postgres, with its standby awake before and after, to a service that soon gives up a silent database."""
     monkeypatch.setattr("app.storage.journal.postgres_writer.ANSWER_SECONDS", GIVEN_UP_SECONDS)
     impatient = partialmethod(Database.engine, command_seconds=GIVEN_UP_SECONDS)
     monkeypatch.setattr("app.storage.engine.database.Database.engine", impatient)
@@ -89,28 +89,30 @@ async def _unanswered(what: Awaitable[object]) -> AsyncIterator[None]:
         await asyncio.gather(asked, return_exceptions=True)
 
 
-async def test_a_start_that_no_standby_has_is_neither_acknowledged_nor_shown(pair: Pair) -> None:
+async def test_a_start_that_no_standby_has_is_neither_acknowledged_nor_shown(
+    postgres: ReplicatedPostgres,
+) -> None:
     """Given up and written again, it stays hidden, also from another replica's client; then it is there, once."""
     saga = _a_saga()
-    async with open_storage(pair.url) as one, open_storage(pair.url) as other:
-        pair.freeze_standby()
+    async with open_storage(postgres.url) as one, open_storage(postgres.url) as other:
+        postgres.freeze_standby()
         async with _unanswered(_start(one, saga)):
             assert await other.log.load(saga.id) is None
             async with _unanswered(_start(other, _again(saga))):
                 assert await other.log.load(saga.id) is None
-        pair.thaw_standby()
+        postgres.thaw_standby()
         async with asyncio.timeout(PATIENCE):
             assert await _start(other, _again(saga)) == IdempotencyConflict(
                 saga_id=saga.id, fingerprint="same"
             )
 
 
-async def test_a_takeover_that_no_standby_has_is_not_shown(pair: Pair) -> None:
+async def test_a_takeover_that_no_standby_has_is_not_shown(postgres: ReplicatedPostgres) -> None:
     """A claim whose COMMIT is given up must not be committed by that: its event would be lost in a failover."""
     saga = _a_saga()
-    async with open_storage(pair.url) as one:
+    async with open_storage(postgres.url) as one:
         await one.log.start(saga, STARTED, owner="dead")
-        pair.freeze_standby()
+        postgres.freeze_standby()
         with pytest.raises(LogUnavailable) as raised:
             await one.log.claim(owner="me", definitions=[("one", 1)], limit=100)
         assert raised.value.stored is None
@@ -120,24 +122,26 @@ async def test_a_takeover_that_no_standby_has_is_not_shown(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("repeats", ["key", "order"])
-async def test_a_primary_that_restarts_alone_acknowledges_nothing_new(repeats: str, pair: Pair) -> None:
+async def test_a_primary_that_restarts_alone_acknowledges_nothing_new(
+    repeats: str, postgres: ReplicatedPostgres
+) -> None:
     """Its recovery makes visible what was never answered; whoever repeats it is answered once a standby has it."""
     saga = _a_saga()
 
     def again() -> NewSaga:
         return _again(saga if repeats == "key" else replace(saga, idempotency_key=None))
 
-    pair.freeze_standby()
-    async with open_storage(pair.url) as one, _unanswered(_start(one, saga)):
+    postgres.freeze_standby()
+    async with open_storage(postgres.url) as one, _unanswered(_start(one, saga)):
         pass
-    pair.restart_primary()
-    async with open_storage(pair.url) as other:
+    postgres.restart_primary()
+    async with open_storage(postgres.url) as other:
         assert await other.log.load(saga.id) is not None, (
             "the restart made nothing visible: this proves nothing"
         )
         async with _unanswered(_start(other, again())):
             pass
-        pair.thaw_standby()
+        postgres.thaw_standby()
         async with asyncio.timeout(PATIENCE):
             assert await _start(other, again()) == (
                 IdempotencyConflict(saga_id=saga.id, fingerprint="same")

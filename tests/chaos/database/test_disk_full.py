@@ -27,7 +27,7 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga, Stored
 from app.storage import open_storage
 from app.storage.engine.database import Database
-from tests.chaos.caller import Principal, saga_id_in
+from tests.chaos.recording_client import RecordingClient, saga_id_in
 from tests.processes import Running, a_checkout, an_order, the_services, urls_of
 
 SETTLED_SECONDS = 60.0
@@ -72,42 +72,42 @@ def _until(true: Callable[[], bool]) -> None:
 
 def test_sqlite_on_a_full_disk_refuses_and_goes_on(sqlite_url: str, tmp_path: Path) -> None:
     """503 with Retry-After and nothing stored; with room again the same keys give 201, without a restart."""
-    caller = Principal()
+    client = RecordingClient()
     database = tmp_path / "checkout.db"
     late = [f"late-{number}" for number in range(5)]
     with the_services(tmp_path, SLOW) as services:
         env = {"DATABASE_URL": sqlite_url, **urls_of(services), **ENV}
         with a_checkout(env, tmp_path / "log") as server:
-            done = saga_id_in(caller.post(server, an_order("ord-done"), "done"))
+            done = saga_id_in(client.post(server, an_order("ord-done"), "done"))
             keys = [f"begun-{number}" for number in range(8)]
-            begun = [saga_id_in(caller.post(server, an_order(key), key, ASYNC)) for key in keys]
+            begun = [saga_id_in(client.post(server, an_order(key), key, ASYNC)) for key in keys]
             with _no_room_for(server, database):
                 for key in late:
-                    answer = caller.post(server, an_order(key), key)
+                    answer = client.post(server, an_order(key), key)
                     assert answer.status_code == 503
                     assert answer.headers["content-type"] == "application/problem+json"
                     assert int(answer.headers["retry-after"]) > 0
                     assert answer.json()["code"] == "storage_unavailable"
-                before = [caller.get(server, f"/sagas/{saga_id}").json() for saga_id in begun]
+                before = [client.get(server, f"/sagas/{saga_id}").json() for saga_id in begun]
                 assert "running" in {saga["status"] for saga in before}
-                checks = caller.get(server, "/readyz").json()["checks"]
+                checks = client.get(server, "/readyz").json()["checks"]
                 assert not checks["database"]["ok"]
-                _until(lambda: not caller.get(server, "/readyz").json()["checks"]["lease"]["ok"])
-                assert caller.get(server, f"/sagas/{done}").json()["status"] == "completed"
-                assert len(caller.get(server, "/sagas?limit=50").json()["data"]) == 9
-                assert [caller.get(server, f"/sagas/{saga_id}").json() for saga_id in begun] == before, (
+                _until(lambda: not client.get(server, "/readyz").json()["checks"]["lease"]["ok"])
+                assert client.get(server, f"/sagas/{done}").json()["status"] == "completed"
+                assert len(client.get(server, "/sagas?limit=50").json()["data"]) == 9
+                assert [client.get(server, f"/sagas/{saga_id}").json() for saga_id in begun] == before, (
                     "what can't be stored can't be told"
                 )
                 assert _stored(database) == ({"done", *keys},) * 2
-            _until(lambda: caller.get(server, "/readyz").status_code == 200)
+            _until(lambda: client.get(server, "/readyz").status_code == 200)
             with ThreadPoolExecutor(len(late)) as pool:
-                answers = list(pool.map(lambda key: caller.post(server, an_order(key), key), late))
+                answers = list(pool.map(lambda key: client.post(server, an_order(key), key), late))
             assert [answer.status_code for answer in answers] == [201] * len(late)
-            sagas = caller.settled(server, [done, *begun], seconds=SETTLED_SECONDS)
+            sagas = client.settled(server, [done, *begun], seconds=SETTLED_SECONDS)
             assert {saga["status"] for saga in sagas} == {"completed"}
             assert server.process.poll() is None, "it went on by itself"
         assert _stored(database) == ({"done", *keys, *late},) * 2
-        caller.prove(services)
+        client.prove(services)
 
 
 def _a_saga() -> NewSaga:

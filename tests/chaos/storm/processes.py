@@ -19,7 +19,7 @@ START_SECONDS = 120.0
 
 
 @dataclass(kw_only=True)
-class Member:
+class ServerProcess:
     """One replica or service; started again it has the same port, log file and books.
 
     `env` gives the environment of its n-th life. `on_change` hears of every change of `up`, with
@@ -114,11 +114,11 @@ def a_port(rng: random.Random) -> int:
             return port
 
 
-def a_replica(
+def replica_process(
     name: str, env: Mapping[str, str], directory: Path, port: int, on_change: Callable[[], None]
-) -> Member:
+) -> ServerProcess:
     """Return a checkout service, not started."""
-    return Member(
+    return ServerProcess(
         name=name,
         command=(sys.executable, *f"-m uvicorn app.main:app --host 127.0.0.1 --port {port}".split()),
         ready="/readyz",
@@ -129,10 +129,12 @@ def a_replica(
     )
 
 
-def a_service(name: str, env: Mapping[str, str], directory: Path, port: int, seed: int) -> Member:
+def service_process(
+    name: str, env: Mapping[str, str], directory: Path, port: int, seed: int
+) -> ServerProcess:
     """Return one of the sandbox's services, not started. Each of its lives has other luck."""
     books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
-    return Member(
+    return ServerProcess(
         name=name,
         command=(sys.executable, *f"-m app.sandbox {name} --port {port}".split()),
         ready="/livez",

@@ -18,7 +18,7 @@ NO_ANSWER = (httpx.TransportError,)
 """What is raised where no answer came: nobody listens, or the process died."""
 
 
-class Principal:
+class RecordingClient:
     """Asks servers, from any thread, and keeps what they answered. Every request has a connection of its own."""
 
     def __init__(self) -> None:

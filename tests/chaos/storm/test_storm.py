@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.storage.engine.migrations import upgrade
-from tests.chaos.cast import Cast
-from tests.chaos.clients import Clients
-from tests.chaos.database import a_crashing_postgres
-from tests.chaos.figures import Figures
-from tests.chaos.plan import Kind, Plan, a_plan
-from tests.chaos.storm import Aftermath, storm
-from tests.chaos.weather import Weather
+from tests.chaos.database.crashing_postgres import a_crashing_postgres
+from tests.chaos.storm.clients import Clients
+from tests.chaos.storm.cluster import Cluster
+from tests.chaos.storm.fault_injector import FaultInjector
+from tests.chaos.storm.figures import Figures
+from tests.chaos.storm.plan import Kind, Plan, a_plan
+from tests.chaos.storm.run import StormResult, storm
 from tests.processes import SERVICES
 
 LEASE_SECONDS = 1.5
@@ -21,7 +21,7 @@ PATIENCE = 10.0
 """Both limits of time are tenfold here: a machine that is busy with other tests is no violation."""
 
 
-def _judge(after: Aftermath) -> None:
+def _judge(after: StormResult) -> None:
     figures = Figures(after, patience=PATIENCE)
     assert [str(violation) for violation in figures.violations()] == []
     assert figures.void() == [], "the run proves nothing"
@@ -63,18 +63,18 @@ async def test_one_process_on_sqlite_loses_and_doubles_nothing_when_it_is_killed
     _judge(await storm(plan, url=sqlite_url, directory=tmp_path, replicas=1))
 
 
-def _of_a_run_that_never_was(plan: Plan, directory: Path) -> Aftermath:
-    cast = Cast(plan, url="sqlite:///nowhere.db", directory=directory, replicas=1, postgres=None)
-    clients = Clients(cast.replicas, seed=plan.seed, give_up_seconds=1)
-    return Aftermath(
+def _of_a_run_that_never_was(plan: Plan, directory: Path) -> StormResult:
+    cluster = Cluster(plan, url="sqlite:///nowhere.db", directory=directory, replicas=1, postgres=None)
+    clients = Clients(cluster.replicas, seed=plan.seed, give_up_seconds=1)
+    return StormResult(
         plan=plan,
-        weather=Weather(plan, cast, clients),
+        injector=FaultInjector(plan, cluster, clients),
         clients=clients,
         sagas={},
         rested=True,
         records=[],
         standing=[],
-        able=[],
+        available=[],
         logs="",
         seconds=0,
         load_seconds=0,

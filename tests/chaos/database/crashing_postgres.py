@@ -27,7 +27,7 @@ from tests.postgres import (
     _stop,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class CrashingPostgres:
@@ -60,7 +60,7 @@ def a_crashing_postgres() -> Iterator[CrashingPostgres]:
     """Start a server of one's own, whatever TEST_DATABASE_URL says: nobody else's may be stopped."""
     binaries, _ = _binaries()
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.database", str(binaries)],
+        [sys.executable, "-m", "tests.chaos.database.crashing_postgres", str(binaries)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

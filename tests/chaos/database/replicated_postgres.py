@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.chaos.database import _started_again
+from tests.chaos.database.crashing_postgres import _started_again
 from tests.postgres import (
     START_SECONDS,
     UNPRIVILEGED,
@@ -31,12 +31,12 @@ from tests.postgres import (
     _stop,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class ReplicatedPostgres:
     """Both servers' URLs, and `url` with both hosts: whoever uses it finds the one that takes writes."""
 
     primary: str
@@ -85,15 +85,15 @@ class Pair:
         self.keeper.stdin.flush()
         answer = self.keeper.stdout.readline().strip()
         if answer != "done":
-            raise NoPostgres(f"The pair would not {word}: {answer}{self.keeper.stdout.read()}")
+            raise NoPostgres(f"The postgres would not {word}: {answer}{self.keeper.stdout.read()}")
 
 
 @contextlib.contextmanager
-def a_pair() -> Iterator[Pair]:
+def a_replicated_postgres() -> Iterator[ReplicatedPostgres]:
     """Start both, with `synchronous_standby_names = '*'` on the primary."""
     binaries, _ = _binaries()
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.pair", str(binaries)],
+        [sys.executable, "-m", "tests.chaos.database.replicated_postgres", str(binaries)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -105,9 +105,9 @@ def a_pair() -> Iterator[Pair]:
         assert keeper.stdout is not None
         said = keeper.stdout.readline().split()
         if len(said) != 2:
-            raise NoPostgres(f"The pair did not start:\n{' '.join(said)}\n{keeper.stdout.read()}")
+            raise NoPostgres(f"The postgres did not start:\n{' '.join(said)}\n{keeper.stdout.read()}")
         try:
-            yield Pair(primary=said[0], standby=said[1], keeper=keeper)
+            yield ReplicatedPostgres(primary=said[0], standby=said[1], keeper=keeper)
         finally:
             keeper.terminate()
 
@@ -119,7 +119,7 @@ def keep(binaries: Path) -> None:
     """Start both, print their URLs, do as standard input says, and stop them when that ends."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with tempfile.TemporaryDirectory(prefix="checkout-pair-", ignore_cleanup_errors=True) as home:
+    with tempfile.TemporaryDirectory(prefix="checkout-postgres-", ignore_cleanup_errors=True) as home:
         servers: list[subprocess.Popen[bytes]] = []
         try:
             primary, url = _started(binaries, Path(home))

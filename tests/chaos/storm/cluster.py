@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.storage.engine.database import Database
 from app.storage.engine.tables import replica, saga
 from app.storage.sagas.sql_log import UNFINISHED
-from tests.chaos.database import CrashingPostgres
-from tests.chaos.members import Member, a_port, a_replica, a_service
-from tests.chaos.plan import Plan
+from tests.chaos.database.crashing_postgres import CrashingPostgres
+from tests.chaos.storm.plan import Plan
+from tests.chaos.storm.processes import ServerProcess, a_port, replica_process, service_process
 from tests.processes import SERVICES
 
 POLL_SECONDS = 0.2
@@ -46,10 +46,10 @@ SERVICE_ENV = {
 LOOK_AGAIN_SECONDS = 0.05
 
 
-class Cast:
+class Cluster:
     """Three services and some replicas on one database. Without `postgres` nobody may stop that.
 
-    `able` notes from when to when there was a replica and a database to take sagas over.
+    `available` notes from when to when there was a replica and a database to take sagas over.
     """
 
     def __init__(
@@ -57,46 +57,46 @@ class Cast:
     ) -> None:
         ports = random.Random()
         self.services = [
-            a_service(name, SERVICE_ENV, directory, a_port(ports), plan.seed * 10 + number)
+            service_process(name, SERVICE_ENV, directory, a_port(ports), plan.seed * 10 + number)
             for number, name in enumerate(SERVICES)
         ]
         env = {f"{one.name.upper()}_URL": one.url for one in self.services}
         env |= {"DATABASE_URL": url, "CHECKOUT_LEASE_SECONDS": str(plan.lease_seconds), **REPLICA_ENV}
         self.replicas = [
-            a_replica(f"replica-{number}", env, directory, a_port(ports), self._note_able)
+            replica_process(f"replica-{number}", env, directory, a_port(ports), self._note_availability)
             for number in range(replicas)
         ]
-        self.able: list[tuple[float, bool]] = []
-        self._members = {one.name: one for one in (*self.services, *self.replicas)}
+        self.available: list[tuple[float, bool]] = []
+        self._processes = {one.name: one for one in (*self.services, *self.replicas)}
         self._postgres = postgres
         self._database_up = True
         self._database = Database(url)
 
     @contextlib.asynccontextmanager
-    async def on_stage(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Have all of them run, and none afterwards."""
         self._looking = self._database.engine(pool_size=2)
         try:
-            await asyncio.gather(*(member.start() for member in self._members.values()))
+            await asyncio.gather(*(process.start() for process in self._processes.values()))
             yield
         finally:
-            for member in self._members.values():
-                member.close()
+            for process in self._processes.values():
+                process.close()
             await self._looking.dispose()
 
-    async def first_up(self, names: Sequence[str]) -> Member:
+    async def first_up(self, names: Sequence[str]) -> ServerProcess:
         """Return the first of these that is up, once one is."""
         while True:
             for name in names:
-                if self._members[name].up:
-                    return self._members[name]
+                if self._processes[name].up:
+                    return self._processes[name]
             await asyncio.sleep(LOOK_AGAIN_SECONDS)  # a process that starts tells nobody
 
     async def stop_database(self) -> None:
         """Stop it as a power cut would."""
         assert self._postgres is not None
         self._database_up = False
-        self._note_able()
+        self._note_availability()
         await asyncio.to_thread(self._postgres.stop)
 
     async def start_database(self) -> None:
@@ -104,7 +104,7 @@ class Cast:
         assert self._postgres is not None
         await asyncio.to_thread(self._postgres.start)
         self._database_up = True
-        self._note_able()
+        self._note_availability()
 
     async def owned_by(self, pid: int) -> frozenset[str]:
         """Return the unfinished sagas that a process owns, as soon as the database can be asked."""
@@ -115,7 +115,7 @@ class Cast:
                     return frozenset((await connection.execute(mine)).scalars())
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def given_up(self, pid: int) -> None:
+    async def taken_over(self, pid: int) -> None:
         """Return once that process's lease has lapsed and its sagas are another's: then it is a zombie."""
         mine = select(func.max(replica.c.lease_expires_at)).where(replica.c.id.like(f"%:{pid}:%"))
         while True:
@@ -132,8 +132,8 @@ class Cast:
 
     def lives(self) -> Mapping[str, int]:
         """Return how often each process was begun."""
-        return {name: member.lives for name, member in self._members.items()}
+        return {name: process.lives for name, process in self._processes.items()}
 
-    def _note_able(self) -> None:
-        able = self._database_up and any(one.up for one in self.replicas)
-        self.able.append((time.time(), able))
+    def _note_availability(self) -> None:
+        available = self._database_up and any(one.up for one in self.replicas)
+        self.available.append((time.time(), available))

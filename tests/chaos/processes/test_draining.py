@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.chaos.caller import Principal, saga_id_in
+from tests.chaos.recording_client import RecordingClient, saga_id_in
 from tests.processes import Running, a_checkout, an_order, free_port, the_services, together, urls_of
 
 DRAIN_SECONDS = 3.0
@@ -67,7 +67,7 @@ class _Load:
     """Clients that order again and again, at the next of `servers` where one takes nothing; the first will drain."""
 
     def __init__(self, servers: Sequence[Running]) -> None:
-        self.caller = Principal()
+        self.client = RecordingClient()
         self.seen: list[_Seen] = []
         self.accepted: list[str] = []
         self._servers = servers
@@ -114,7 +114,7 @@ class _Load:
         return _End(told=told, gone=time.monotonic(), gone_at=time.time(), code=code)
 
     def _is_taken(self, server: Running, key: str) -> bool:
-        return bool(self.caller.get(server, f"/sagas?order_id=ord-{key}").json()["data"])
+        return bool(self.client.get(server, f"/sagas?order_id=ord-{key}").json()["data"])
 
     def _order_on(self, client: int) -> None:
         turn = 0
@@ -124,12 +124,12 @@ class _Load:
 
     def _look_on(self) -> None:
         while not self._over.is_set():
-            self._noted("/readyz", lambda: self.caller.get(self._servers[0], "/readyz"))
+            self._noted("/readyz", lambda: self.client.get(self._servers[0], "/readyz"))
             time.sleep(0.02)  # a load balancer asks now and then
 
     def _ask(self, server: Running, key: str, headers: Mapping[str, str] | None) -> httpx.Response | None:
         def post() -> httpx.Response:
-            return self.caller.post(server, an_order(f"ord-{key}"), key, headers)
+            return self.client.post(server, an_order(f"ord-{key}"), key, headers)
 
         if server is self._servers[0]:
             return self._noted("/checkout", post)
@@ -193,12 +193,12 @@ def test_a_replica_drains_and_the_other_takes_over(postgres_url: str, tmp_path: 
             load = _Load(replicas)
             with load.under_way():
                 end = load.stop_the_first()
-            sagas = load.caller.settled(replicas[1], load.accepted, seconds=SETTLED_SECONDS)
+            sagas = load.client.settled(replicas[1], load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
         assert len(_taken_over(sagas)) >= LONG_ONES
         assert max(_taken_over(sagas)) < end.gone_at + TAKEOVER_SECONDS
         assert {saga["status"] for saga in sagas} == {"completed"}
-        load.caller.prove(services, deaths=1)
+        load.client.prove(services, deaths=1)
 
 
 def test_a_process_drains_and_the_next_goes_on(sqlite_url: str, tmp_path: Path) -> None:
@@ -213,9 +213,9 @@ def test_a_process_drains_and_the_next_goes_on(sqlite_url: str, tmp_path: Path) 
                 end = load.stop_the_first()
                 after = stack.enter_context(a_checkout(env, tmp_path / "after.log", port=port))
                 ready_at = time.time()
-            sagas = load.caller.settled(after, load.accepted, seconds=SETTLED_SECONDS)
+            sagas = load.client.settled(after, load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
         assert len(_taken_over(sagas)) >= LONG_ONES
         assert max(_taken_over(sagas)) < ready_at + TAKEOVER_SECONDS
         assert {saga["status"] for saga in sagas} == {"completed"}
-        load.caller.prove(services, deaths=1)
+        load.client.prove(services, deaths=1)

@@ -12,8 +12,8 @@ import httpx2 as httpx
 import pytest
 
 from app.storage.engine.migrations import upgrade
-from tests.chaos.caller import Principal, saga_id_in
-from tests.chaos.pair import Pair, a_pair
+from tests.chaos.database.replicated_postgres import ReplicatedPostgres, a_replicated_postgres
+from tests.chaos.recording_client import RecordingClient, saga_id_in
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of
 
 ORDERS = 120
@@ -33,9 +33,9 @@ TROUBLE = {"SANDBOX_FAILURE_RATE": "0.1", "SANDBOX_SEED": "3", "SANDBOX_HANG_SEC
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Give a migrated pair."""
-    with a_pair() as started:
+def postgres() -> Iterator[ReplicatedPostgres]:
+    """Give a migrated postgres."""
+    with a_replicated_postgres() as started:
         upgrade(started.primary)
         yield started
 
@@ -46,8 +46,8 @@ class Load:
     `times` has when each accepted request was sent, and answered.
     """
 
-    def __init__(self, caller: Principal, server: Running) -> None:
-        self.caller = caller
+    def __init__(self, client: RecordingClient, server: Running) -> None:
+        self.client = client
         self.server = server
         self.accepted: dict[int, str] = {}
         self.times: list[tuple[float, float]] = []
@@ -61,7 +61,7 @@ class Load:
         give_up = time.monotonic() + SETTLED_SECONDS
         while (sent_at := time.monotonic()) < give_up:
             try:
-                answer = self.caller.post(
+                answer = self.client.post(
                     self.server,
                     order,
                     f"key-{number}",
@@ -92,41 +92,43 @@ def _shows_a_saga(answer: httpx.Response) -> bool:
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_a_promoted_standby_goes_on_where_the_primary_ended(how: str, pair: Pair, tmp_path: Path) -> None:
+def test_a_promoted_standby_goes_on_where_the_primary_ended(
+    how: str, postgres: ReplicatedPostgres, tmp_path: Path
+) -> None:
     """Without a restart, nothing acknowledged lost, every saga finished; a primary that wakes again is no danger."""
-    caller = Principal()
+    client = RecordingClient()
     with the_services(tmp_path, TROUBLE) as services:
         env = {**urls_of(services), **QUICK}
         with together(
-            a_checkout({"DATABASE_URL": pair.url, **env}, tmp_path / "service.log"),
-            a_checkout({"DATABASE_URL": pair.primary, **env}, tmp_path / "left-behind.log"),
+            a_checkout({"DATABASE_URL": postgres.url, **env}, tmp_path / "service.log"),
+            a_checkout({"DATABASE_URL": postgres.primary, **env}, tmp_path / "left-behind.log"),
         ) as (service, left_behind):
-            load = Load(caller, service)
+            load = Load(client, service)
             with ThreadPoolExecutor(CLIENTS) as pool:
                 placed = [pool.submit(load.place, number) for number in range(ORDERS)]
                 load.reach(STRIKE_AT)
-                (pair.kill_primary if how == "killed" else pair.freeze_primary)()
+                (postgres.kill_primary if how == "killed" else postgres.freeze_primary)()
                 struck_at = time.monotonic()
-                pair.promote_standby()
+                postgres.promote_standby()
                 promoted_at = time.monotonic()
                 for one in placed:
                     one.result()
             first = min(taken for sent, taken in load.times if sent > struck_at) - promoted_at
             assert not service.process.poll()
-            sagas = caller.settled(service, load.accepted.values(), seconds=SETTLED_SECONDS)
+            sagas = client.settled(service, load.accepted.values(), seconds=SETTLED_SECONDS)
             assert {saga["status"] for saga in sagas} == {"completed", "compensated"}
             assert len({saga["id"] for saga in sagas}) == ORDERS
 
             if how == "frozen":
-                pair.thaw_primary()
+                postgres.thaw_primary()
             answer = _asked(left_behind)
             assert answer is None or answer.status_code == 503, "the old primary acknowledged something"
-            assert caller.get(service, "/sagas?order_id=ord-split").json()["data"] == []
+            assert client.get(service, "/sagas?order_id=ord-split").json()["data"] == []
             print(  # noqa: T201 (the how-to's figures; shown with pytest -s)
                 f"{how}: promoted after {promoted_at - struck_at:.1f} s, first accepted {first:.1f} s later; {ORDERS} sagas, lost 0, doubled 0, "
                 f"taken over {sum('saga_recovered' in str(saga['trail']) for saga in sagas)}"
             )
-        caller.prove(services)
+        client.prove(services)
 
 
 def _asked(server: Running) -> httpx.Response | None:

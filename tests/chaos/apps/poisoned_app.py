@@ -1,4 +1,4 @@
-"""The service with a reservation that takes its process down: `uvicorn tests.chaos.poisoned_app:app`.
+"""The service with a reservation that takes its process down: `uvicorn tests.chaos.apps.poisoned_app:app`.
 
 An order whose customer is `poison` kills whoever reserves its goods, as a bug in a step's native code would.
 """

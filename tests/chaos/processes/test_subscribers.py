@@ -1,10 +1,10 @@
-"""Watchers over the death of a replica, the short way; `python -m tests.chaos.watchers` is the long one."""
+"""Watchers over the death of a replica, the short way; `python -m tests.chaos.processes.subscribers` is the long one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.chaos.watchers import Load, run, two_replicas
+from tests.chaos.processes.subscribers import Load, run, two_replicas
 
 
 async def test_no_watcher_misses_an_event_over_a_kill(postgres_url: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The service on a machine whose wall clock is wrong: `uvicorn tests.chaos.skewed_app:app`.
+"""The service on a machine whose wall clock is wrong: `uvicorn tests.chaos.apps.skewed_app:app`.
 
 WALL_CLOCK_OFFSET_SECONDS says by how much. Whatever the service reads of the wall clock is shifted,
 the time in its ids too; the monotonic clock and the database's are as they are.
