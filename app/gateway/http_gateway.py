@@ -28,7 +28,7 @@ from yarl import URL
 from app.gateway.answer import Answer, done, found, undone, unusable
 from app.gateway.http_answer import read
 from app.gateway.one_request import Attempt, one_attempt, one_request_session
-from app.gateway.port import Call, JsonObject, Participant
+from app.gateway.port import Call, JsonObject, ResourceOwner
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
 from app.settings.service_url import checked_base_url, checked_bearer_token
@@ -47,7 +47,7 @@ class HttpGateway:
 
     def __init__(
         self,
-        service: Participant,
+        service: ResourceOwner,
         base_url: str,
         *,
         timeout: float = 5.0,

@@ -24,8 +24,20 @@ from app.saga.model.step import JSON, Closed
 JsonObject = dict[str, JSON]
 
 
+class ResourceOwner(Protocol):
+    """A service, and the resource that it keeps."""
+
+    @property
+    def value(self) -> str:
+        """The service's name, which is its step's."""
+
+    @property
+    def resource(self) -> str:
+        """The resource's name in a URL, a plural."""
+
+
 class Participant(StrEnum):
-    """Who does the work, by the name of its step."""
+    """The three services of a checkout, each by the name of its step."""
 
     PAYMENT = "payment"  # keeps payments
     INVENTORY = "inventory"  # keeps reservations
@@ -33,7 +45,7 @@ class Participant(StrEnum):
 
     @property
     def resource(self) -> str:
-        """What the service keeps, as it stands in a URL."""
+        """The resource's name in a URL."""
         return _RESOURCES[self]
 
 
@@ -67,7 +79,7 @@ class Call:
     @classmethod
     def to(
         cls,
-        service: Participant,
+        service: ResourceOwner,
         action: GatewayVerb,
         *,
         reference: str,
@@ -84,7 +96,7 @@ class Call:
         return cls(
             reference=reference,
             # Neither attempt nor host stands in the key, so that a repeat is recognised as one.
-            idempotency_key=f"{reference}:{service}:{action}",
+            idempotency_key=f"{reference}:{service.value}:{action}",
             simulate=simulate,
             traceparent=traceparent,
         )
