@@ -42,7 +42,7 @@ class AppContext:
     """The use cases behind the API, and how its process is doing.
 
     `keys` knows who asks; without them everyone may do everything. `sessions` knows who has signed in to
-    the page, `history` and `pulse` tell it what was and that something moved. `watch` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands, `now` is the database's time. Set `draining` when the process is told to
+    the page, `statistics` and `changes` tell it what was and that something moved. `streams` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands, `now` is the database's time. Set `draining` when the process is told to
     stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
     saga is answered at once with how it stands.
     """
@@ -57,9 +57,9 @@ class AppContext:
     webhooks: WebhookService | None = None
     sessions: Sessions | None = None
     read_tokens: ReadTokens | None = None
-    history: Statistics | None = None
-    pulse: ChangeNotifier | None = None
-    watch: EventStreams | None = None
+    statistics: Statistics | None = None
+    changes: ChangeNotifier | None = None
+    streams: EventStreams | None = None
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)

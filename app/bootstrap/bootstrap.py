@@ -216,7 +216,7 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
             storage.queries,
             frame=frame_of,
             poll_seconds=settings.watch_poll_seconds,
-            max_watchers=settings.max_watchers,
+            max_subscribers=settings.max_watchers,
         )
         metrics = Metrics(
             steps=list(dict.fromkeys(step.name for one in sagas for step in one)),
@@ -227,7 +227,7 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
         )
         _count_dropped_log_lines(metrics)
         storage.journal.on_batch = metrics.batch
-        observers: list[Observer] = [log_events, metrics.observe, watch.tell]
+        observers: list[Observer] = [log_events, metrics.observe, watch.observe]
         if traces is not None:
             observers.append(traces.observe)
         orchestrator = SagaOrchestrator(
@@ -267,7 +267,7 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
         )
         draining = asyncio.Event()
         history = SqlStatistics(storage.log)
-        pulse = ChangeNotifier(history, max_lookers=settings.max_watchers)
+        pulse = ChangeNotifier(history, max_subscribers=settings.max_watchers)
         drain = Drain(draining, recovery, runner, settings.drain_seconds, (watch.quiesce, pulse.quiesce))
         endpoints = settings.webhook_endpoints
         sender = _sender(settings, storage, reader, clock)
@@ -294,9 +294,9 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
             keys=keys,
             read_tokens=ReadTokens(keys, now=clock.now, seconds=settings.read_token_seconds),
             sessions=Sessions(keys, SqlSessions(storage.log), now=clock.now, hours=settings.session_hours),
-            history=Statistics(history, now=clock.now),
-            pulse=pulse,
-            watch=watch,
+            statistics=Statistics(history, now=clock.now),
+            changes=pulse,
+            streams=watch,
             metrics=metrics,
             in_flight=lambda: runner.in_flight,
             now=clock.now,
@@ -418,7 +418,7 @@ def _gauges(runner: SagaRunner, lease: Lease, storage: Storage, watch: EventStre
         across="livemax",
     )
     gauges.add("journal_queue", "Entries that wait to be stored.", lambda: storage.journal.queued)
-    gauges.add("watchers", "Open streams of events.", lambda: watch.watchers)
+    gauges.add("watchers", "Open streams of events.", lambda: watch.subscribers)
     return gauges
 
 

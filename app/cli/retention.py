@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Redact and delete now what is old enough. CHECKOUT_KEEP_DATA_DAYS and CHECKOUT_KEEP_SAGAS_DAYS say what is."""
     if dry_run:
-        due = _with_retention(lambda retention: retention.due())
+        due = _with_retention(lambda retention: retention.preview())
         typer.echo(f"{due.redacted} would be redacted, {due.deleted} deleted.")
         return
     done = _with_retention(_shown)
@@ -52,15 +52,15 @@ def forget(
     """Redact a customer's finished checkouts now. Names those that aren't finished, and ends with exit code 1 then."""
 
     async def forgotten(retention: Retention) -> ErasureResult:
-        return await retention.forget(customer, caller=caller)
+        return await retention.erase(customer, caller=caller)
 
     found = _with_retention(forgotten)
     typer.echo(f"{found.redacted} redacted.")
-    if not found.left:
+    if not found.unfinished:
         return
-    by_status = Counter(one.status for one in found.left)
+    by_status = Counter(one.status for one in found.unfinished)
     counts = ", ".join(f"{count} {status}" for status, count in by_status.items())
-    for one in found.left[:MOST_NAMED]:
+    for one in found.unfinished[:MOST_NAMED]:
         typer.echo(f"{one.saga_id} keeps its data, as {_WHY[one.status]}.", err=True)
     raise failure(
         f"These are not finished and still need their data: {counts}. Run this again once they are finished."
@@ -69,7 +69,7 @@ def forget(
 
 async def _shown(retention: Retention) -> RetentionCounts:
     """Run with a progress bar where somebody looks."""
-    due = await retention.due()
+    due = await retention.preview()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -78,7 +78,7 @@ def outcomes(slices: list[TimeBucket]) -> Outcomes:
     """Return the columns of what began."""
     most = max((one.sagas for one in slices), default=0)
     each = WIDTH / max(1, len(slices))
-    whole = TimeBucket(slices[0].begin)
+    whole = TimeBucket(slices[0].start)
     columns = []
     for at, one in enumerate(slices):
         whole.add(one)
@@ -97,9 +97,9 @@ def outcomes(slices: list[TimeBucket]) -> Outcomes:
                     )
                 )
         told = ", ".join(f"{one.by_status[s]} {STATUSES[s].lower()}" for s in STACKED if one.by_status[s])
-        words = f"{one.begin:%H:%M} UTC: {told or 'nothing'}"
+        words = f"{one.start:%H:%M} UTC: {told or 'nothing'}"
         columns.append(Column(pieces=tuple(pieces), words=words, x=round(at * each, 2), width=round(each, 2)))
-    seconds = (slices[-1].begin - slices[0].begin).total_seconds() or 60.0
+    seconds = (slices[-1].start - slices[0].start).total_seconds() or 60.0
     rate = whole.sagas / seconds
     told = ", ".join(f"{whole.by_status[s]:,} {STATUSES[s].lower()}" for s in STACKED if whole.by_status[s])
     return Outcomes(
@@ -108,17 +108,17 @@ def outcomes(slices: list[TimeBucket]) -> Outcomes:
         total=whole.sagas,
         rate=f"{rate:,.1f} a second" if rate >= 1 else f"{rate * 60:,.1f} a minute",
         by_status={status.value: whole.by_status[status] for status in STACKED},
-        first=slices[0].begin,
+        first=slices[0].start,
         words=f"{whole.sagas:,} checkouts began: {told}" if whole.sagas else "No checkout began.",
     )
 
 
 def durations(slices: list[TimeBucket]) -> Durations:
     """Return the lines of how long it took, on a logarithmic scale."""
-    whole = TimeBucket(slices[0].begin)
+    whole = TimeBucket(slices[0].start)
     for one in slices:
         whole.add(one)
-    longest = max((one.took(max(SHARES.values())) or 0.0 for one in slices), default=0.0)
+    longest = max((one.quantile(max(SHARES.values())) or 0.0 for one in slices), default=0.0)
     top = min(max(longest, DURATION_EDGES[3]), DURATION_EDGES[-1])
     bottom = DURATION_EDGES[0] / 2
     each = WIDTH / max(1, len(slices))
@@ -126,7 +126,7 @@ def durations(slices: list[TimeBucket]) -> Durations:
     for name, share in SHARES.items():
         parts: list[list[str]] = [[]]
         for at, one in enumerate(slices):
-            seconds = one.took(share)
+            seconds = one.quantile(share)
             if seconds is None:
                 parts.append([])
                 continue
@@ -134,13 +134,13 @@ def durations(slices: list[TimeBucket]) -> Durations:
             y = HEIGHT - up * (HEIGHT - 6)
             parts[-1] += [f"{at * each:.2f},{y:.2f}", f"{(at + 1) * each:.2f},{y:.2f}"]
         lines[name] = tuple(" ".join(part) for part in parts if part)
-    overall = {name: _within(whole.took(share)) for name, share in SHARES.items()}
+    overall = {name: _within(whole.quantile(share)) for name, share in SHARES.items()}
     return Durations(
         lines=lines,
         overall=overall,
         most=lasting(top),
         words=f"Half took at most {overall['p50']}, 99 of 100 at most {overall['p99']}."
-        if whole.by_slot
+        if whole.by_duration
         else "Nothing was finished.",
     )
 

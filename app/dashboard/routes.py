@@ -35,9 +35,9 @@ from app.dashboard.rendering import page, problem_page, static
 from app.dashboard.search import AGES, Search
 from app.dashboard.timeline import timeline
 from app.dashboard.words import now_is, stuck_steps
-from app.operations.change_notifier import TooManySubscribers
 from app.operations.operator_rules import RULES, OperatorVerb
 from app.operations.saga_view import SagaView
+from app.operations.subscribers import TooManySubscribers
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import FINAL, SagaStatus
@@ -80,7 +80,7 @@ async def list_page(request: Request) -> Response:
     if search.saga_id and await service.reader.get(search.saga_id, caller=caller) is not None:
         return RedirectResponse(link(f"/dashboard/sagas/{search.saga_id}"), 303)
     mark = (
-        service.pulse.mark if service.pulse is not None else ""
+        service.changes.version if service.changes is not None else ""
     )  # before the list is read: what follows is told
     found: dict[str, SagaView] = {}
     for wanted in search.wanted(caller, now):
@@ -126,14 +126,14 @@ async def _history(
 ) -> tuple[dict[str, int], tuple[plots.Outcomes, plots.Durations] | None]:
     """Return the counts by status and the plots; None where they can't be had soon."""
     service, caller = service_of(request), caller_of(request)
-    if service.history is None:
+    if service.statistics is None:
         return {}, None
     whose = None if caller.all_tenants else caller.tenant
-    counts = {status.value: n for status, n in (await service.history.unfinished(caller=whose)).items()}
+    counts = {status.value: n for status, n in (await service.statistics.unfinished(caller=whose)).items()}
     span, step = plots.SPANS[search.span]
     try:
         async with asyncio.timeout(PLOTS_PATIENCE_SECONDS):
-            slices = await service.history.slices(span, step, caller=whose)
+            slices = await service.statistics.buckets(span, step, caller=whose)
     except TimeoutError:
         return counts, None
     drawn = plots.outcomes(slices)
@@ -228,22 +228,22 @@ async def act(request: Request, saga_id: str, action: str) -> Response:
 async def live(request: Request) -> Response:
     """Send an event whenever something in the list has moved."""
     service, settings = service_of(request), settings_of(request)
-    if service.pulse is None or service.draining.is_set():
+    if service.changes is None or service.draining.is_set():
         raise Problem("shutting_down")
     since = query.parameters(request, ("since",)).get("since")
-    beats = service.pulse.beats(heartbeat_seconds=settings.heartbeat_seconds, since=since)
+    changes = service.changes.changes(heartbeat_seconds=settings.heartbeat_seconds, since=since)
     return StreamingResponse(
-        _frames(beats),
+        _frames(changes),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         media_type="text/event-stream",
     )
 
 
-async def _frames(beats: AsyncIterator[int | None]) -> AsyncIterator[bytes]:
+async def _frames(changes: AsyncIterator[int | None]) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
     try:
-        async for beat in beats:
-            yield b": still here\n\n" if beat is None else b"event: moved\ndata: %d\n\n" % beat
+        async for change in changes:
+            yield b": still here\n\n" if change is None else b"event: moved\ndata: %d\n\n" % change
     except TooManySubscribers:
         yield b"event: full\ndata: {}\n\n"
 

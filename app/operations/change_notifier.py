@@ -1,4 +1,4 @@
-"""Tells those who look at the list that something has moved: one question a second, however many look."""
+"""Notifies open pages that the list of sagas has changed: one query in each interval, however many pages are open."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 
+from app.operations.subscribers import TooManySubscribers
 from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
@@ -15,44 +16,45 @@ from app.saga.ports.queries import SagaHistory
 _logger = logging.getLogger(__name__)
 
 
-class TooManySubscribers(Exception):
-    """This process has as many open pages as it takes."""
-
-
 class ChangeNotifier(Lifecycle):
-    """The newest saga and the counts of the unfinished: when they change, the list has changed."""
+    """Compares the newest saga and the counts of unfinished ones; when they differ, the list has changed.
 
-    def __init__(self, queries: SagaHistory, *, poll_seconds: float = 1.0, max_lookers: int = 500) -> None:
+    Once it quiesces, every stream ends.
+    """
+
+    def __init__(
+        self, queries: SagaHistory, *, poll_seconds: float = 1.0, max_subscribers: int = 500
+    ) -> None:
         super().__init__()
         self._queries = queries
         self._poll_seconds = poll_seconds
-        self._max_lookers = max_lookers
-        self._lookers = 0
-        self._beats = 0
-        self._run = secrets.token_hex(4)
-        self._seen: object = None
+        self._max_subscribers = max_subscribers
+        self._subscribers = 0
+        self._count = 0
+        self._process = secrets.token_hex(4)
+        self._last: object = None
         self._changed = asyncio.Event()
 
     @property
-    def mark(self) -> str:
-        """What a page remembers of when it was made, so that its stream tells what has moved since."""
-        return f"{self._run}-{self._beats}"
+    def version(self) -> str:
+        """What a page keeps of the time at which it was rendered, to be notified of changes since."""
+        return f"{self._process}-{self._count}"
 
-    async def beats(
+    async def changes(
         self, *, heartbeat_seconds: float, since: str | None = None
     ) -> AsyncGenerator[int | None]:
-        """Yield a number that counts up whenever something has moved; None when nothing has for so long.
+        """Yield an increasing number at each change; None where nothing changed within `heartbeat_seconds`.
 
-        It begins with one at once where something has moved since that `mark`, or the mark is another process's.
-        It ends when the process stops. Raise `TooManySubscribers`.
+        Where `since` is an older `version`, or another process's, the first comes at once. It ends when the process
+        stops. Raise `TooManySubscribers`.
         """
-        if self._lookers >= self._max_lookers:
+        if self._subscribers >= self._max_subscribers:
             raise TooManySubscribers
-        self._lookers += 1
+        self._subscribers += 1
         try:
-            seen = self._beats if since in {None, self.mark} else None
+            sent = self._count if since in {None, self.version} else None
             while not self.quiescing:
-                if self._beats == seen:  # what came while the last one was being sent isn't waited for
+                if self._count == sent:  # a change while the last one was being sent is not waited for
                     try:
                         async with asyncio.timeout(heartbeat_seconds):
                             await self._changed.wait()
@@ -60,20 +62,19 @@ class ChangeNotifier(Lifecycle):
                         pass
                 if self.quiescing:
                     return
-                now = self._beats
-                yield now if now != seen else None
-                seen = now
+                now = self._count
+                yield now if now != sent else None
+                sent = now
         finally:
-            self._lookers -= 1
+            self._subscribers -= 1
 
-    async def look(self) -> None:
-        """Look once; raise `LogUnavailable`."""
-        seen = (await self._queries.newest(), dict(await self._queries.unfinished(caller=None)))
-        if seen != self._seen:
-            self._seen = seen
-            self._beats += 1
-            self._changed.set()
-            self._changed = asyncio.Event()
+    async def poll(self) -> None:
+        """Query once; raise `LogUnavailable`."""
+        found = (await self._queries.newest(), dict(await self._queries.unfinished(caller=None)))
+        if found != self._last:
+            self._last = found
+            self._count += 1
+            self._wake_subscribers()
 
     async def _on_start(self) -> None:
         self._run_loop(
@@ -82,15 +83,18 @@ class ChangeNotifier(Lifecycle):
                 OutageReporter(_logger, "change_poll"),
                 first_pause=self._poll_seconds,
                 retry_seconds=self._poll_seconds,
-                conclusive=lambda: self._lookers > 0,
+                conclusive=lambda: self._subscribers > 0,
             )
         )
 
     def _on_quiesce(self) -> None:
-        self._changed.set()  # every stream ends
+        self._wake_subscribers()
+
+    def _wake_subscribers(self) -> None:
+        self._changed.set()
         self._changed = asyncio.Event()
 
     async def _turn(self) -> float:
-        if self._lookers:
-            await self.look()
+        if self._subscribers:
+            await self.poll()
         return self._poll_seconds

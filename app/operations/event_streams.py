@@ -1,10 +1,10 @@
-"""Watching sagas live: thousands of watchers of a process share one query per tick.
+"""Live streams of sagas' events: all subscribers of a process share one query in each interval.
 
-what runs here ── observer ──────────────┐
-                                         ├─▶ one list of frames per watched saga ──▶ each watcher, at its own pace
-what others run ── one query per tick ───┘
+sagas that run here  ── observer ─────────────┐
+                                              ├─▶ one list of frames per saga ──▶ each subscriber, at its own pace
+sagas that run elsewhere ── query, at intervals ┘
 
-A watcher holds a place in its saga's list, never a copy, so that one who doesn't read costs nothing.
+A subscriber holds a position in its saga's list, never a copy, so one that reads slowly costs nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from app.operations.saga_view import SagaView
+from app.operations.subscribers import TooManySubscribers
 from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
@@ -24,20 +25,16 @@ from app.saga.ports.queries import SagaNews
 _logger = logging.getLogger(__name__)
 
 LAST = frozenset({EventType.SAGA_COMPLETED, EventType.SAGA_COMPENSATED})
-"""The events behind which nothing ever comes. A saga that needs attention may go on."""
-
-
-class TooManyWatchers(Exception):
-    """This process has as many watchers as it takes."""
+"""The events after which no other can come. A saga that needs attention may continue."""
 
 
 class SagaStream:
-    """A saga with watchers: its trail as frames, of which frame n stands for seq n + 1."""
+    """A saga with subscribers: its trail as frames. The frame at index n is the event with seq n + 1."""
 
-    def __init__(self, frames: list[bytes], *, ended: bool) -> None:
-        self.frames = frames
-        self.ended = ended
-        self.watchers = 0
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.ended = False
+        self.subscribers = 0
         self.changed = asyncio.Event()
 
     @property
@@ -46,17 +43,17 @@ class SagaStream:
         return len(self.frames)
 
     def wake(self) -> None:
-        """Tell every watcher to look again."""
+        """Make every subscriber look at the frames again."""
         self.changed.set()
         self.changed = asyncio.Event()
 
 
 class EventStreams(Lifecycle):
-    """The watched sagas of this process.
+    """The sagas of this process that have subscribers.
 
-    `frame` makes an event's bytes, once for all its watchers. `poll_seconds` is how often the log is
-    asked about all of them together; while nobody watches it isn't asked. Once it quiesces, every watcher is sent
-    away: it comes back to another replica, with the seq that it has.
+    `frame` renders an event, once for all its subscribers. Every `poll_seconds` the log is read once for all these
+    sagas together; without subscribers it isn't read. Once it quiesces, all streams end: clients reconnect to another
+    replica, with the seq that they have.
     """
 
     def __init__(
@@ -65,58 +62,55 @@ class EventStreams(Lifecycle):
         *,
         frame: Callable[[TrailEntry], bytes],
         poll_seconds: float = 0.5,
-        max_watchers: int = 5_000,
+        max_subscribers: int = 5_000,
     ) -> None:
         super().__init__()
         self._news = news
         self._frame = frame
         self._poll_seconds = poll_seconds
-        self._max_watchers = max_watchers
-        self._watched: dict[str, SagaStream] = {}
-        self._count = 0
+        self._max_subscribers = max_subscribers
+        self._streams: dict[str, SagaStream] = {}
+        self._subscribers = 0
 
     @property
-    def watchers(self) -> int:
-        """How many watch at this moment."""
-        return self._count
+    def subscribers(self) -> int:
+        """How many there are now."""
+        return self._subscribers
 
     @contextmanager
-    def watching(self, view: SagaView) -> Iterator[SagaStream]:
-        """Watch a saga, whose trail so far is `view`'s. Raise `TooManyWatchers`."""
-        if self._count >= self._max_watchers or self.quiescing:
-            raise TooManyWatchers
-        watched = self._watched.setdefault(view.saga.id, SagaStream([], ended=False))
-        self._add(watched, view.events)
-        watched.watchers += 1
-        self._count += 1
+    def subscribe(self, view: SagaView) -> Iterator[SagaStream]:
+        """Subscribe to a saga, whose trail so far is `view`'s. Raise `TooManySubscribers`."""
+        if self._subscribers >= self._max_subscribers or self.quiescing:
+            raise TooManySubscribers
+        stream = self._streams.setdefault(view.saga.id, SagaStream())
+        self._add(stream, view.events)
+        stream.subscribers += 1
+        self._subscribers += 1
         try:
-            yield watched
+            yield stream
         finally:
-            watched.watchers -= 1
-            self._count -= 1
-            if not watched.watchers:
-                del self._watched[view.saga.id]
+            stream.subscribers -= 1
+            self._subscribers -= 1
+            if not stream.subscribers:
+                del self._streams[view.saga.id]
 
-    def tell(self, saga_id: str, event: SagaEvent) -> None:
-        """Hear of an event that has become durable here: an `Observer` of the core."""
-        if (watched := self._watched.get(saga_id)) is not None:
-            self._add(watched, (event,))
+    def observe(self, saga_id: str, event: SagaEvent) -> None:
+        """Take an event that has become durable here: an `Observer` of the core."""
+        if (stream := self._streams.get(saga_id)) is not None:
+            self._add(stream, (event,))
 
-    async def follow(
-        self, watched: SagaStream, *, after: int, heartbeat_seconds: float
+    async def frames(
+        self, stream: SagaStream, *, after: int, heartbeat_seconds: float
     ) -> AsyncIterator[Sequence[bytes]]:
-        """Yield the frames behind seq `after` as they come, none at each heartbeat; end with the saga or the process.
-
-        Cancelling is leaving.
-        """
+        """Yield the frames after seq `after` as they come, and none at each heartbeat; end with the saga or the process."""
         while True:
-            changed = watched.changed
-            if new := watched.frames[after:]:
+            changed = stream.changed
+            if new := stream.frames[after:]:
                 after += len(new)
                 yield new
-            if (watched.ended and after >= watched.seq) or self.quiescing:
+            if (stream.ended and after >= stream.seq) or self.quiescing:
                 return
-            if after < watched.seq or watched.changed is not changed:
+            if after < stream.seq or stream.changed is not changed:
                 continue
             try:
                 async with asyncio.timeout(heartbeat_seconds):
@@ -125,13 +119,13 @@ class EventStreams(Lifecycle):
                 yield ()
 
     async def poll(self) -> None:
-        """Ask the log once about every saga that is watched and hasn't ended. Raise `LogUnavailable`."""
-        asked = {saga_id: one.seq for saga_id, one in self._watched.items() if not one.ended}
-        if not asked:
+        """Read the log once for all sagas that have subscribers and haven't ended. Raise `LogUnavailable`."""
+        wanted = {saga_id: one.seq for saga_id, one in self._streams.items() if not one.ended}
+        if not wanted:
             return
-        for saga_id, events in (await self._news.since(asked)).items():
-            if (watched := self._watched.get(saga_id)) is not None:
-                self._add(watched, events)
+        for saga_id, events in (await self._news.since(wanted)).items():
+            if (stream := self._streams.get(saga_id)) is not None:
+                self._add(stream, events)
 
     async def _on_start(self) -> None:
         self._run_loop(
@@ -140,24 +134,24 @@ class EventStreams(Lifecycle):
                 OutageReporter(_logger, "event_stream_poll"),
                 first_pause=self._poll_seconds,
                 retry_seconds=self._poll_seconds,
-                conclusive=lambda: self._count > 0,
+                conclusive=lambda: self._subscribers > 0,
             )
         )
 
     def _on_quiesce(self) -> None:
-        for watched in self._watched.values():
-            watched.wake()
+        for stream in self._streams.values():
+            stream.wake()
 
     async def _turn(self) -> float:
         await self.poll()
         return self._poll_seconds
 
-    def _add(self, watched: SagaStream, events: Sequence[TrailEntry]) -> None:
-        """Add what is new, in order; whatever leaves a gap is left to the next poll."""
-        before = watched.seq
+    def _add(self, stream: SagaStream, events: Sequence[TrailEntry]) -> None:
+        """Add new events in order; one that leaves a gap is left to the next poll."""
+        before = stream.seq
         for event in events:
-            if event.seq == watched.seq + 1:
-                watched.frames.append(self._frame(event))
-                watched.ended = watched.ended or event.type in LAST
-        if watched.seq > before:
-            watched.wake()
+            if event.seq == stream.seq + 1:
+                stream.frames.append(self._frame(event))
+                stream.ended = stream.ended or event.type in LAST
+        if stream.seq > before:
+            stream.wake()

@@ -1,11 +1,11 @@
-"""Lets finished sagas leave by age: first their customers' data, later, where that is wanted, all of them.
+"""Retention of finished sagas: customers' data is removed after some time, and whole sagas later, where wanted.
 
-every minute   redact what was finished longer ago than `keep_data`, batch by batch, with a pause after each
-               delete what was finished longer ago than `keep_sagas` likewise
-               a saga that isn't finished stays as it is, however old
+every minute   redact sagas that finished longer ago than `keep_data`, in batches, with a pause after each
+               delete sagas that finished longer ago than `keep_sagas` likewise
+               unfinished sagas are kept as they are, however old
 
-Every replica does this, one batch at a time between them all. A batch is done as a whole or not at all,
-so that whoever comes next goes on from there.
+Every replica does this, but only one batch is in progress at a time among all of them. A batch is one transaction, so
+the next one continues where it ended.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.ports.clock import Clock
 from app.storage.retention.redaction import REMOVED
-from app.storage.retention.retention import FIRST, Left, SqlRetention
+from app.storage.retention.retention import FIRST, SqlRetention, UnfinishedSaga
 
 _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 60.0
-"""How long nothing is looked for once nothing more was found."""
+"""Between two runs."""
 
 GRACE_SECONDS = 2.0
-"""How long a batch under way may take at the end, before it is rolled back."""
+"""How long a batch in progress may take when the process stops, before it is rolled back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionCounts:
-    """How many sagas lose their customers' data, and how many leave altogether."""
+    """How many sagas are redacted (they lose their customers' data), and how many are deleted."""
 
     redacted: int
     deleted: int
@@ -41,14 +41,14 @@ class RetentionCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErasureResult:
-    """How many sagas of a customer were redacted, and which couldn't be as they aren't finished."""
+    """How many sagas of a customer were redacted, and which could not be because they aren't finished."""
 
     redacted: int
-    left: Sequence[Left]
+    unfinished: Sequence[UnfinishedSaga]
 
 
 class Retention(Lifecycle):
-    """The loop beside the requests. `keep_data` and `keep_sagas` are None for ever."""
+    """The background loop. `keep_data` and `keep_sagas` None means for ever."""
 
     def __init__(
         self,
@@ -74,11 +74,11 @@ class Retention(Lifecycle):
         self.on_deleted: Callable[[int], None] = lambda _sagas: None
 
     async def run(self) -> RetentionCounts:
-        """Redact and delete all that is old enough by now, in batches; return how many sagas."""
+        """Redact and delete everything that is old enough now, in batches; return how many sagas."""
         return RetentionCounts(redacted=await self._redact(), deleted=await self._delete())
 
-    async def due(self) -> RetentionCounts:
-        """Return what `run` would do; some of what is to be deleted may be held back by a webhook."""
+    async def preview(self) -> RetentionCounts:
+        """Return what `run` would do; undelivered webhooks may keep some of the sagas to be deleted."""
         now = self._clock.now()
         redacted = deleted = 0
         if self._keep_data is not None:
@@ -87,14 +87,15 @@ class Retention(Lifecycle):
             deleted = await self._store.to_delete(now - self._keep_sagas)
         return RetentionCounts(redacted=redacted, deleted=deleted)
 
-    async def forget(self, customer_id: str, *, caller: str | None = None) -> ErasureResult:
-        """Redact a customer's finished sagas now, whatever their age; of one caller, or of all."""
+    async def erase(self, customer_id: str, *, caller: str | None = None) -> ErasureResult:
+        """Redact a customer's finished sagas now, whatever their age; those of one caller, or of all."""
         redacted = 0
         if customer_id != REMOVED:
-            while done := await self._store.forget(customer_id, caller=caller, limit=self._batch):
+            while done := await self._store.erase(customer_id, caller=caller, limit=self._batch):
                 redacted += done
                 self.on_redacted(done)
-        return ErasureResult(redacted=redacted, left=await self._store.unfinished(customer_id, caller=caller))
+        unfinished = await self._store.unfinished(customer_id, caller=caller)
+        return ErasureResult(redacted=redacted, unfinished=unfinished)
 
     async def _redact(self) -> int:
         redacted, more = 0, self._keep_data is not None

@@ -1,7 +1,7 @@
-"""The last hour and day, minute by minute, for the page's plots: counted once, whoever looks.
+"""Figures of the last hour and day, by the minute, for the page's charts: counted once for all pages.
 
-A minute whose sagas are all finished never changes again, so it is asked for once; what is asked anew
-each time are the last ones, and those with a saga that isn't finished.
+A minute whose sagas have all finished never changes again, so it is queried once; only the latest minutes, and those
+with unfinished sagas, are queried again.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from app.saga.ports.queries import DURATION_EDGES, SagaHistory
 MINUTE = timedelta(minutes=1)
 CHUNK = timedelta(hours=1)
 YOUNG = timedelta(minutes=3)
-"""For this long a saga may still appear that began earlier."""
+"""For this long a saga may still be stored that started earlier."""
 
-ASKED_AGAIN = 10
-"""How many old minutes with unfinished sagas are counted anew at once."""
+MAX_RECOUNTED = 10
+"""How many old minutes with unfinished sagas are counted again at once."""
 
-REMEMBERED_CALLERS = 32
+MAX_CALLERS = 32
 
 
 @dataclass(slots=True)
 class TimeBucket:
-    """The sagas that began in a stretch of time: how many stand how, and how long the finished ones took."""
+    """The sagas that started in a span of time: how many have which status, and how long the finished ones took."""
 
-    begin: datetime
+    start: datetime
     by_status: Counter[SagaStatus] = field(default_factory=Counter)
-    by_slot: Counter[int] = field(default_factory=Counter)
+    by_duration: Counter[int] = field(default_factory=Counter)
 
     @property
     def sagas(self) -> int:
-        """How many began."""
+        """How many started."""
         return self.by_status.total()
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing in it can change any more."""
+    def complete(self) -> bool:
+        """Whether it can't change any more."""
         return all(status in FINAL for status, sagas in self.by_status.items() if sagas)
 
     def add(self, other: TimeBucket) -> None:
-        """Count another's as well."""
+        """Add the counts of another."""
         self.by_status.update(other.by_status)
-        self.by_slot.update(other.by_slot)
+        self.by_duration.update(other.by_duration)
 
-    def took(self, share: float) -> float | None:
-        """Return within how many seconds this share of the finished ones was finished, None without any.
+    def quantile(self, share: float) -> float | None:
+        """Return the seconds within which this share of the finished ones finished; None where none has.
 
-        It is one of `DURATION_EDGES`, rounded up; infinite beyond the last.
+        It is rounded up to one of `DURATION_EDGES`; infinite beyond the last.
         """
-        wanted, seen = self.by_slot.total() * share, 0
-        for slot, sagas in sorted(self.by_slot.items()):
+        wanted, seen = self.by_duration.total() * share, 0
+        for slot, sagas in sorted(self.by_duration.items()):
             seen += sagas
             if seen >= wanted > 0:
                 return DURATION_EDGES[slot] if slot < len(DURATION_EDGES) else float("inf")
@@ -63,7 +63,7 @@ class TimeBucket:
 
 
 class _Minutes:
-    """What is known of one caller's minutes."""
+    """The minutes of one caller, as far as they were counted."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -73,7 +73,7 @@ class _Minutes:
 
 
 class Statistics:
-    """Slices of the recent past. What is `fresh_seconds` old is still new."""
+    """Figures of the recent past. They are queried again after `fresh_seconds`."""
 
     def __init__(
         self, queries: SagaHistory, *, now: Callable[[], datetime], fresh_seconds: float = 2.0
@@ -83,11 +83,11 @@ class Statistics:
         self._fresh = timedelta(seconds=fresh_seconds)
         self._callers: OrderedDict[str | None, _Minutes] = OrderedDict()
 
-    async def slices(self, span: timedelta, step: timedelta, *, caller: str | None) -> list[TimeBucket]:
-        """Return the slices of the last `span`, each `step` long (both whole minutes), the newest last. Raise `LogUnavailable`."""
+    async def buckets(self, span: timedelta, step: timedelta, *, caller: str | None) -> list[TimeBucket]:
+        """Return the buckets of the last `span`, each `step` long (both whole minutes), the newest last. Raise `LogUnavailable`."""
         minutes = self._callers.setdefault(caller, _Minutes())
         self._callers.move_to_end(caller)
-        if len(self._callers) > REMEMBERED_CALLERS:
+        if len(self._callers) > MAX_CALLERS:
             self._callers.popitem(last=False)
         now = self._now()
         async with minutes.lock:
@@ -95,12 +95,12 @@ class Statistics:
         end = _floor(now, step) + step
         found = {end - n * step: TimeBucket(end - n * step) for n in range(1, int(span / step) + 1)}
         for minute, one in minutes.known.items():
-            if (begin := _floor(minute, step)) in found:
-                found[begin].add(one)
-        return [found[begin] for begin in sorted(found)]
+            if (start := _floor(minute, step)) in found:
+                found[start].add(one)
+        return [found[start] for start in sorted(found)]
 
     async def unfinished(self, *, caller: str | None) -> dict[SagaStatus, int]:
-        """Count those that aren't finished, by status. Raise `LogUnavailable`."""
+        """Count the unfinished sagas by status. Raise `LogUnavailable`."""
         return dict(await self._queries.unfinished(caller=caller))
 
     async def _ask(self, minutes: _Minutes, span: timedelta, caller: str | None, now: datetime) -> None:
@@ -113,7 +113,7 @@ class Statistics:
             if minutes.since is None or young < minutes.since:
                 minutes.since = max(young, begin)
             await self._count(minutes, max(young, begin), end, caller)
-            for minute in self._unsettled(minutes, young):
+            for minute in self._incomplete(minutes, young):
                 await self._count(minutes, minute, minute + MINUTE, caller)
             minutes.asked_at = now
         while (
@@ -126,9 +126,9 @@ class Statistics:
             del minutes.known[minute]
 
     @staticmethod
-    def _unsettled(minutes: _Minutes, before: datetime) -> Iterable[datetime]:
-        old = sorted(minute for minute, one in minutes.known.items() if minute < before and not one.settled)
-        return old[-ASKED_AGAIN:]
+    def _incomplete(minutes: _Minutes, before: datetime) -> Iterable[datetime]:
+        old = sorted(minute for minute, one in minutes.known.items() if minute < before and not one.complete)
+        return old[-MAX_RECOUNTED:]
 
     async def _count(self, minutes: _Minutes, after: datetime, before: datetime, caller: str | None) -> None:
         tallies = await self._queries.tallies(after=after, before=before, caller=caller)
@@ -138,7 +138,7 @@ class Statistics:
             one = minutes.known.setdefault(tally.minute, TimeBucket(tally.minute))
             one.by_status[tally.status] += tally.sagas
             if tally.slot is not None:
-                one.by_slot[tally.slot] += tally.sagas
+                one.by_duration[tally.slot] += tally.sagas
 
 
 def _floor(at: datetime, step: timedelta) -> datetime:

@@ -20,7 +20,8 @@ from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import with_timeout
 from app.api.schemas.saga_body import trail_line
-from app.operations.event_streams import SagaStream, TooManyWatchers
+from app.operations.event_streams import SagaStream
+from app.operations.subscribers import TooManySubscribers
 from app.saga.model.events import TrailEntry
 
 router = APIRouter(tags=["sagas"])
@@ -60,16 +61,16 @@ async def watch_saga(request: Request, saga_id: str) -> Response:
         raise Problem("not_found")
     if after > view.state.seq:
         raise Problem("invalid_last_event_id", f"The trail has {view.state.seq} events so far.")
-    if service.watch is None or service.draining.is_set():
+    if service.streams is None or service.draining.is_set():
         raise Problem("shutting_down")
     place = ExitStack()
     try:
-        watched = place.enter_context(service.watch.watching(view))
-    except TooManyWatchers:
+        watched = place.enter_context(service.streams.subscribe(view))
+    except TooManySubscribers:
         raise Problem("too_many_watchers") from None
     return _Stream(
         place,
-        service.watch.follow(watched, after=after, heartbeat_seconds=settings.heartbeat_seconds),
+        service.streams.frames(watched, after=after, heartbeat_seconds=settings.heartbeat_seconds),
         watched,
     )
 

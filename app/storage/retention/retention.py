@@ -70,8 +70,8 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Left:
-    """A saga of a customer that isn't finished, so that its data is still needed."""
+class UnfinishedSaga:
+    """A saga of a customer that isn't finished, so its data is still needed."""
 
     saga_id: str
     status: SagaStatus
@@ -105,7 +105,7 @@ class SqlRetention:
         return Batch(done=done, more=len(late) + len(page) == limit)
 
     @repeats
-    async def forget(self, customer_id: str, *, caller: str | None, limit: int) -> int:
+    async def erase(self, customer_id: str, *, caller: str | None, limit: int) -> int:
         """Redact no more than `limit` finished sagas of a customer; return how many, 0 once none is left."""
         async with self._log.writing() as connection:
             await _claim(connection, wait=True)
@@ -113,14 +113,14 @@ class SqlRetention:
             rows = (await connection.execute(query.order_by(saga.c.id).limit(limit))).all()
             return await _redact(connection, rows)
 
-    async def unfinished(self, customer_id: str, *, caller: str | None) -> list[Left]:
+    async def unfinished(self, customer_id: str, *, caller: str | None) -> list[UnfinishedSaga]:
         """Return a customer's sagas that aren't finished, the oldest first."""
         query = select(saga.c.id, saga.c.status).where(
             _of(customer_id, caller), saga.c.status.not_in(_FINISHED)
         )
         async with self._log.reading() as connection:
             rows = (await connection.execute(query.order_by(saga.c.id))).all()
-        return [Left(saga_id=row.id, status=SagaStatus(row.status)) for row in rows]
+        return [UnfinishedSaga(saga_id=row.id, status=SagaStatus(row.status)) for row in rows]
 
     @repeats
     async def delete(self, before: datetime, *, after: str, limit: int, endpoints: Sequence[str]) -> Batch:

@@ -1,4 +1,4 @@
-"""Watching sagas: what each watcher is told, and what it costs."""
+"""Live streams: what each subscriber gets, and what it costs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.operations.event_streams import EventStreams, SagaStream, TooManyWatchers
+from app.operations.event_streams import EventStreams, SagaStream
 from app.operations.saga_view import SagaView
+from app.operations.subscribers import TooManySubscribers
 from app.saga import EventType, NewSaga, SagaEvent, SagaState
 from tests.builders import NOON, settle
 
@@ -18,7 +19,7 @@ NEVER = 3600.0
 
 
 class News:
-    """A log that notes what it is asked."""
+    """A log that records what it is asked for."""
 
     def __init__(self) -> None:
         self.stored: dict[str, list[SagaEvent]] = {}
@@ -39,24 +40,24 @@ def a_view(saga_id: str, *events: SagaEvent) -> SagaView:
 
 
 @asynccontextmanager
-async def a_watch(**options: Any) -> AsyncIterator[tuple[EventStreams, News]]:
+async def event_streams(**options: Any) -> AsyncIterator[tuple[EventStreams, News]]:
     news = News()
     given = {"frame": lambda event: b"%d " % event.seq, "poll_seconds": NEVER, **options}
-    watch = EventStreams(news, **given)
+    streams = EventStreams(news, **given)
     try:
-        yield watch, news
+        yield streams, news
     finally:
-        await watch.stop()
+        await streams.stop()
 
 
-class Watcher:
-    """Somebody who watches, and what came."""
+class Subscriber:
+    """A subscriber, and what it got."""
 
     def __init__(
-        self, watch: EventStreams, watched: SagaStream, *, after: int = 0, heartbeat: float = NEVER
+        self, streams: EventStreams, stream: SagaStream, *, after: int = 0, heartbeat: float = NEVER
     ) -> None:
         self.came: list[Sequence[bytes]] = []
-        self._following = watch.follow(watched, after=after, heartbeat_seconds=heartbeat)
+        self._following = streams.frames(stream, after=after, heartbeat_seconds=heartbeat)
         self.task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -68,131 +69,130 @@ class Watcher:
         return b"".join(frame for frames in self.came for frame in frames)
 
 
-async def test_a_watcher_gets_the_trail_so_far_and_then_what_comes_until_the_end() -> None:
+async def test_a_subscriber_gets_the_trail_so_far_and_then_each_event_until_the_end() -> None:
     """In order, each once, and the end of the saga is the end of the stream."""
-    async with a_watch() as (watch, _):
-        with watch.watching(a_view("a", an_event(1), an_event(2))) as watched:
-            watcher = Watcher(watch, watched)
+    async with event_streams() as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1), an_event(2))) as stream:
+            subscriber = Subscriber(streams, stream)
             await settle()
-            assert watcher.seen == b"1 2 "
-            watch.tell("a", an_event(3))
+            assert subscriber.seen == b"1 2 "
+            streams.observe("a", an_event(3))
             await settle()
-            assert watcher.seen == b"1 2 3 "
-            watch.tell("a", an_event(4, EventType.SAGA_COMPLETED))
-            await asyncio.wait_for(watcher.task, 5)
-            assert watcher.seen == b"1 2 3 4 "
+            assert subscriber.seen == b"1 2 3 "
+            streams.observe("a", an_event(4, EventType.SAGA_COMPLETED))
+            await asyncio.wait_for(subscriber.task, 5)
+            assert subscriber.seen == b"1 2 3 4 "
 
 
-async def test_a_watcher_goes_on_behind_what_it_has() -> None:
+async def test_a_subscriber_continues_after_the_last_event_it_has() -> None:
     """Last-Event-ID: nothing twice, nothing left out."""
-    async with a_watch() as (watch, _):
-        with watch.watching(a_view("a", an_event(1), an_event(2), an_event(3))) as watched:
-            watcher = Watcher(watch, watched, after=2)
+    async with event_streams() as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1), an_event(2), an_event(3))) as stream:
+            subscriber = Subscriber(streams, stream, after=2)
             await settle()
-            assert watcher.seen == b"3 "
-            watcher.task.cancel()
+            assert subscriber.seen == b"3 "
+            subscriber.task.cancel()
 
 
 async def test_needs_attention_is_not_the_end() -> None:
-    """A person may act, and the stream goes on."""
-    async with a_watch() as (watch, _):
-        with watch.watching(a_view("a", an_event(1))) as watched:
-            watcher = Watcher(watch, watched)
-            watch.tell("a", an_event(2, EventType.SAGA_NEEDS_ATTENTION))
-            watch.tell("a", an_event(3))
+    """An operator may act, and the stream continues."""
+    async with event_streams() as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1))) as stream:
+            subscriber = Subscriber(streams, stream)
+            streams.observe("a", an_event(2, EventType.SAGA_NEEDS_ATTENTION))
+            streams.observe("a", an_event(3))
             await settle()
-            assert watcher.seen == b"1 2 3 "
-            assert not watcher.task.done()
-            watcher.task.cancel()
+            assert subscriber.seen == b"1 2 3 "
+            assert not subscriber.task.done()
+            subscriber.task.cancel()
 
 
-async def test_what_others_run_costs_one_query_for_all_its_watchers() -> None:
-    """A thousand watchers of a hundred sagas: one question, with the seq that is known of each."""
-    async with a_watch() as (watch, news):
-        watchers = []
+async def test_sagas_of_other_replicas_cost_one_query_for_all_subscribers() -> None:
+    """A thousand subscribers to a hundred sagas: one query, with the seq that is known of each."""
+    async with event_streams() as (streams, news):
+        subscribers = []
         places = []
         for n in range(1000):
             saga_id = f"saga-{n % 100}"
             news.stored[saga_id] = [an_event(1), an_event(2)]
-            place = watch.watching(a_view(saga_id, an_event(1)))
+            place = streams.subscribe(a_view(saga_id, an_event(1)))
             places.append(place)
-            watchers.append(Watcher(watch, place.__enter__()))
+            subscribers.append(Subscriber(streams, place.__enter__()))
         await settle()
-        await watch.poll()
+        await streams.poll()
         await settle()
         assert news.asked == [{f"saga-{n}": 1 for n in range(100)}]
-        assert {watcher.seen for watcher in watchers} == {b"1 2 "}
-        for watcher, place in zip(watchers, places, strict=True):
-            watcher.task.cancel()
+        assert {subscriber.seen for subscriber in subscribers} == {b"1 2 "}
+        for subscriber, place in zip(subscribers, places, strict=True):
+            subscriber.task.cancel()
             place.__exit__(None, None, None)
 
 
-async def test_nobody_watching_asks_nothing() -> None:
+async def test_without_subscribers_the_log_is_not_read() -> None:
     """Nor does a saga that has ended."""
-    async with a_watch() as (watch, news):
-        await watch.poll()
-        with watch.watching(a_view("a", an_event(1), an_event(2, EventType.SAGA_COMPENSATED))):
-            await watch.poll()
-        await watch.poll()
+    async with event_streams() as (streams, news):
+        await streams.poll()
+        with streams.subscribe(a_view("a", an_event(1), an_event(2, EventType.SAGA_COMPENSATED))):
+            await streams.poll()
+        await streams.poll()
         assert news.asked == []
 
 
-async def test_a_gap_is_never_shown() -> None:
-    """What is told out of turn waits for the log, which has all of it."""
-    async with a_watch() as (watch, news):
-        with watch.watching(a_view("a", an_event(1))) as watched:
-            watcher = Watcher(watch, watched)
-            watch.tell("a", an_event(3))
+async def test_no_subscriber_ever_sees_a_gap() -> None:
+    """An event that comes too early waits for the log, which has them all."""
+    async with event_streams() as (streams, news):
+        with streams.subscribe(a_view("a", an_event(1))) as stream:
+            subscriber = Subscriber(streams, stream)
+            streams.observe("a", an_event(3))
             await settle()
-            assert watcher.seen == b"1 "
+            assert subscriber.seen == b"1 "
             news.stored["a"] = [an_event(1), an_event(2), an_event(3)]
-            await watch.poll()
-            watch.tell("a", an_event(2))
+            await streams.poll()
+            streams.observe("a", an_event(2))
             await settle()
-            assert watcher.seen == b"1 2 3 "
-            watcher.task.cancel()
+            assert subscriber.seen == b"1 2 3 "
+            subscriber.task.cancel()
 
 
-async def test_silence_has_heartbeats() -> None:
+async def test_a_silent_stream_has_heartbeats() -> None:
     """So that no proxy takes the connection for dead."""
-    async with a_watch() as (watch, _):
-        with watch.watching(a_view("a", an_event(1))) as watched:
-            following = watch.follow(watched, after=1, heartbeat_seconds=0.001)
+    async with event_streams() as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1))) as stream:
+            following = streams.frames(stream, after=1, heartbeat_seconds=0.001)
             assert await anext(following) == ()
             assert await anext(following) == ()
 
 
-async def test_more_watchers_than_allowed_are_refused_and_a_place_comes_back() -> None:
-    """Whoever leaves makes room."""
-    async with a_watch(max_watchers=1) as (watch, _):
-        with watch.watching(a_view("a", an_event(1))), pytest.raises(TooManyWatchers):
-            watch.watching(a_view("b", an_event(1))).__enter__()
-        with watch.watching(a_view("b", an_event(1))):
-            assert watch.watchers == 1
-        assert watch.watchers == 0
+async def test_more_subscribers_than_allowed_are_refused_until_one_leaves() -> None:
+    async with event_streams(max_subscribers=1) as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1))), pytest.raises(TooManySubscribers):
+            streams.subscribe(a_view("b", an_event(1))).__enter__()
+        with streams.subscribe(a_view("b", an_event(1))):
+            assert streams.subscribers == 1
+        assert streams.subscribers == 0
 
 
-async def test_a_process_that_stops_sends_its_watchers_away() -> None:
-    """They come back elsewhere; none holds the stop up."""
-    async with a_watch() as (watch, _):
-        with watch.watching(a_view("a", an_event(1))) as watched:
-            watcher = Watcher(watch, watched)
+async def test_a_process_that_stops_ends_its_streams() -> None:
+    """Clients reconnect elsewhere; none delays the stop."""
+    async with event_streams() as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1))) as stream:
+            subscriber = Subscriber(streams, stream)
             await settle()
-            watch.quiesce()
-            await asyncio.wait_for(watcher.task, 5)
-            with pytest.raises(TooManyWatchers):
-                watch.watching(a_view("a", an_event(1))).__enter__()
+            streams.quiesce()
+            await asyncio.wait_for(subscriber.task, 5)
+            with pytest.raises(TooManySubscribers):
+                streams.subscribe(a_view("a", an_event(1))).__enter__()
 
 
-async def test_one_who_does_not_read_holds_up_no_other() -> None:
-    """Its place in the list stays where it is."""
-    async with a_watch() as (watch, _):
-        with watch.watching(a_view("a", an_event(1))) as watched:
-            slow = watch.follow(watched, after=0, heartbeat_seconds=NEVER)
+async def test_a_slow_subscriber_delays_no_other() -> None:
+    """Its position in the list stays where it is."""
+    async with event_streams() as (streams, _):
+        with streams.subscribe(a_view("a", an_event(1))) as stream:
+            slow = streams.frames(stream, after=0, heartbeat_seconds=NEVER)
             await anext(slow)
-            quick = Watcher(watch, watched)
+            quick = Subscriber(streams, stream)
             for seq in range(2, 50):
-                watch.tell("a", an_event(seq))
+                streams.observe("a", an_event(seq))
                 await settle()
             assert quick.seen.count(b" ") == 49
             assert len(await anext(slow)) == 48

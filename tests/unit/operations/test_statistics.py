@@ -1,4 +1,4 @@
-"""The recent past: told right, and asked for once."""
+"""Figures of the recent past: counted correctly, and queried once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.builders import VirtualClock
 HOUR = timedelta(hours=1)
 
 
-class FeedItem:
-    """A past as a test tells it, which notes what it was asked."""
+class FakeQueries:
+    """Scripted counts, which record the queries."""
 
     def __init__(self) -> None:
         self.sagas: list[BucketCount] = []
@@ -42,92 +42,92 @@ class FeedItem:
         raise NotImplementedError
 
 
-def a_past() -> tuple[FeedItem, VirtualClock, Statistics, datetime]:
-    told, clock = FeedItem(), VirtualClock()
+def a_past() -> tuple[FakeQueries, VirtualClock, Statistics, datetime]:
+    queries, clock = FakeQueries(), VirtualClock()
     now = clock.now()
     this_minute = now - timedelta(seconds=now.timestamp() % 60)
-    return told, clock, Statistics(told, now=clock.now, fresh_seconds=2.0), this_minute
+    return queries, clock, Statistics(queries, now=clock.now, fresh_seconds=2.0), this_minute
 
 
-async def test_every_minute_of_the_hour_is_there_once() -> None:
-    """The newest last, also those in which nothing began; what is older isn't."""
-    told, _, history, minute = a_past()
-    told.began(minute, SagaStatus.COMPLETED, sagas=3, seconds=0.4)
-    told.began(minute - 59 * MINUTE, SagaStatus.COMPENSATED, sagas=2, seconds=3)
-    told.began(minute - 60 * MINUTE, SagaStatus.COMPLETED, sagas=7, seconds=1)
-    slices = await history.slices(HOUR, MINUTE, caller=None)
-    assert [one.begin for one in slices] == [minute - n * MINUTE for n in reversed(range(60))]
-    assert [one.sagas for one in slices] == [2, *[0] * 58, 3]
-    assert (slices[-1].took(0.5), slices[0].took(0.5), slices[1].took(0.5)) == (0.5, 5.0, None)
+async def test_an_hour_has_one_bucket_for_each_minute() -> None:
+    """The newest last, empty ones included, and no older one."""
+    queries, _, statistics, minute = a_past()
+    queries.began(minute, SagaStatus.COMPLETED, sagas=3, seconds=0.4)
+    queries.began(minute - 59 * MINUTE, SagaStatus.COMPENSATED, sagas=2, seconds=3)
+    queries.began(minute - 60 * MINUTE, SagaStatus.COMPLETED, sagas=7, seconds=1)
+    buckets = await statistics.buckets(HOUR, MINUTE, caller=None)
+    assert [one.start for one in buckets] == [minute - n * MINUTE for n in reversed(range(60))]
+    assert [one.sagas for one in buckets] == [2, *[0] * 58, 3]
+    assert (buckets[-1].quantile(0.5), buckets[0].quantile(0.5), buckets[1].quantile(0.5)) == (0.5, 5.0, None)
 
 
-async def test_a_day_is_told_in_quarters_of_an_hour() -> None:
-    """A slice holds what its minutes hold."""
-    told, _, history, minute = a_past()
+async def test_a_day_has_buckets_of_a_quarter_of_an_hour() -> None:
+    """A bucket is the sum of its minutes."""
+    queries, _, statistics, minute = a_past()
     quarter = minute - timedelta(seconds=minute.timestamp() % 900)
     for back in range(1, 16):
-        told.began(quarter - back * MINUTE, SagaStatus.COMPLETED, sagas=back, seconds=0.1)
-    slices = await history.slices(timedelta(days=1), 15 * MINUTE, caller=None)
-    assert len(slices) == 96
-    assert (slices[-2].begin, slices[-2].sagas) == (quarter - 15 * MINUTE, sum(range(1, 16)))
-    assert sum(one.sagas for one in slices) == slices[-2].sagas
+        queries.began(quarter - back * MINUTE, SagaStatus.COMPLETED, sagas=back, seconds=0.1)
+    buckets = await statistics.buckets(timedelta(days=1), 15 * MINUTE, caller=None)
+    assert len(buckets) == 96
+    assert (buckets[-2].start, buckets[-2].sagas) == (quarter - 15 * MINUTE, sum(range(1, 16)))
+    assert sum(one.sagas for one in buckets) == buckets[-2].sagas
 
 
-async def test_what_can_no_longer_change_is_asked_for_once() -> None:
-    """However many look, and however often: old minutes with unfinished sagas alone are asked again."""
-    told, clock, history, minute = a_past()
-    told.began(minute - 30 * MINUTE, SagaStatus.COMPLETED, seconds=1)
-    told.began(minute - 20 * MINUTE, SagaStatus.RUNNING)
-    await history.slices(HOUR, MINUTE, caller=None)
-    told.asked.clear()
-    await history.slices(HOUR, MINUTE, caller=None)
-    assert told.asked == []
+async def test_a_minute_that_can_no_longer_change_is_queried_once() -> None:
+    """However often the page is shown; of the old minutes only those with unfinished sagas are queried again."""
+    queries, clock, statistics, minute = a_past()
+    queries.began(minute - 30 * MINUTE, SagaStatus.COMPLETED, seconds=1)
+    queries.began(minute - 20 * MINUTE, SagaStatus.RUNNING)
+    await statistics.buckets(HOUR, MINUTE, caller=None)
+    queries.asked.clear()
+    await statistics.buckets(HOUR, MINUTE, caller=None)
+    assert queries.asked == []
     clock.advance(5)
-    told.sagas[1] = BucketCount(minute=minute - 20 * MINUTE, status=SagaStatus.COMPLETED, slot=3, sagas=1)
-    slices = await history.slices(HOUR, MINUTE, caller=None)
-    assert {status: sum(one.by_status[status] for one in slices) for status in SagaStatus} == {
+    queries.sagas[1] = BucketCount(minute=minute - 20 * MINUTE, status=SagaStatus.COMPLETED, slot=3, sagas=1)
+    buckets = await statistics.buckets(HOUR, MINUTE, caller=None)
+    assert {status: sum(one.by_status[status] for one in buckets) for status in SagaStatus} == {
         **dict.fromkeys(SagaStatus, 0),
         SagaStatus.COMPLETED: 2,
     }
-    assert (minute - 20 * MINUTE, minute - 19 * MINUTE) in told.asked
-    assert not any(after <= minute - 30 * MINUTE < before for after, before in told.asked)
+    assert (minute - 20 * MINUTE, minute - 19 * MINUTE) in queries.asked
+    assert not any(after <= minute - 30 * MINUTE < before for after, before in queries.asked)
 
 
 async def test_after_a_pause_nothing_is_missing() -> None:
-    """Nobody looked for half an hour: the minutes since are asked for."""
-    told, clock, history, minute = a_past()
-    await history.slices(HOUR, MINUTE, caller=None)
+    """Without a page open for half an hour, the minutes since are queried."""
+    queries, clock, statistics, minute = a_past()
+    await statistics.buckets(HOUR, MINUTE, caller=None)
     clock.advance(1800)
-    told.began(minute + 7 * MINUTE, SagaStatus.COMPLETED, sagas=5, seconds=1)
-    slices = await history.slices(HOUR, MINUTE, caller=None)
-    assert [one.sagas for one in slices if one.sagas] == [5]
+    queries.began(minute + 7 * MINUTE, SagaStatus.COMPLETED, sagas=5, seconds=1)
+    buckets = await statistics.buckets(HOUR, MINUTE, caller=None)
+    assert [one.sagas for one in buckets if one.sagas] == [5]
 
 
 async def test_the_hour_is_part_of_the_day() -> None:
-    """Who has looked at the hour asks for the rest of the day alone."""
-    told, _, history, minute = a_past()
-    told.began(minute - 5 * HOUR, SagaStatus.COMPLETED, sagas=2, seconds=1)
-    await history.slices(HOUR, MINUTE, caller=None)
-    told.asked.clear()
-    slices = await history.slices(timedelta(days=1), 15 * MINUTE, caller=None)
-    assert sum(one.sagas for one in slices) == 2
-    assert all(before <= minute - 59 * MINUTE for _, before in told.asked)
+    """After the hour was queried, only the rest of the day is."""
+    queries, _, statistics, minute = a_past()
+    queries.began(minute - 5 * HOUR, SagaStatus.COMPLETED, sagas=2, seconds=1)
+    await statistics.buckets(HOUR, MINUTE, caller=None)
+    queries.asked.clear()
+    buckets = await statistics.buckets(timedelta(days=1), 15 * MINUTE, caller=None)
+    assert sum(one.sagas for one in buckets) == 2
+    assert all(before <= minute - 59 * MINUTE for _, before in queries.asked)
 
 
-async def test_each_caller_has_a_past_of_its_own() -> None:
-    """What is kept of one is never shown to another."""
-    told, _, history, minute = a_past()
-    told.began(minute, SagaStatus.COMPLETED, seconds=1)
-    assert sum(one.sagas for one in await history.slices(HOUR, MINUTE, caller=None)) == 1
-    told.sagas.clear()
-    assert sum(one.sagas for one in await history.slices(HOUR, MINUTE, caller="shop")) == 0
+async def test_each_caller_has_figures_of_its_own() -> None:
+    """What is cached for one is never shown to another."""
+    queries, _, statistics, minute = a_past()
+    queries.began(minute, SagaStatus.COMPLETED, seconds=1)
+    assert sum(one.sagas for one in await statistics.buckets(HOUR, MINUTE, caller=None)) == 1
+    queries.sagas.clear()
+    assert sum(one.sagas for one in await statistics.buckets(HOUR, MINUTE, caller="shop")) == 0
 
 
-async def test_shares_are_told_by_the_edge_above() -> None:
-    """Half took at most so long, 99 of 100 at most so long; beyond the last edge it is infinite."""
-    told, _, history, minute = a_past()
-    told.began(minute, SagaStatus.COMPLETED, sagas=98, seconds=0.04)
-    told.began(minute, SagaStatus.COMPLETED, sagas=1, seconds=9)
-    told.began(minute, SagaStatus.COMPENSATED, sagas=1, seconds=1e6)
-    one = (await history.slices(HOUR, MINUTE, caller=None))[-1]
-    assert (one.took(0.5), one.took(0.99), one.took(1)) == (0.05, 10.0, float("inf"))
+async def test_a_quantile_is_rounded_up_to_the_next_edge() -> None:
+    """Beyond the last edge it is infinite."""
+    queries, _, statistics, minute = a_past()
+    queries.began(minute, SagaStatus.COMPLETED, sagas=98, seconds=0.04)
+    queries.began(minute, SagaStatus.COMPLETED, sagas=1, seconds=9)
+    queries.began(minute, SagaStatus.COMPENSATED, sagas=1, seconds=1e6)
+    one = (await statistics.buckets(HOUR, MINUTE, caller=None))[-1]
+    assert (one.quantile(0.5), one.quantile(0.99), one.quantile(1)) == (0.05, 10.0, float("inf"))

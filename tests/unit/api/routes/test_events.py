@@ -18,13 +18,13 @@ from tests.unit.api.served import Served, problem, served
 
 
 @asynccontextmanager
-async def watched(max_watchers: int = 10, **script: Any) -> AsyncIterator[Served]:
+async def watched(max_subscribers: int = 10, **script: Any) -> AsyncIterator[Served]:
     """Serve with a watch; over ASGI alone an answer comes whole, so only what has ended can be followed."""
     async with served(**script) as api:
-        watch = EventStreams(None, frame=frame_of, poll_seconds=3600, max_watchers=max_watchers)  # type: ignore[arg-type]
-        api.app.state.service = replace(api.service, watch=watch)
+        watch = EventStreams(None, frame=frame_of, poll_seconds=3600, max_subscribers=max_subscribers)  # type: ignore[arg-type]
+        api.app.state.service = replace(api.service, streams=watch)
         yield api
-        assert watch.watchers == 0
+        assert watch.subscribers == 0
         await watch.stop()
 
 
@@ -76,7 +76,7 @@ async def test_an_unknown_saga_has_no_stream() -> None:
 
 
 async def test_one_watcher_too_many_is_told_to_come_back() -> None:
-    async with watched(max_watchers=0) as api:
+    async with watched(max_subscribers=0) as api:
         url = (await api.post()).headers["location"]
         answer = await api.get(f"{url}/events")
         problem(answer, 503, "too_many_watchers")

@@ -339,7 +339,7 @@ async def test_two_replicas_at_once_do_each_saga_once(archive: Archive, database
         async with asyncio.timeout(30):
             left, forgotten = await asyncio.gather(
                 asyncio.gather(*(replica.run() for replica in replicas)),
-                archive.retention().forget("cus-ada"),
+                archive.retention().erase("cus-ada"),
             )
     assert sum(one.redacted for one in left) + forgotten.redacted == len(ids)
     assert await archive.redacted(*ids) == [True] * len(ids)
@@ -380,14 +380,14 @@ async def test_an_erasure_request_redacts_a_customers_finished_sagas_now(archive
     theirs = await archive.add(DAY, caller="another")
     other = await archive.add(DAY, customer_id="cus-bob", caller="shop")
     running = await archive.add(DAY, WELL[:1], caller="shop")
-    found = await archive.retention().forget("cus-ada", caller="shop")
+    found = await archive.retention().erase("cus-ada", caller="shop")
     assert found.redacted == 4
-    assert [(one.saga_id, one.status) for one in found.left] == [(running, SagaStatus.RUNNING)]
+    assert [(one.saga_id, one.status) for one in found.unfinished] == [(running, SagaStatus.RUNNING)]
     assert await archive.redacted(*mine, theirs, other, running) == [True] * 4 + [False] * 3
-    found = await archive.retention().forget("cus-ada")
-    assert (found.redacted, len(found.left)) == (1, 1)
+    found = await archive.retention().erase("cus-ada")
+    assert (found.redacted, len(found.unfinished)) == (1, 1)
     assert await archive.redacted(theirs, other) == [True, False]
-    assert (await archive.retention().forget("(removed)")).redacted == 0
+    assert (await archive.retention().erase("(removed)")).redacted == 0
 
 
 async def test_the_loop_goes_on_after_the_database_was_away(archive: Archive) -> None:
@@ -424,7 +424,7 @@ async def test_days_of_zero_keep_everything(archive: Archive) -> None:
     retention = archive.retention(keep_data=None)
     await retention.start()
     assert await retention.run() == RetentionCounts(redacted=0, deleted=0)
-    assert await retention.due() == RetentionCounts(redacted=0, deleted=0)
+    assert await retention.preview() == RetentionCounts(redacted=0, deleted=0)
     assert await archive.redacted(saga_id) == [False]
     await retention.stop()
 
@@ -436,7 +436,7 @@ async def test_what_is_due_is_what_a_run_then_does(archive: Archive) -> None:
     retention = archive.retention(keep_sagas=92 * DAY)
     assert await archive.retention().run() == RetentionCounts(redacted=4, deleted=0)
     await archive.rest(waiting, NOON - 91 * DAY, WELL[1:], SagaStatus.COMPLETED)
-    due = await retention.due()
+    due = await retention.preview()
     assert due == await retention.run() == RetentionCounts(redacted=1, deleted=2)
 
 
