@@ -201,7 +201,9 @@ async def open_service(settings: Settings) -> AsyncIterator[AppContext]:
     url = settings.database_url.get_secret_value()
     await _prepare_schema(url, settings)
     async with AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(open_storage(url, pool_size=settings.database_pool_size))
+        storage = await stack.enter_async_context(
+            open_storage(url, pool_size=settings.database_pool_size, listen=True)
+        )
         clock = await log_time(storage)
         lease = Lease(clock, new_owner(), settings.lease_seconds)
         traces = _traces(settings, clock)

@@ -141,7 +141,8 @@ class Journal(Lifecycle):
     `start` connects, and raises `LogUnavailable` if the database can't be reached. `stop` writes what is queued if
     the database is up, and disconnects; the rest gets `LogUnavailable`.
 
-    `on_batch` is told each batch's size, how long its first entry waited and how long it took, in seconds.
+    `on_batch` gets each batch's size, how long its first entry waited and how long it took, in seconds; `on_stored` the
+    ids of the sagas whose entries have become durable.
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class Journal(Lifecycle):
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
         self.on_batch: Callable[[int, float, float], None] = lambda _size, _waited, _took: None
+        self.on_stored: Callable[[Sequence[str]], None] = lambda _saga_ids: None
 
     @property
     def queued(self) -> int:
@@ -299,10 +301,22 @@ class Journal(Lifecycle):
             _logger.warning("an entry can't be stored: %s", error)
             results = [LogRefused("The database refuses what is in this entry.")]
         # A turn later: by then the next batch is on its way, and needn't wait until these sagas have moved on.
-        asyncio.get_running_loop().call_soon(_tell, batch, results)
+        asyncio.get_running_loop().call_soon(self._resolve, batch, results)
         again = [one for one, result in zip(batch, results, strict=True) if result is None]
         if again:
             await self._store(again, hurried=hurried)
+
+    def _resolve(self, batch: list[_Waiting], results: list[Result | None]) -> None:
+        for one, result in zip(batch, results, strict=True):
+            if result is not None and not one.result.done():  # its caller may have been cancelled
+                one.result.set_result(result)
+        self.on_stored(
+            [
+                _saga_of(one.entry)
+                for one, result in zip(batch, results, strict=True)
+                if type(result) is Stored
+            ]
+        )
 
     async def _write(self, entries: list[Entry], *, hurried: bool) -> list[Result | None]:
         pauses, failed, well = _pauses(), _Alike(), False
@@ -377,12 +391,6 @@ class _Alike:
 
 def _saga_of(entry: Entry) -> str:
     return entry.saga.id if isinstance(entry, StartEntry) else entry.saga_id
-
-
-def _tell(batch: list[_Waiting], results: list[Result | None]) -> None:
-    for one, result in zip(batch, results, strict=True):
-        if result is not None and not one.result.done():  # whoever waited may have gone
-            one.result.set_result(result)
 
 
 def _fail(future: asyncio.Future[Result], error: Exception) -> None:

@@ -37,6 +37,7 @@ from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaStatus
 from app.saga.model.step import encode
+from app.saga.ports.changes import Change, ChangeKind
 from app.saga.ports.log import (
     LOST,
     NewSaga,
@@ -50,6 +51,7 @@ from app.saga.ports.log import (
     recovered,
     taken_together,
 )
+from app.storage.engine.changes import LocalChanges
 from app.storage.engine.faults import Blame, blame_of
 from app.storage.engine.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
 from app.storage.engine.tables import CANCEL_WANTED, replica, saga, saga_log
@@ -103,6 +105,7 @@ class SqlLog:
         lease_engine: AsyncEngine,
         journal: Journal,
         machine: MachineClock | None = None,
+        changes: LocalChanges | None = None,
     ) -> None:
         self._engine = engine
         self._lease_engine = lease_engine
@@ -113,6 +116,7 @@ class SqlLog:
         self._counted = machine.counted
         self._lease_seconds: float | None = None
         self._leases: dict[str, _Seen] = {}
+        self._changes = changes or LocalChanges()
 
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event)
@@ -277,6 +281,9 @@ class SqlLog:
             if row.owner is None:
                 values["next_action_at"] = await self.now(connection)
             await connection.execute(update(saga).where(saga.c.id == saga_id).values(values))
+            kind = ChangeKind.CLAIMABLE if row.owner is None else ChangeKind.CANCELLATIONS
+            await self._changes.announce(connection, kind)
+        self._changes.report(Change(kind=kind, saga_ids=frozenset({saga_id})))
         return wish
 
     async def wishes(self, owner: str) -> dict[str, OperatorAction]:
@@ -318,6 +325,8 @@ class SqlLog:
             if (await connection.execute(head)).scalar_one() != event.seq - 1:
                 raise SagaMoved
             await connection.execute(insert(saga_log), [_row(saga_id, epoch + 1, event)])
+            await self._changes.announce(connection, ChangeKind.CLAIMABLE)
+        self._changes.report(Change(kind=ChangeKind.CLAIMABLE, saga_ids=frozenset({saga_id})))
 
     @repeats
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
@@ -368,6 +377,8 @@ class SqlLog:
                     )
                 )
             )
+            await self._changes.announce(connection, ChangeKind.CLAIMABLE)
+        self._changes.report(Change(kind=ChangeKind.CLAIMABLE))
 
     async def _alive(self, connection: AsyncConnection) -> Select[Any]:
         """Return the query of the owners whose leases last, by what all replicas see alike.
