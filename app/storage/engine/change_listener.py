@@ -73,7 +73,7 @@ class ChangeListener(LocalChanges):
 
     async def _on_start(self) -> None:
         outage = OutageReporter(_logger, "change_listening")
-        self._loop = self._run(BackgroundLoop(self._turn, outage, retry_seconds=RETRY_SECONDS))
+        self._loop = self._run_loop(BackgroundLoop(self._turn, outage, retry_seconds=RETRY_SECONDS))
 
     async def _on_stop(self) -> None:
         self._loop = None
