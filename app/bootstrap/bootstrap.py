@@ -78,8 +78,8 @@ from app.telemetry.log_writer import the_log_writer
 from app.telemetry.logs import log_events, log_with_trace
 from app.telemetry.metrics import Gauges, Metrics
 from app.telemetry.multiprocess import share_metrics
-from app.webhooks import RetrySchedule, Sender, WebhookClient, WebhookService
-from app.webhooks.sender import POSTS_AT_ONCE, Destination
+from app.webhooks import RetrySchedule, WebhookClient, WebhookSender, WebhookService
+from app.webhooks.sender import MAX_CONCURRENT, Destination
 
 if TYPE_CHECKING:
     from app.telemetry.traces import Traces
@@ -467,27 +467,27 @@ async def open_gateways(
         yield gateways
 
 
-def _sender(settings: Settings, storage: Storage, reader: SagaReader, clock: SystemClock) -> Sender:
+def _sender(settings: Settings, storage: Storage, reader: SagaReader, clock: SystemClock) -> WebhookSender:
     timeout = settings.webhook_timeout_seconds
     lines = [
         Destination(
             endpoint=endpoint,
-            poster=WebhookClient(
+            client=WebhookClient(
                 endpoint.url,
                 timeout=timeout,
-                max_connections=POSTS_AT_ONCE,
+                max_connections=MAX_CONCURRENT,
                 allow_private=settings.webhooks_allow_private,
             ),
         )
         for endpoint in settings.webhook_endpoints
     ]
-    return Sender(
+    return WebhookSender(
         storage.deliveries,
         storage.outbox,
         reader,
         lines,
         render=event_bytes,
-        pauses=RetrySchedule(tuple(map(float, settings.webhook_pauses.split(",")))),
+        schedule=RetrySchedule(tuple(map(float, settings.webhook_pauses.split(",")))),
         clock=clock,
         owner=new_owner(),
         timeout=timeout,

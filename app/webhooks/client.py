@@ -1,11 +1,11 @@
-"""Posts to one endpoint: to addresses that were checked alone, so that no name can point elsewhere meanwhile.
+"""Posts to one endpoint, and only to addresses that were checked.
 
-    name ── resolve ──▶ addresses ── public? ──▶ connect to one of those, TLS for the name
+    name ── resolve ──▶ addresses ── public? ──▶ connect to one of those, with TLS for the name
 
-(A name that is looked up once to be checked and once more to connect may answer differently: DNS rebinding.)
-The library connects to what the one look-up of ours returned, and each socket is checked once more as it is made.
-The addresses are tried side by side, the next one a quarter of a second after the last (happy eyeballs, RFC 8305):
-one that keeps silent, an IPv6 address behind a firewall that drops, doesn't hide the one that answers.
+A name that is resolved once for the check and once more for the connection may give two answers (DNS rebinding). So
+aiohttp gets a resolver that returns checked addresses only, and each socket is checked once more as it is created.
+aiohttp tries the addresses side by side, the next one a quarter of a second after the last (happy eyeballs, RFC 8305):
+an unreachable IPv6 address doesn't delay a delivery to the IPv4 one.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from app.gateway.one_request import one_attempt, one_request_session
 from app.settings.ssrf_guard import is_public_address
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Returns the addresses that a name has now."""
+"""Returns the present addresses of a name."""
 
 MAX_RESPONSE_BYTES = 65_536
-"""So much of an answer's body is read, to keep the connection; nothing of it is kept."""
+"""How much of a response's body is read and dropped, so that the connection can be reused; a longer one is closed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebhookResponse:
-    """What a receiver answered: a status, or in words why there is none."""
+    """What a receiver answered: a status, or an `error` in words where there is none."""
 
     status: int | None = None
     retry_after: float | None = None
     error: str | None = None
 
     @property
-    def taken(self) -> bool:
-        """Whether the receiver has it."""
+    def accepted(self) -> bool:
+        """Whether the receiver has taken the event."""
         return self.status is not None and 200 <= self.status < 300
 
 
-async def resolved(host: str, port: int) -> list[str]:
-    """Ask the system for a name's addresses."""
+async def system_addresses(host: str, port: int) -> list[str]:
+    """Ask the system's resolver for the addresses of a name."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class WebhookClient:
-    """Posts to one URL. `timeout` covers all of it: name, connection, answer. Redirects are not followed."""
+    """Posts to one URL. `timeout` seconds cover everything from the name to the answer. Redirects are not followed."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class WebhookClient:
         timeout: float,
         max_connections: int,
         allow_private: bool = False,
-        resolve: Resolve = resolved,
+        resolve: Resolve = system_addresses,
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._url = URL(url, encoded=True)
@@ -77,7 +77,7 @@ class WebhookClient:
         self._opened: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> WebhookResponse:
-        """Post once and return what came of it; it raises nothing of the network's."""
+        """Post once and return the result; no error of the network is raised."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(body, headers, now)
@@ -85,7 +85,7 @@ class WebhookClient:
             return WebhookResponse(error=f"No answer within {self._timeout:g} s.")
         except NoPublicAddress:
             return WebhookResponse(error="The name leads to no public address; nothing was sent.")
-        except Exception as error:  # noqa: BLE001 (whatever the network does to us is an attempt that failed)
+        except Exception as error:  # noqa: BLE001 (whatever the network does, the attempt has failed)
             return WebhookResponse(error=f"Not reached, or no whole answer ({type(error).__name__}).")
 
     async def aclose(self) -> None:
@@ -113,12 +113,12 @@ class WebhookClient:
         )
 
     def _session(self) -> aiohttp.ClientSession:
-        """Return the connections; they belong to the event loop in which the first post is made."""
+        """Return the pool, which belongs to the event loop of the first post."""
         if self._opened is None:
             self._opened = one_request_session(
                 verify=self._verify,
                 max_connections=self._max_connections,
-                resolver=_Checked(self._resolve, self._allowed),
+                resolver=_CheckedResolver(self._resolve, self._allowed),
                 use_dns_cache=False,
                 socket_factory=self._socket,
             )
@@ -128,7 +128,7 @@ class WebhookClient:
         return self._allow_private or is_public_address(address)
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """Return a socket for an address that is about to be connected to: the last door, whatever came before."""
+        """Return a socket for a connection to an address: the last check, however the library came by the address."""
         family, kind, proto, _, address = info
         if not self._allowed(str(address[0])):
             raise NoPublicAddress
@@ -143,11 +143,11 @@ _HEADERS = {
 
 
 class NoPublicAddress(Exception):
-    """No address of this name may be asked."""
+    """This name has no address that may be connected to."""
 
 
-class _Checked(AbstractResolver):
-    """Resolves a name to the addresses that may be asked."""
+class _CheckedResolver(AbstractResolver):
+    """Resolves a name to those of its addresses that may be connected to."""
 
     def __init__(self, resolve: Resolve, allowed: Callable[[str], bool]) -> None:
         self._resolve = resolve
@@ -157,7 +157,7 @@ class _Checked(AbstractResolver):
         self,
         host: str,
         port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 (both are asked)
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 (both are resolved)
     ) -> list[ResolveResult]:
         """Raise `NoPublicAddress` where the name has none."""
         found = [one for one in await self._resolve(host, port) if self._allowed(one)]
@@ -176,7 +176,7 @@ class _Checked(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held open."""
 
 
 def _is_address(host: str) -> bool:

@@ -1,6 +1,6 @@
-"""Delivers: one loop for each endpoint, so that a slow receiver holds up only itself.
+"""Delivering webhooks: one loop for each endpoint, so that a slow receiver delays only its own deliveries.
 
-every poll   fan out ──▶ claim ──▶ post, many at once ──▶ settle; again at once while there is more
+each turn   fan out ──▶ claim ──▶ post, many at once ──▶ record the results; the next at once while there is more
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from app.storage.outbox.deliveries import AttemptResult, Delivery, DeliveryStatu
 from app.storage.outbox.feed import OutboxEvent, SqlOutbox
 from app.webhooks.client import WebhookClient, WebhookResponse
 from app.webhooks.retry_schedule import RetrySchedule
-from app.webhooks.signature import signed
+from app.webhooks.signature import signature_headers
 
 _logger = logging.getLogger(__name__)
 
-POSTS_AT_ONCE = 32
+MAX_CONCURRENT = 32
 LEASE_MARGIN_SECONDS = 10.0
-"""How much longer than a post's time-out a claim lasts, for what is around it."""
+"""Seconds by which a claim outlasts the time-out of a request, for the database's part."""
 
 RELEASE_SECONDS = 1.0
-"""How long giving back deliveries may take at the end; otherwise their claim runs out."""
+"""How long releasing claims may take when the process stops; otherwise they expire."""
 
 GONE = 410
 
 Render = Callable[[OutboxEvent, SagaView], bytes]
-"""Makes an event's body: the same bytes each time, as it is made of the trail up to the event."""
+"""Renders an event's body: the same bytes each time, as it is made of the trail up to the event."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
-    """An endpoint and the way to it."""
+    """An endpoint and the client that posts to it."""
 
     endpoint: Endpoint
-    poster: WebhookClient
+    client: WebhookClient
 
 
-class Sender(Lifecycle):
-    """The loops beside the requests. `owner` names this process in its claims.
+class WebhookSender(Lifecycle):
+    """The delivery loops of this process, which `owner` names in its claims.
 
-    `start` makes new endpoints known, and raises `LogUnavailable` while the database is down. `stop` waits for the
-    deliveries under way, and gives back those that it had to cut off.
+    `start` registers new endpoints, and raises `LogUnavailable` while the database is unavailable. `stop` waits for
+    deliveries in progress, and releases the claims of those that it had to cancel.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Sender(Lifecycle):
         deliveries: SqlDeliveries,
         outbox: SqlOutbox,
         reader: SagaReader,
-        lines: Sequence[Destination],
+        destinations: Sequence[Destination],
         *,
         render: Render,
-        pauses: RetrySchedule,
+        schedule: RetrySchedule,
         clock: Clock,
         owner: str,
         timeout: float,
@@ -74,23 +74,23 @@ class Sender(Lifecycle):
         self._deliveries = deliveries
         self._outbox = outbox
         self._reader = reader
-        self._lines = lines
+        self._destinations = destinations
         self._render = render
-        self._pauses = pauses
+        self._schedule = schedule
         self._clock = clock
         self._owner = owner
         self._lease_seconds = timeout + LEASE_MARGIN_SECONDS
         self._poll_seconds = poll_seconds
-        self._cut_off = False
+        self._cancelled = False
 
     async def _on_start(self) -> None:
-        names = [line.endpoint.name for line in self._lines]
+        names = [destination.endpoint.name for destination in self._destinations]
         await self._deliveries.register(names, now=self._clock.now())
-        for line in self._lines:
+        for destination in self._destinations:
             self._run_loop(
                 BackgroundLoop(
-                    partial(self._turn, line),
-                    OutageReporter(_logger, "webhook_delivery", endpoint=line.endpoint.name),
+                    partial(self._turn, destination),
+                    OutageReporter(_logger, "webhook_delivery", endpoint=destination.endpoint.name),
                     retry_seconds=self._poll_seconds,
                     expected=LogError,
                     sleep=self._clock.sleep,
@@ -98,25 +98,25 @@ class Sender(Lifecycle):
             )
 
     async def _on_stop(self) -> None:
-        if self._cut_off:
-            self._cut_off = False
+        if self._cancelled:
+            self._cancelled = False
             with contextlib.suppress(LogError, TimeoutError):
                 async with asyncio.timeout(RELEASE_SECONDS):
                     await self._deliveries.release(self._owner)
-        for line in self._lines:
-            await line.poster.aclose()
+        for destination in self._destinations:
+            await destination.client.aclose()
 
-    async def _turn(self, line: Destination) -> float:
+    async def _turn(self, destination: Destination) -> float:
         try:
-            done = await self.deliver(line)
+            done = await self.deliver(destination)
         except asyncio.CancelledError:
-            self._cut_off = True
+            self._cancelled = True
             raise
         return 0.0 if done else self._poll_seconds
 
-    async def deliver(self, line: Destination) -> int:
-        """Fan out and deliver once what is due for an endpoint; return how much there was to do."""
-        endpoint = line.endpoint
+    async def deliver(self, destination: Destination) -> int:
+        """Fan out and deliver once what is due for an endpoint; return how much that was."""
+        endpoint = destination.endpoint
         if not await self._deliveries.has_work(endpoint, now=self._clock.now()):
             return 0
         fanned = await self._deliveries.fan_out(endpoint)
@@ -125,14 +125,18 @@ class Sender(Lifecycle):
             owner=self._owner,
             now=self._clock.now(),
             seconds=self._lease_seconds,
-            limit=POSTS_AT_ONCE,
+            limit=MAX_CONCURRENT,
         )
         bodies = await self._bodies(claimed)
-        settled = await asyncio.gather(*(self._send(line, one, bodies.get(one.id)) for one in claimed))
-        await self._deliveries.settle(list(zip(claimed, settled, strict=True)), owner=self._owner)
-        if any(how.last_status == GONE for how in settled):
+        results = await asyncio.gather(*(self._send(destination, one, bodies.get(one.id)) for one in claimed))
+        await self._deliveries.record_results(list(zip(claimed, results, strict=True)), owner=self._owner)
+        if any(one.last_status == GONE for one in results):
             _logger.warning(
-                "the endpoint %s answered 410: it is sent nothing more until enabled", endpoint.name
+                "webhook_endpoint_disabled",
+                extra={
+                    "endpoint": endpoint.name,
+                    "hint": "It answered 410: nothing more is sent to it until it is enabled.",
+                },
             )
             await self._deliveries.disable(
                 endpoint.name, reason="It answered 410 Gone.", now=self._clock.now()
@@ -140,7 +144,7 @@ class Sender(Lifecycle):
         return fanned + len(claimed)
 
     async def _bodies(self, claimed: Sequence[Delivery]) -> dict[int, bytes]:
-        """Return each delivery's body, of those whose saga can be read."""
+        """Return the bodies of those deliveries whose saga can be read."""
         sagas = await self._outbox.sagas([one.event.saga_id for one in claimed])
         bodies = {}
         for one in claimed:
@@ -150,34 +154,39 @@ class Sender(Lifecycle):
             try:
                 bodies[one.id] = self._render(one.event, self._reader.as_of(stored, one.event.seq))
             except SagaError:
-                continue  # a saga that this release can't read: it is tried again, and told so
-            except Exception:  # the others' must be sent
-                _logger.exception("the event %s can't be rendered", one.event.id)
+                continue  # this release can't read the saga: the delivery is retried
+            except Exception:  # the others are still sent
+                _logger.exception("webhook_event_not_rendered", extra={"event_id": one.event.id})
         return bodies
 
-    async def _send(self, line: Destination, delivery: Delivery, body: bytes | None) -> AttemptResult:
+    async def _send(self, destination: Destination, delivery: Delivery, body: bytes | None) -> AttemptResult:
         now = self._clock.now()
         if body is None:
-            posted = WebhookResponse(error="The saga can't be read any more.")
+            response = WebhookResponse(error="The saga can't be read any more.")
         else:
-            headers = signed(delivery.event.id, body, at=now, secrets=line.endpoint.secrets)
-            posted = await line.poster.post(body, headers, now=now)
-        return self._settled(delivery, posted)
+            headers = signature_headers(delivery.event.id, body, at=now, secrets=destination.endpoint.secrets)
+            response = await destination.client.post(body, headers, now=now)
+        return self._result_of(delivery, response)
 
-    def _settled(self, delivery: Delivery, posted: WebhookResponse) -> AttemptResult:
+    def _result_of(self, delivery: Delivery, response: WebhookResponse) -> AttemptResult:
         now = self._clock.now()
-        if posted.taken:
-            return AttemptResult(status=DeliveryStatus.DELIVERED, delivered_at=now, last_status=posted.status)
-        error = posted.error or f"The receiver answered {posted.status}."
-        again = self._pauses.next_attempt(delivery.attempts, now=now, retry_after=posted.retry_after)
-        if posted.status == GONE:
+        if response.accepted:
+            return AttemptResult(
+                status=DeliveryStatus.DELIVERED, delivered_at=now, last_status=response.status
+            )
+        error = response.error or f"The receiver answered {response.status}."
+        again = self._schedule.next_attempt(delivery.attempts, now=now, retry_after=response.retry_after)
+        if response.status == GONE:
             again = now  # once the endpoint is enabled again
         status = DeliveryStatus.FAILED if again is None else DeliveryStatus.PENDING
         if again is None:
-            _logger.error("delivery %d to %s is given up: %s", delivery.id, delivery.endpoint, error)
+            _logger.error(
+                "webhook_delivery_failed",
+                extra={"delivery": delivery.id, "endpoint": delivery.endpoint, "error": error},
+            )
         return AttemptResult(
-            status=status, next_attempt_at=again, last_status=posted.status, last_error=error
+            status=status, next_attempt_at=again, last_status=response.status, last_error=error
         )
 
 
-__all__ = ["Destination", "Render", "Sender"]
+__all__ = ["Destination", "Render", "WebhookSender"]

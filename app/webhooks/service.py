@@ -1,4 +1,4 @@
-"""What operators and pullers ask of the outbox."""
+"""What operators and clients of the feed ask of the outbox."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class UnknownDelivery(SagaError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedItem:
-    """An event with its saga as it stood then; None where the saga has left."""
+    """An event with its saga as it was then; None where the saga has been deleted. `cursor` is its position."""
 
     event: OutboxEvent
     view: SagaView | None
-    place: FeedCursor
+    cursor: FeedCursor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointView:
-    """An endpoint and how it stands; `lag_seconds` is the age of the oldest event it hasn't got."""
+    """An endpoint and its status; `lag_seconds` is the age of the oldest event not yet delivered."""
 
     endpoint: Endpoint
-    standing: EndpointStatus
+    status: EndpointStatus
     lag_seconds: float
 
 
 class WebhookService:
-    """Every method may raise `LogUnavailable`."""
+    """The feed, the endpoints and their deliveries. Every method may raise `LogUnavailable`."""
 
     def __init__(
         self,
@@ -57,50 +57,50 @@ class WebhookService:
         self._clock = clock
 
     async def events(self, caller: Principal, after: FeedCursor, *, limit: int) -> list[FeedItem]:
-        """Return at most `limit` events that this caller sees behind a place.
+        """Return at most `limit` events after a position, of the sagas that this principal sees.
 
-        Nothing ever appears before a place that was returned earlier.
+        No event ever appears before a position that was returned earlier.
         """
         scope = None if caller.all_tenants else caller.tenant
         events = await self._outbox.feed(after, caller=scope, limit=limit)
         sagas = await self._outbox.sagas([one.event.saga_id for one in events])
-        told = []
+        items = []
         for one in events:
             found = sagas.get(one.event.saga_id)
             view = None if found is None else self._reader.as_of(found, one.event.seq)
-            told.append(FeedItem(event=one.event, view=view, place=one.place))
-        return told
+            items.append(FeedItem(event=one.event, view=view, cursor=one.place))
+        return items
 
     async def endpoints(self) -> list[EndpointView]:
-        """Return the configured endpoints and how they stand."""
+        """Return the configured endpoints with their status."""
         now = self._clock.now()
-        standings = await self._deliveries.standings(list(self._endpoints.values()))
+        statuses = await self._deliveries.standings(list(self._endpoints.values()))
         return [
             EndpointView(
                 endpoint=self._endpoints[one.name],
-                standing=one,
+                status=one,
                 lag_seconds=_age(one.oldest_waiting_at, now),
             )
-            for one in standings
+            for one in statuses
         ]
 
     async def deliveries(
         self, *, status: DeliveryStatus | None, endpoint: str | None, before: int | None, limit: int
     ) -> list[Delivery]:
-        """Return deliveries, the newest first, with an id below `before`."""
+        """Return at most `limit` deliveries with an id below `before`, newest first."""
         return await self._deliveries.list_deliveries(
             status=status, endpoint=endpoint, before=before, limit=limit
         )
 
     async def redeliver(self, delivery_id: int) -> Delivery:
-        """Have a delivery sent again, at once and with a new budget of attempts. Raise `UnknownDelivery`."""
+        """Send a delivery again, at once and with new attempts. Raise `UnknownDelivery`."""
         delivery = await self._deliveries.redeliver(delivery_id, now=self._clock.now())
         if delivery is None:
             raise UnknownDelivery
         return delivery
 
     async def enable(self, name: str) -> EndpointView:
-        """Send an endpoint everything again, from where it was left. Raise `UnknownDelivery`."""
+        """Resume deliveries to an endpoint, from where they stopped. Raise `UnknownDelivery`."""
         if name not in self._endpoints:
             raise UnknownDelivery
         await self._deliveries.enable(name, now=self._clock.now())

@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks has them (standardwebhooks.com): HMAC-SHA256 over id, time and body."""
+"""Signatures by Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over id, time and body."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 
-def signed(message_id: str, body: bytes, *, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
-    """Return the headers that let a receiver tell who sent this and when; one signature for each secret."""
+def signature_headers(
+    message_id: str, body: bytes, *, at: datetime, secrets: Sequence[bytes]
+) -> dict[str, str]:
+    """Return the headers with which a receiver verifies sender and time; they hold one signature for each secret."""
     timestamp = str(int(at.timestamp()))
     content = b".".join((message_id.encode(), timestamp.encode(), body))
     signatures = (hmac.new(secret, content, hashlib.sha256).digest() for secret in secrets)

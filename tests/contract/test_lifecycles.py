@@ -36,7 +36,7 @@ from app.storage.journal.sqlite_writer import SqliteWriter
 from app.storage.retention.retention import SqlRetention
 from app.storage.sagas.statistics import SqlStatistics
 from app.telemetry.metrics import Gauges, Metrics
-from app.webhooks import RetrySchedule, Sender, WebhookClient
+from app.webhooks import RetrySchedule, WebhookClient, WebhookSender
 from app.webhooks.sender import Destination
 from tests.builders import a_definition
 from tests.interleavings import any_order, tasks_left
@@ -118,7 +118,7 @@ class _Parts:
             pause_seconds=0.0,
         )
 
-    def sender(self) -> Sender:
+    def sender(self) -> WebhookSender:
         endpoints = [Endpoint(name=name, url="https://shop.example/", secrets=(b"x" * 32,)) for name in "ab"]
         reader = SagaReader(
             self.runner,
@@ -127,18 +127,18 @@ class _Parts:
             self.definitions,
             lease_until=lambda: None,
         )
-        return Sender(
+        return WebhookSender(
             self.storage.deliveries,
             self.storage.outbox,
             reader,
             [
                 Destination(
-                    endpoint=endpoint, poster=WebhookClient(endpoint.url, timeout=1.0, max_connections=1)
+                    endpoint=endpoint, client=WebhookClient(endpoint.url, timeout=1.0, max_connections=1)
                 )
                 for endpoint in endpoints
             ],
             render=lambda _event, _view: b"",
-            pauses=RetrySchedule((1.0,)),
+            schedule=RetrySchedule((1.0,)),
             clock=self.clock,
             owner="owner-0",
             timeout=1.0,
@@ -155,7 +155,7 @@ COMPONENTS: Mapping[type[Lifecycle], Callable[[_Parts], Lifecycle]] = {
     Metrics: _Parts.metrics,
     Recovery: _Parts.recovery,
     Retention: _Parts.retention,
-    Sender: _Parts.sender,
+    WebhookSender: _Parts.sender,
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.settings.settings import Settings
 from app.settings.webhook_endpoints import endpoints_of
-from app.webhooks.signature import signed
+from app.webhooks.signature import signature_headers
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "receive-webhooks.md").read_text()
@@ -32,9 +32,9 @@ def test_the_pages_receiver_accepts_deliveries_and_nothing_else() -> None:
     (endpoint,) = endpoints_of(found[1])
     secret = "whsec_" + base64.b64encode(endpoint.secrets[0]).decode()
     now, verified = datetime.now(UTC), _verified()
-    headers = signed("evt_1", BODY, at=now, secrets=(b"n" * 24, *endpoint.secrets))
+    headers = signature_headers("evt_1", BODY, at=now, secrets=(b"n" * 24, *endpoint.secrets))
     assert verified(secret, headers, BODY) == {"type": "checkout.completed"}
-    old = signed("evt_1", BODY, at=now - timedelta(minutes=6), secrets=endpoint.secrets)
+    old = signature_headers("evt_1", BODY, at=now - timedelta(minutes=6), secrets=endpoint.secrets)
     other = "whsec_" + base64.b64encode(b"o" * 24).decode()
     for wrong in ((secret, headers, BODY + b" "), (other, headers, BODY), (secret, old, BODY)):
         with pytest.raises(ValueError, match=r"Not signed|Too old"):

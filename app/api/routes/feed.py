@@ -61,7 +61,7 @@ async def read_events(request: Request) -> Response:
     page = told[:limit]
     body = EventPageBody(
         data=[event_body(one) for one in page],
-        next=_cursor(page[-1].place if page else after),
+        next=_cursor(page[-1].cursor if page else after),
         more=len(told) > limit,
     )
     headers = {"Cache-Control": "private, no-cache"}

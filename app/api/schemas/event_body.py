@@ -105,7 +105,7 @@ def event_body(told: FeedItem) -> EventBody:
 
 def endpoint_body(view: EndpointView) -> EndpointBody:
     """Return an endpoint, without its secrets."""
-    endpoint, standing = view.endpoint, view.standing
+    endpoint, standing = view.endpoint, view.status
     return EndpointBody(
         name=endpoint.name,
         url=endpoint.url.partition("?")[0],

@@ -35,7 +35,7 @@ from app.storage.journal.journal import (
     Result,
     StartEntry,
 )
-from app.storage.outbox.feed import told_of
+from app.storage.outbox.feed import event_name_for
 
 T = TypeVar("T")
 _Key = tuple[str, int, int]
@@ -412,7 +412,7 @@ def _change_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
 
 
 def _outbox_rows(entry: AppendEntry) -> list[tuple[Any, ...]]:
-    ended = told_of(entry.change)
+    ended = event_name_for(entry.change)
     last = entry.events[-1]
     return [] if ended is None else [(entry.saga_id, entry.epoch, last.seq, ended.value, last.at)]
 

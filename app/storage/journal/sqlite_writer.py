@@ -25,7 +25,7 @@ from app.storage.journal.journal import (
     Result,
     StartEntry,
 )
-from app.storage.outbox.feed import told_of
+from app.storage.outbox.feed import event_name_for
 
 T = TypeVar("T")
 
@@ -190,7 +190,7 @@ def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
                 change.cancellable,
             ),
         )
-    if (ended := told_of(change)) is not None:
+    if (ended := event_name_for(change)) is not None:
         last = entry.events[-1]
         connection.execute(_TELL, (entry.saga_id, last.seq, ended.value, instant_text(last.at)))
     _insert_events(connection, entry.saga_id, entry.epoch, [entry])

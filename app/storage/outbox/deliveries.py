@@ -166,23 +166,23 @@ class SqlDeliveries:
             rows = (await connection.execute(claimed.order_by(webhook_delivery.c.id))).mappings().all()
         return [_delivery(row) for row in rows]
 
-    async def settle(self, settled: Sequence[tuple[Delivery, AttemptResult]], *, owner: str) -> None:
-        """Note what became of claimed deliveries, where nobody else has claimed them since."""
-        if not settled:
+    async def record_results(self, results: Sequence[tuple[Delivery, AttemptResult]], *, owner: str) -> None:
+        """Store the results of claimed deliveries, except of those that another process has claimed since."""
+        if not results:
             return
         try:
-            await self._settle(settled, owner=owner)
+            await self._record_results(results, owner=owner)
         except LogUnavailable as error:
             if blame_of(error) is not Blame.ENTRY:
                 raise
-            for delivery, how in settled:  # what was said of one mustn't have the others delivered again
+            for delivery, how in results:  # one bad result must not cause the others to be delivered again
                 with contextlib.suppress(LogUnavailable):
-                    await self._settle([(delivery, how)], owner=owner)
+                    await self._record_results([(delivery, how)], owner=owner)
 
     @repeats
-    async def _settle(self, settled: Sequence[tuple[Delivery, AttemptResult]], *, owner: str) -> None:
+    async def _record_results(self, results: Sequence[tuple[Delivery, AttemptResult]], *, owner: str) -> None:
         async with self._log.writing() as connection:
-            for delivery, how in settled:
+            for delivery, how in results:
                 await connection.execute(
                     update(webhook_delivery)
                     .where(

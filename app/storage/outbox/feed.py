@@ -28,7 +28,7 @@ from app.storage.sagas.sql_log import SqlLog
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
-_TOLD = {
+_EVENT_NAMES = {
     SagaStatus.COMPLETED: EventName.COMPLETED,
     SagaStatus.COMPENSATED: EventName.COMPENSATED,
     SagaStatus.NEEDS_ATTENTION: EventName.NEEDS_ATTENTION,
@@ -39,9 +39,9 @@ KNOWN = tuple(name.value for name in EventName)
 """What this release can tell of: a newer one's word, which it left behind after a roll-back, stops nobody."""
 
 
-def told_of(change: RowChange | None) -> EventName | None:
+def event_name_for(change: RowChange | None) -> EventName | None:
     """Return what others are told of a change of a saga; None where it goes on."""
-    return None if change is None else _TOLD.get(change.status)
+    return None if change is None else _EVENT_NAMES.get(change.status)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

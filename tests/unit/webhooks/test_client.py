@@ -1,8 +1,9 @@
-"""Posting: to public addresses alone, to the address that was looked at, and without following anybody."""
+"""Posting: to public addresses only, to the very address that was checked, and without following redirects."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Collection
@@ -15,7 +16,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.settings.ssrf_guard import is_public_address
-from app.webhooks.client import NoPublicAddress, WebhookClient, resolved
+from app.webhooks.client import NoPublicAddress, WebhookClient, system_addresses
 from tests.builders import NOON
 from tests.unit.gateway.network import Line, hostile, response, serving
 
@@ -30,27 +31,29 @@ PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", 
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_a_private_address_is_told_however_it_is_written(address: str) -> None:
-    """Loopback, private, link-local, metadata; mapped into IPv6 or translated; and what is no address."""
+def test_a_private_address_is_recognised_however_it_is_written(address: str) -> None:
+    """Loopback, private, link-local, metadata; mapped into IPv6 or translated; and text that is no address."""
     assert not is_public_address(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_a_public_address_is_told(address: str) -> None:
-    """Or nothing would ever be delivered."""
+def test_a_public_address_is_recognised(address: str) -> None:
     assert is_public_address(address)
 
 
 class Receiver:
-    """A server on loopback that notes what it gets."""
+    """A server on loopback that records its requests."""
 
     def __init__(self) -> None:
         self.hosts: list[str] = []
+        self.encodings: list[str] = []
+        self.ports: list[int] = []
         self.over = asyncio.Event()
         self.app = Starlette(
             routes=[
                 Route("/hooks", self.take, methods=["POST"]),
                 Route("/once", self.once, methods=["POST"]),
+                Route("/bomb", self.bomb, methods=["POST"]),
                 Route("/moved", self.moved, methods=["POST"]),
                 Route("/endless", self.endless, methods=["POST"]),
                 Route("/silent", self.silent, methods=["POST"]),
@@ -66,6 +69,12 @@ class Receiver:
         self.hosts.append(request.headers["host"])
         return Response(status_code=204, headers={"connection": "close"})
 
+    async def bomb(self, request: Request) -> Response:
+        assert request.client is not None
+        self.encodings.append(request.headers["accept-encoding"])
+        self.ports.append(request.client.port)
+        return Response(gzip.compress(bytes(10_000_000)), headers={"content-encoding": "gzip"})
+
     async def moved(self, _: Request) -> Response:
         return RedirectResponse("/hooks", status_code=307)
 
@@ -73,7 +82,7 @@ class Receiver:
         async def body() -> AsyncIterator[bytes]:
             while True:
                 yield b"x" * 65_536
-                await asyncio.sleep(0)  # the server must hear that the caller has left
+                await asyncio.sleep(0)  # the server must notice that the client has left
 
         return StreamingResponse(body())
 
@@ -107,17 +116,17 @@ async def at() -> AsyncIterator[tuple[Receiver, int]]:
     ],
 )
 async def test_nothing_is_sent_to_a_private_address(host: str, at: tuple[Receiver, int]) -> None:
-    """However the URL writes it: what the system makes of it is what counts."""
+    """However the URL writes it: what counts is the address that the system makes of it."""
     receiver, port = at
-    poster = WebhookClient(f"http://{host}:{port}/hooks", timeout=5.0, max_connections=1)
-    posted = await poster.post(b"{}", {}, now=NOON)
-    await poster.aclose()
-    assert not posted.taken
+    client = WebhookClient(f"http://{host}:{port}/hooks", timeout=5.0, max_connections=1)
+    answer = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert not answer.accepted
     assert not receiver.hosts
 
 
 class Network:
-    """What the sockets of this loop are connected to: `silent` addresses never answer, others are all one server."""
+    """Redirects this loop's connections to one server; `silent` addresses never answer."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, port: int, *, silent: Collection[str] = ()) -> None:
         self.asked: list[str] = []
@@ -134,10 +143,10 @@ class Network:
         await self._connect(sock, ("127.0.0.1", self._port))
 
 
-async def test_a_name_that_changes_its_mind_is_refused_or_connected_where_it_was_checked(
+async def test_a_rebinding_name_is_refused_or_connected_to_the_checked_address(
     at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS rebinding: one look-up for each connection, and the connection goes to what that one said."""
+    """DNS rebinding: the name is resolved once for each connection, which goes to that address."""
     receiver, port = at
     network = Network(monkeypatch, port)
     answers = iter([["93.184.216.34"], ["127.0.0.1"]])
@@ -147,24 +156,24 @@ async def test_a_name_that_changes_its_mind_is_refused_or_connected_where_it_was
         asked.append(host)
         return next(answers)
 
-    poster = WebhookClient(
+    client = WebhookClient(
         f"http://shop.example:{port}/once", timeout=5.0, max_connections=1, resolve=rebinding
     )
-    first = await poster.post(b"{}", {}, now=NOON)
+    first = await client.post(b"{}", {}, now=NOON)
     assert asked == ["shop.example"]
-    second = await poster.post(b"{}", {}, now=NOON)
-    await poster.aclose()
-    assert first.taken
+    second = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert first.accepted
     assert second.error == "The name leads to no public address; nothing was sent."
     assert asked == ["shop.example"] * 2
     assert network.asked == ["93.184.216.34"]
     assert receiver.hosts == [f"shop.example:{port}"]
 
 
-async def test_a_connection_that_is_kept_is_to_what_was_checked(
+async def test_a_reused_connection_goes_to_the_checked_address(
     at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So the name isn't looked up again for it."""
+    """The name isn't resolved again for it."""
     receiver, port = at
     network = Network(monkeypatch, port)
     answers = iter([["93.184.216.34"], ["127.0.0.1"]])
@@ -172,20 +181,20 @@ async def test_a_connection_that_is_kept_is_to_what_was_checked(
     async def rebinding(_host: str, _port: int) -> list[str]:
         return next(answers)
 
-    poster = WebhookClient(
+    client = WebhookClient(
         f"http://shop.example:{port}/hooks", timeout=5.0, max_connections=1, resolve=rebinding
     )
     for _ in range(3):
-        assert (await poster.post(b"{}", {}, now=NOON)).taken
-    await poster.aclose()
+        assert (await client.post(b"{}", {}, now=NOON)).accepted
+    await client.aclose()
     assert network.asked == ["93.184.216.34"]
     assert len(receiver.hosts) == 3
 
 
-async def test_an_address_that_keeps_silent_does_not_hide_the_one_that_answers(
+async def test_a_silent_address_does_not_hide_the_one_that_answers(
     at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An AAAA that drops packets beside a good A: they are tried side by side, and only what was checked is."""
+    """An AAAA record that drops packets beside a good A record: both are tried, and only checked addresses are."""
     receiver, port = at
     silent = "2606:4700:4700::1111"
     network = Network(monkeypatch, port, silent=[silent])
@@ -193,27 +202,27 @@ async def test_an_address_that_keeps_silent_does_not_hide_the_one_that_answers(
     async def both(_host: str, _port: int) -> list[str]:
         return [silent, "127.0.0.1", "93.184.216.34", "10.0.0.1"]
 
-    poster = WebhookClient(f"http://shop.example:{port}/hooks", timeout=15.0, max_connections=1, resolve=both)
-    posted = await poster.post(b"{}", {}, now=NOON)
-    await poster.aclose()
-    assert posted.status == 204
+    client = WebhookClient(f"http://shop.example:{port}/hooks", timeout=15.0, max_connections=1, resolve=both)
+    answer = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert answer.status == 204
     assert network.asked == [silent, "93.184.216.34"]
     assert receiver.hosts == [f"shop.example:{port}"]
 
 
-async def test_no_socket_is_made_for_an_address_that_may_not_be_asked() -> None:
-    """Whatever the library would connect to, by whichever way it came by it."""
-    poster = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1)
-    with poster._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("93.184.216.34", 443))):
+async def test_no_socket_is_created_for_a_private_address() -> None:
+    """However the library came by it."""
+    client = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1)
+    with client._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("93.184.216.34", 443))):
         pass
     with pytest.raises(NoPublicAddress):
-        poster._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.1", 443)))
+        client._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.1", 443)))
 
 
 async def test_the_certificate_must_be_for_the_urls_name(
     at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though the connection goes to an address."""
+    """Although the connection goes to an address."""
     Network(monkeypatch, at[1])
     asked: dict[str, Any] = {}
 
@@ -226,15 +235,15 @@ async def test_the_certificate_must_be_for_the_urls_name(
         return ["93.184.216.34"]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
-    poster = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1, resolve=found)
-    assert (await poster.post(b"{}", {}, now=NOON)).error is not None
-    await poster.aclose()
+    client = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1, resolve=found)
+    assert (await client.post(b"{}", {}, now=NOON)).error is not None
+    await client.aclose()
     assert asked["server_hostname"] == "shop.example"
     assert (asked["ssl"].verify_mode, asked["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 async def test_a_post_is_sent_once() -> None:
-    """Where the connection breaks under it the attempt is over; the next one is the sender's to make."""
+    """A broken connection ends the attempt; the retry schedule decides on the next one."""
 
     async def behave(line: Line) -> None:
         if len(server.heard) == 1:
@@ -243,43 +252,42 @@ async def test_a_post_is_sent_once() -> None:
             line.reset()
 
     async with hostile(behave) as server:
-        poster = WebhookClient(f"{server.url}/hooks", timeout=5.0, max_connections=1, allow_private=True)
-        assert (await poster.post(b"{}", {}, now=NOON)).taken
-        assert (await poster.post(b"{}", {}, now=NOON)).error is not None
-        await poster.aclose()
+        client = WebhookClient(f"{server.url}/hooks", timeout=5.0, max_connections=1, allow_private=True)
+        assert (await client.post(b"{}", {}, now=NOON)).accepted
+        assert (await client.post(b"{}", {}, now=NOON)).error is not None
+        await client.aclose()
         assert len(server.heard) == 2
 
 
-async def test_of_several_addresses_only_the_public_ones_are_asked(at: tuple[Receiver, int]) -> None:
-    """A private one in between is not a way in."""
+async def test_of_several_addresses_only_public_ones_are_connected_to(at: tuple[Receiver, int]) -> None:
     receiver, port = at
 
     async def mixed(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1", "::1", "169.254.169.254"]
 
-    poster = WebhookClient(f"http://shop.example:{port}/hooks", timeout=2.0, max_connections=1, resolve=mixed)
-    assert (await poster.post(b"{}", {}, now=NOON)).error is not None
-    await poster.aclose()
+    client = WebhookClient(f"http://shop.example:{port}/hooks", timeout=2.0, max_connections=1, resolve=mixed)
+    assert (await client.post(b"{}", {}, now=NOON)).error is not None
+    await client.aclose()
     assert not receiver.hosts
 
 
-async def test_private_addresses_are_asked_where_they_are_allowed(at: tuple[Receiver, int]) -> None:
-    """Under the URL's own name; the first address that can be reached is enough."""
+async def test_private_addresses_are_connected_to_where_they_are_allowed(at: tuple[Receiver, int]) -> None:
+    """With the URL's own Host; the first reachable address is used."""
     receiver, port = at
 
     async def found(_host: str, _port: int) -> list[str]:
         return ["::1", "127.0.0.1"]
 
-    poster = WebhookClient(
+    client = WebhookClient(
         f"http://shop.example:{port}/hooks",
         timeout=5.0,
         max_connections=1,
         allow_private=True,
         resolve=found,
     )
-    posted = await poster.post(b"{}", {}, now=NOON)
-    await poster.aclose()
-    assert (posted.status, posted.taken) == (204, True)
+    answer = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert (answer.status, answer.accepted) == (204, True)
     assert receiver.hosts == [f"shop.example:{port}"]
 
 
@@ -290,30 +298,57 @@ async def test_private_addresses_are_asked_where_they_are_allowed(at: tuple[Rece
 async def test_redirects_endless_answers_and_silence_end(
     path: str, status: int | None, error: str | None, at: tuple[Receiver, int]
 ) -> None:
-    """A redirect is an answer that isn't followed; a body is read in part; the time is bounded as a whole."""
+    """A redirect is not followed, a body is read up to a limit, and the time-out covers everything."""
     receiver, port = at
-    poster = WebhookClient(
+    client = WebhookClient(
         f"http://127.0.0.1:{port}/{path}",
         timeout=0.5 if error else 5.0,
         max_connections=1,
         allow_private=True,
     )
-    posted = await poster.post(b"{}", {}, now=NOON)
-    await poster.aclose()
-    assert (posted.status, posted.error) == (status, error)
+    answer = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert (answer.status, answer.error) == (status, error)
     assert not receiver.hosts
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_a_proxy_of_the_environment_is_not_used(
+    name: str, at: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would connect to addresses that were never checked."""
+    receiver, port = at
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    client = WebhookClient(
+        f"http://127.0.0.1:{port}/hooks", timeout=5.0, max_connections=1, allow_private=True
+    )
+    answer = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert answer.accepted
+    assert receiver.hosts == [f"127.0.0.1:{port}"]
+
+
+async def test_a_compressed_body_is_not_decompressed(at: tuple[Receiver, int]) -> None:
+    """Ten megabytes in ten kilobytes are read as ten kilobytes; nothing asks for them either."""
+    receiver, port = at
+    client = WebhookClient(
+        f"http://127.0.0.1:{port}/bomb", timeout=5.0, max_connections=1, allow_private=True
+    )
+    first, second = await client.post(b"{}", {}, now=NOON), await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert (first.accepted, second.accepted) == (True, True)
+    assert receiver.encodings == ["identity"] * 2
+    assert len(set(receiver.ports)) == 1  # the body was below the limit, so the connection was reused
+
+
 async def test_retry_after_is_read(at: tuple[Receiver, int]) -> None:
-    """It decides when to come back."""
-    poster = WebhookClient(
+    client = WebhookClient(
         f"http://127.0.0.1:{at[1]}/busy", timeout=5.0, max_connections=1, allow_private=True
     )
-    posted = await poster.post(b"{}", {}, now=NOON)
-    await poster.aclose()
-    assert (posted.status, posted.retry_after, posted.taken) == (429, 7.0, False)
+    answer = await client.post(b"{}", {}, now=NOON)
+    await client.aclose()
+    assert (answer.status, answer.retry_after, answer.accepted) == (429, 7.0, False)
 
 
-async def test_the_system_resolves_a_name() -> None:
-    """The default way to addresses works."""
-    assert "127.0.0.1" in await resolved("127.0.0.1", 80)
+async def test_the_systems_resolver_is_the_default() -> None:
+    assert "127.0.0.1" in await system_addresses("127.0.0.1", 80)

@@ -22,7 +22,7 @@ from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox
 from app.storage.outbox.deliveries import Delivery, DeliveryStatus
-from app.webhooks import RetrySchedule, Sender, WebhookService
+from app.webhooks import RetrySchedule, WebhookSender, WebhookService
 from app.webhooks.client import WebhookClient, WebhookResponse
 from app.webhooks.sender import Destination
 from tests.builders import (
@@ -37,9 +37,9 @@ from tests.builders import (
 )
 
 SECRET = b"s" * 32
-PAUSES = (5.0, 300.0, 1800.0)
+DELAYS = (5.0, 300.0, 1800.0)
 _ALL_WELL = a_trail(started(), *map(succeeded, ("payment", "inventory", "shipping")), finished())
-TAKEN = WebhookResponse(status=200)
+ACCEPTED = WebhookResponse(status=200)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Sent:
     at: datetime
 
 
-class ScriptedPoster(WebhookClient):
+class ScriptedClient(WebhookClient):
     """A receiver that gives the answers that it was told to, in turn, and then takes everything."""
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -65,7 +65,7 @@ class ScriptedPoster(WebhookClient):
     async def post(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> WebhookResponse:
         self.sent.append(Sent(id=headers["webhook-id"], body=body, headers=headers, at=now))
         self.heard.set()
-        return self.answers.popleft() if self.answers else TAKEN
+        return self.answers.popleft() if self.answers else ACCEPTED
 
     @property
     def ids(self) -> list[str]:
@@ -82,25 +82,25 @@ class World:
 
     def a_replica(
         self, endpoint: Endpoint, *, owner: str = "a", jitter: float = 0.0
-    ) -> tuple[Sender, Destination, ScriptedPoster]:
-        """Return a process's sender with its one line."""
-        poster = ScriptedPoster(self.clock)
-        line = Destination(endpoint=endpoint, poster=poster)
-        sender = Sender(
+    ) -> tuple[WebhookSender, Destination, ScriptedClient]:
+        """Return a process's sender with its one destination."""
+        client = ScriptedClient(self.clock)
+        destination = Destination(endpoint=endpoint, client=client)
+        sender = WebhookSender(
             self.storage.deliveries,
             self.storage.outbox,
             self.reader,
-            [line],
+            [destination],
             render=event_bytes,
-            pauses=RetrySchedule(PAUSES, jitter=lambda: jitter),
+            schedule=RetrySchedule(DELAYS, jitter=lambda: jitter),
             clock=self.clock,
             owner=owner,
             timeout=15.0,
             poll_seconds=1.0,
         )
-        return sender, line, poster
+        return sender, destination, client
 
-    def desk(self, *endpoints: Endpoint) -> WebhookService:
+    def service(self, *endpoints: Endpoint) -> WebhookService:
         return WebhookService(
             self.storage.outbox, self.storage.deliveries, self.reader, endpoints, clock=self.clock
         )

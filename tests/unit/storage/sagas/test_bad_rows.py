@@ -120,6 +120,6 @@ async def test_what_a_receiver_said_can_always_be_kept(storage: Storage) -> None
     now = datetime.now(UTC) + timedelta(hours=1)
     (claimed,) = await storage.deliveries.claim(SHOP, owner="me", now=now, seconds=10, limit=10)
     said = AttemptResult(status=DeliveryStatus.FAILED, last_error="a\0b\ud800c")
-    await storage.deliveries.settle([(claimed, said)], owner="me")
+    await storage.deliveries.record_results([(claimed, said)], owner="me")
     (listed,) = await storage.deliveries.list_deliveries(status=None, endpoint=None, before=None, limit=10)
     assert (listed.status, listed.last_error) == (DeliveryStatus.FAILED, "ab?c")
