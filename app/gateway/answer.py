@@ -31,7 +31,7 @@ class Answer:
 
 
 def done(answer: Answer) -> JsonObject:
-    """Return what a 2xx answer says; raise what any other tells the orchestrator to do."""
+    """Return what a 2xx answer says; for any other raise the error that instructs the orchestrator."""
     if not 200 <= answer.status < 300:
         raise error_of(answer)
     if answer.document is None:
@@ -39,12 +39,12 @@ def done(answer: Answer) -> JsonObject:
     return answer.document
 
 
-def undone(answer: Answer) -> JsonObject:
+def compensated(answer: Answer) -> JsonObject:
     """Return what a 2xx answer to a DELETE says, if anything; raise what any other means.
 
-    An undo is done whatever words the service has for it, or none. Two things are no such answer, though they
-    come as 2xx: a page for people, which something in between has sent, and the contract's own words for money
-    that has not been given back (yet). To send the DELETE again is harmless; to believe them is not.
+    The status decides, whatever the body says. Two bodies are not accepted although they come with a 2xx: an HTML
+    page, which a proxy has sent, and the contract's own words for money that has not been refunded (yet). Sending
+    the DELETE again is harmless; believing them is not.
     """
     if not 200 <= answer.status < 300:
         raise error_of(answer)
@@ -59,8 +59,8 @@ def undone(answer: Answer) -> JsonObject:
 def found(answer: Answer) -> JsonObject | Closed | None:
     """Return what the answer to a `get` says; raise what any other answer means.
 
-    Only a 404 or 410 with a problem's code is believed: a proxy's own "Not Found" would otherwise
-    pass for "nothing stands".
+    A 404 or 410 counts only with a problem's code: a proxy's own "Not Found" would otherwise
+    pass for "nothing exists".
     """
     if answer.status in (404, 410):
         if _code(answer) is None:
@@ -73,8 +73,8 @@ def error_of(answer: Answer) -> StepError:
     """Return the error that an answer other than 2xx is.
 
     A DELETE answered 404 or 410 is rejected like any other request, though it looks like "nothing to
-    undo": the contract's DELETE succeeds where nothing stands, because it also closes the reference.
-    Who answers 404 has closed nothing, so a late PUT could still charge: a person must look.
+    undo": the contract's DELETE succeeds where nothing exists, because it also closes the reference.
+    A service that answers 404 has closed nothing, so a late PUT could still charge: an operator must look.
     """
     status = answer.status
     if status not in _UNKNOWN_4XX and 400 <= status < 500:
@@ -87,7 +87,7 @@ def error_of(answer: Answer) -> StepError:
 
 
 def unusable(message: str, *, retry_after: float | None = None) -> StepOutcomeUnknown:
-    """Return the error for an answer that can't be used: the work may have been done all the same."""
+    """Return the error for an unusable answer: the work may have been done all the same."""
     code, kind = _UNUSABLE
     return StepOutcomeUnknown(message, code=code, kind=kind, retry_after=retry_after)
 

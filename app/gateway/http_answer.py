@@ -1,4 +1,4 @@
-"""An HTTP answer, read with suspicion: status, body as JSON, Retry-After."""
+"""An untrusted HTTP answer: status, body as JSON, Retry-After."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _no_member_twice(pairs: list[tuple[str, JSON]]) -> JsonObject:
     """Refuse an object whose reading depends on the reader: two amounts are no amount."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("a member appears twice")
     return members
 
 

@@ -1,15 +1,14 @@
 """The port over HTTP: a service that speaks app/gateway/contract/services.yaml.
 
-Whatever happens on the way becomes an instruction, and one fact decides which: had the request
-begun to leave this process?
+Every fault becomes an instruction. One fact decides which: had any of the request left this process?
 
-    place in the bulkhead ─ connect ─ TLS │ request ─ answer's head ─ answer's body
+    slot in the bulkhead ─ connect ─ TLS │ request ─ answer's head ─ answer's body
     ◀── StepUnavailable: nothing was sent │ StepOutcomeUnknown: it may have happened ──▶
 
 One deadline covers all of it. One call is one request: nothing is repeated here, by aiohttp neither
 (`one_request`). No redirect is followed, no cookie kept, no proxy taken from the environment, nothing
 decompressed. The addresses of a name are tried side by side (happy eyeballs), as aiohttp does by itself.
-A call costs a fraction of the processor's time that httpx2 takes: ADR 11; what each client does by itself: ADR 15.
+A call takes a fraction of httpx2's CPU time: ADR 11. What each client does by itself: ADR 15.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from app.gateway.answer import Answer, done, found, undone, unusable
+from app.gateway.answer import Answer, compensated, done, found, unusable
 from app.gateway.http_answer import read
 from app.gateway.one_request import Attempt, one_attempt, one_request_session
 from app.gateway.port import Call, JsonObject, ResourceOwner
@@ -41,8 +40,8 @@ class HttpGateway:
     `timeout` is the seconds of a whole call; keep it below the step's own, so that the answer is the
     gateway's, which knows whether anything was sent. `max_connections` calls run at once; a further
     one waits its turn within its own `timeout`. An answer above `max_body_bytes` is not read.
-    `forward_simulate` passes X-Simulate on: for a sandbox alone. `traced` tells the traceparent of the step
-    that makes the call, where that is traced here.
+    `forward_simulate` passes X-Simulate on: for a sandbox alone. `traced` returns the traceparent of the step
+    that makes the call, where this process traces it.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class HttpGateway:
         self._now = now
         self._new_span_id = new_span_id
         self._traced = traced
-        self._places = asyncio.Semaphore(max_connections)
+        self._slots = asyncio.Semaphore(max_connections)
         self._headers = {
             "accept": "application/json",
             "accept-encoding": "identity",
@@ -84,7 +83,7 @@ class HttpGateway:
         return done(await self._ask("PUT", call, body=body))
 
     async def delete(self, call: Call) -> JsonObject:
-        return undone(await self._ask("DELETE", call))
+        return compensated(await self._ask("DELETE", call))
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         return found(await self._ask("GET", call))
@@ -110,7 +109,7 @@ class HttpGateway:
             url = URL(f"{self._base_url}/{quote(call.reference, safe='')}{below}", encoded=True)
             async with (
                 asyncio.timeout(self._timeout),
-                self._places,
+                self._slots,
                 self._session().request(
                     method,
                     url,

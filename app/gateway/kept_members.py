@@ -1,4 +1,4 @@
-"""What is kept of an answer beyond the contract's own members: what a person may want to see, and no more.
+"""What is kept of an answer beyond the contract's own members: what an operator may want to see, and no more.
 
 A service may say more than the contract asks for (an acquirer's code, a label's URL, a refund's id). It is kept in
 the step's result as it came, with these bounds: together at most `MOST_BYTES` of JSON, members in the service's own

@@ -1,11 +1,11 @@
 """The port to a service outside: one resource, which the caller names.
 
-The caller names the resource (`reference`, the saga's id), so do and undo can be sent again whenever
-an outcome is unknown:
+The caller names the resource (`reference`, the saga's id), so both the work and its compensation can be sent
+again whenever an outcome is unknown:
 
-    put(reference) ──▶ stands ──delete(reference)──▶ closed for good
+    put(reference) ──▶ exists ──delete(reference)──▶ closed for good
                                                        ▲
-    (nothing)      ──────────delete(reference)─────────┘   a put that comes late is refused
+    (nothing)      ──────────delete(reference)─────────┘   a late put is refused
 
 An adapter raises `StepRejected`, `StepUnavailable` and `StepOutcomeUnknown` and nothing else,
 whatever happens on the wire; the contract suite holds each to it.
@@ -57,7 +57,7 @@ _RESOURCES = {
 
 
 class GatewayVerb(StrEnum):
-    """What is asked of a service."""
+    """A request to a service."""
 
     EXECUTE = "execute"  # do the work: put
     COMPENSATE = "compensate"  # undo it and close the reference: delete
@@ -68,7 +68,7 @@ class GatewayVerb(StrEnum):
 class Call:
     """What every request carries, whatever it asks. The same action of a saga makes the same call.
 
-    `simulate` asks a sandbox for trouble; `traceparent` is the W3C trace that the call belongs to.
+    `simulate` asks a sandbox for faults; `traceparent` is the W3C trace that the call belongs to.
     """
 
     reference: str
@@ -95,7 +95,7 @@ class Call:
             )
         return cls(
             reference=reference,
-            # Neither attempt nor host stands in the key, so that a repeat is recognised as one.
+            # The key holds neither attempt nor host, so that a repeat is recognised as one.
             idempotency_key=f"{reference}:{service.value}:{action}",
             simulate=simulate,
             traceparent=traceparent,
@@ -109,23 +109,23 @@ _REFERENCE = re.compile(r"[A-Za-z0-9][!-~]{0,63}")
 class Gateway(Protocol):
     """One resource of one service. Every method may be called again with the same arguments.
 
-    An answer is the service's JSON object as it came: whoever uses a member checks it first.
+    An answer is the service's JSON object as received: check a member before you use it.
     """
 
     async def put(self, call: Call, body: JsonObject) -> JsonObject:
-        """Do the work once; return what stands."""
+        """Do the work once; return the resource."""
 
     async def delete(self, call: Call) -> JsonObject:
-        """Undo the work and close the reference; also succeed where nothing stands.
+        """Undo the work and close the reference; also succeed where nothing exists.
 
-        Return what the service says of it, which may be nothing.
+        Return the service's answer, which may be empty.
         """
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
-        """Return what stands, None where nothing does yet, `Closed` where nothing will."""
+        """Return the resource, None where none exists yet, `Closed` where none will."""
 
     async def capture(self, call: Call) -> JsonObject:
-        """Make what stands final; return it."""
+        """Make the resource final; return it."""
 
     async def aclose(self) -> None:
-        """Give back what the gateway holds open. It can't be used afterwards."""
+        """Close the gateway's connections. It can't be used afterwards."""

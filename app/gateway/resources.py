@@ -1,9 +1,9 @@
 """What the services keep, as their answers must show it: services.yaml.
 
-What is needed is read strictly: an answer that only looks like a success may hide a charge of another amount.
-What isn't needed is read liberally, as it is no reason to undo an order: a number may be spelt `3998.0`, an optional
-text may be empty or long, or be no text at all, an undo needs no words. Members beyond the contract are kept, within
-bounds: `kept`.
+Required members are read strictly: an answer that only looks like a success may hide a charge of another amount.
+Optional members are read liberally, as none is a reason to compensate an order: a number may be spelt `3998.0`, an optional
+text may be empty or long, or no text at all, a compensation needs no body. Further members are kept, within
+limits: `kept`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.gateway.kept_members import kept, storable_text
 from app.saga.model.step import JSON
 
 LONGEST_TEXT = 4_096
-"""Characters. A longer id can't be used; an optional text that is longer is left out."""
+"""Characters. A longer id is refused; a longer optional text is left out."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _EXACT = 2**53
@@ -49,12 +49,12 @@ OptionalText = Annotated[str | None, BeforeValidator(_optional_text)]
 
 
 class Resource(BaseModel):
-    """What stands at a service under a reference, with whatever else the service says of it."""
+    """What exists at a service under a reference, with whatever else the service says about it."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
     def result(self) -> dict[str, JSON]:
-        """Return it as a step's result: the contract's members, and what is kept of others."""
+        """Return it as a step's result: the contract's members, and those kept of the others."""
         more: dict[str, Any] = self.model_extra or {}
         known = self.model_dump(exclude_none=True, exclude=set(more) or None)
         return (
@@ -89,8 +89,8 @@ class Shipment(Resource):
     tracking_number: OptionalText = None
 
 
-class Undone(Resource):
-    """What is no more, or never was: a payment, a reservation, a shipment. The answer itself says that; any word will do."""
+class Compensated(Resource):
+    """The answer to a compensation. Its status says that nothing exists any more; any word will do."""
 
     status: OptionalText = None
 
@@ -101,7 +101,7 @@ R = TypeVar("R", bound=Resource)
 def checked(model: type[R], answer: object) -> R:
     """Return the answer as that resource; raise `StepOutcomeUnknown` where it isn't one.
 
-    The message names the members that are wrong and never their values, which are a stranger's.
+    The message names the members that are wrong and never their values, which are untrusted.
     """
     try:
         return model.model_validate(answer)

@@ -1,7 +1,7 @@
-"""What each of the three services keeps: money, goods, parcels.
+"""What each of the three services keeps: payments, reservations, shipments.
 
-Books know what the work is and how it is undone. That it is done once, and never after it was
-undone, is the ledger's business, which calls them inside its transaction. Books refuse before they
+Books do the work and compensate it. That it is done once, and never after its compensation,
+is up to the ledger, which calls them inside its transaction. Books refuse before they
 write anything.
 """
 
@@ -34,10 +34,10 @@ class Books(Protocol):
         """Return how this trade usually refuses a request."""
 
     def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
-        """Do the work and return what stands then; raise `Refusal` where it can't be done."""
+        """Do the work and return the resource; raise `Refusal` where it can't be done."""
 
     def undo(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> str:
-        """Undo what stands; return the word for how."""
+        """Compensate the resource; return the word for how."""
 
     def effect(self, db: sqlite3.Connection, reference: str) -> dict[str, int]:
         """Return what the reference has come to, worked out from the entries alone; empty for nothing."""
@@ -69,7 +69,7 @@ class PaymentBooks:
         return document
 
     def capture(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> JsonObject:
-        """Take the money that is held; return the payment as it stands then."""
+        """Capture the money that is held; return the payment."""
         _move(db, reference, "capture", "held", "merchant", document)
         return {**document, "status": "captured"}
 
@@ -132,7 +132,7 @@ class StockBooks:
         return "released"
 
     def effect(self, db: sqlite3.Connection, reference: str) -> dict[str, int]:
-        """What is set aside, by sku."""
+        """Reserved quantities, by sku."""
         rows = db.execute(
             "SELECT sku, sum(quantity) FROM stock_entry WHERE reference = ? GROUP BY sku", (reference,)
         )

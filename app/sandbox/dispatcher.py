@@ -1,4 +1,4 @@
-"""The desk of the three services: a reference is worked on once, and never after it was closed."""
+"""Dispatches requests to the three services: a reference is worked on once, and never after it was closed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from app.gateway.answer import Answer
 from app.gateway.port import JsonObject, Participant
 from app.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
-from app.sandbox.records import Notes, Standing
+from app.sandbox.records import Notes, ReferenceState
 from app.sandbox.request import Refusal, Request, Verb
 
 
 class Dispatcher:
-    """Answers requests by the contract. It is called inside a transaction and begins none."""
+    """Answers requests by the contract. It is called inside a transaction and starts none."""
 
     def __init__(self, *, initial_stock: int, stock: Mapping[str, int]) -> None:
         self._payments = PaymentBooks()
@@ -26,7 +26,7 @@ class Dispatcher:
         }
 
     def serve(self, db: sqlite3.Connection, request: Request, notes: Notes, *, refuse: bool) -> Answer:
-        """Do what is asked, and note what was applied. `refuse` strikes only where there is work to do: what stands is never denied."""
+        """Do the work and record it. `refuse` applies only where there is work to do: a resource that exists is never denied."""
         row = db.execute(
             "SELECT state, fingerprint, document, undone FROM resource WHERE service = ? AND reference = ?",
             (request.service, request.reference),
@@ -41,7 +41,7 @@ class Dispatcher:
                 case Verb.CAPTURE:
                     return self._capture(db, request, notes, stored, refuse=refuse)
                 case Verb.GET:
-                    return Answer(status=200, document=_standing(stored))
+                    return Answer(status=200, document=_existing(stored))
         except Refusal as refusal:
             return refusal.answer
 
@@ -57,7 +57,7 @@ class Dispatcher:
         books = self._books[request.service]
         books.check(request)
         if stored is not None:
-            document = _standing(stored)
+            document = _existing(stored)
             if stored.fingerprint != request.fingerprint:
                 raise Refusal(409, "reference_reused", "The reference was used with another body.")
             return Answer(status=200, document=document)
@@ -81,20 +81,20 @@ class Dispatcher:
         *,
         refuse: bool,
     ) -> Answer:
-        if stored is not None and stored.undone is not None:
-            return Answer(status=200, document={"status": stored.undone})
+        if stored is not None and stored.compensated is not None:
+            return Answer(status=200, document={"status": stored.compensated})
         if refuse:
-            raise Refusal(409, "not_reversible", "It can't be undone any more.")
-        undone = "closed"
+            raise Refusal(409, "not_reversible", "It can't be compensated any more.")
+        compensated = "closed"
         if stored is not None:
-            undone = self._books[request.service].undo(db, request.reference, _standing(stored))
+            compensated = self._books[request.service].undo(db, request.reference, _existing(stored))
         db.execute(
             "INSERT INTO resource (service, reference, state, undone) VALUES (?, ?, 'closed', ?)"
             " ON CONFLICT (service, reference) DO UPDATE SET state = 'closed', undone = excluded.undone",
-            (request.service, request.reference, undone),
+            (request.service, request.reference, compensated),
         )
         notes.add("applied", request)
-        return Answer(status=200, document={"status": undone})
+        return Answer(status=200, document={"status": compensated})
 
     def _capture(
         self,
@@ -105,7 +105,7 @@ class Dispatcher:
         *,
         refuse: bool,
     ) -> Answer:
-        document = _standing(stored)
+        document = _existing(stored)
         if document.get("status") == "authorized":
             if refuse:
                 raise self._books[request.service].refusal(request)
@@ -117,21 +117,21 @@ class Dispatcher:
             notes.add("applied", request)
         return Answer(status=200, document=document)
 
-    def standing(self, db: sqlite3.Connection) -> list[Standing]:
-        """Return how every reference stands that any service knows."""
+    def states(self, db: sqlite3.Connection) -> list[ReferenceState]:
+        """Return the state of every reference that any service knows."""
         rows = db.execute(
             "SELECT service, reference, state, document, undone FROM resource ORDER BY service, reference"
         ).fetchall()
         return [
-            Standing(
+            ReferenceState(
                 service=service,
                 reference=reference,
                 closed=state == "closed",
                 document=json.loads(document) if document else None,
-                undone=undone,
+                undone=compensated,
                 effect=self._books[Participant(service)].effect(db, reference),
             )
-            for service, reference, state, document, undone in rows
+            for service, reference, state, document, compensated in rows
         ]
 
 
@@ -140,13 +140,13 @@ class _Stored:
     state: str
     fingerprint: str | None
     document: str | None
-    undone: str | None
+    compensated: str | None
 
 
-def _standing(stored: _Stored | None) -> JsonObject:
-    """Return what stands; raise `Refusal` where nothing does, or nothing will."""
+def _existing(stored: _Stored | None) -> JsonObject:
+    """Return the resource; raise `Refusal` where none exists, or none will."""
     if stored is None:
-        raise Refusal(404, "not_found", "Nothing stands under that reference.")
+        raise Refusal(404, "not_found", "Nothing exists under that reference.")
     if stored.state == "closed" or stored.document is None:
         raise Refusal(410, "reference_closed", "The reference was closed.")
     document: JsonObject = json.loads(stored.document)

@@ -1,4 +1,4 @@
-"""Trouble, on demand or at random.
+"""Faults, on demand or at random.
 
 On demand it comes as the header X-Simulate:
 
@@ -34,7 +34,7 @@ class Fault(StrEnum):
     TIMEOUT_BEFORE_EFFECT = "timeout_before_effect"  # no answer, and nothing is done
     TIMEOUT_AFTER_EFFECT = "timeout_after_effect"  # done, but no answer comes
     LATE_EFFECT = "late_effect"  # no answer, and done only later
-    NOT_REVERSIBLE = "not_reversible"  # can never be undone
+    NOT_REVERSIBLE = "not_reversible"  # can never be compensated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

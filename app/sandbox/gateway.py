@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.gateway.answer import Answer, done, found, undone
+from app.gateway.answer import Answer, compensated, done, found
 from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.step import Closed
@@ -12,9 +12,9 @@ from app.sandbox.sandbox import Sandbox
 
 
 class SandboxGateway:
-    """One service of a sandbox. A silence is told at once, not after a time-out.
+    """One service of a sandbox. A silence is reported at once, not after a time-out.
 
-    The three gateways of a checkout may share a sandbox; whoever made it closes it.
+    The three gateways of a checkout may share a sandbox; its owner closes it.
     """
 
     def __init__(self, sandbox: Sandbox, service: Participant) -> None:
@@ -30,7 +30,7 @@ class SandboxGateway:
         return done(await self._ask(Verb.PUT, call, body))
 
     async def delete(self, call: Call) -> JsonObject:
-        return undone(await self._ask(Verb.DELETE, call))
+        return compensated(await self._ask(Verb.DELETE, call))
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         return found(await self._ask(Verb.GET, call))

@@ -1,6 +1,6 @@
 """The sandbox's memory: three services' books in one SQLite file, or in memory.
 
-The services are real: what they answered stands after `kill -9`, and a reference that was closed
+The services are real: what they answered is still there after `kill -9`, and a reference that was closed
 stays closed. Each request is one transaction:
 
     arrived ─▶ a fault? ─▶ closed, or standing already? ─▶ the books ─▶ applied ─▶ replied
@@ -23,7 +23,7 @@ from typing import TypeVar
 from app.gateway.answer import Answer
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.faults import Fault, Rule
-from app.sandbox.records import Notes, Record, Standing, read_records
+from app.sandbox.records import Notes, Record, ReferenceState, read_records
 from app.sandbox.request import Request, problem
 from app.sandbox.schema import SCHEMA
 from app.sqlite.file import SqliteFiles, connect_file, explained
@@ -64,7 +64,7 @@ class Ledger:
         self._worker = (
             None if in_memory else ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-ledger")
         )
-        # Who drops a ledger without closing it, as a sketch may, leaves nothing open all the same.
+        # A ledger that is dropped without being closed, as a sketch may do, leaves nothing open.
         self._close = weakref.finalize(self, _shut, self._worker, self._db)
 
     async def handle(
@@ -72,7 +72,7 @@ class Ledger:
     ) -> Outcome:
         """Carry a request out; `ordered` and `drawn` are the faults that may strike it.
 
-        A caller that is cancelled doesn't stop what has begun, as hanging up doesn't stop a service.
+        A cancelled caller doesn't stop work that has started, as hanging up doesn't stop a service.
         """
         return await self._run(lambda: self._handled(request, ordered, drawn))
 
@@ -84,9 +84,9 @@ class Ledger:
         """Return what happened, in order, from behind the record of that `seq`."""
         return await self._run(lambda: self._records(after))
 
-    async def standing(self) -> list[Standing]:
-        """Return how every reference stands that any service knows."""
-        return await self._run(lambda: self._desk.standing(self._db))
+    async def states(self) -> list[ReferenceState]:
+        """Return the state of every reference that any service knows."""
+        return await self._run(lambda: self._desk.states(self._db))
 
     async def aclose(self) -> None:
         """Finish what has arrived, and close."""
@@ -102,7 +102,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Notes]:
-        """What is done inside stands with its notes, or not at all."""
+        """Work done inside is stored together with its notes, or not at all."""
         notes = Notes()
         if self._files is not None:
             self._files.check()

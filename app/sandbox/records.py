@@ -1,4 +1,4 @@
-"""What the sandbox remembers for whoever checks it: each request's way, and what stands."""
+"""The sandbox's records, for tests and checks: each request, and the state of each reference."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """How a reference stands at a service.
+class ReferenceState:
+    """The state of a reference at a service.
 
     `document` is what the service says; `effect` is worked out from the entries alone: money by
     currency, goods by sku, parcels. A closed reference has no effect.

@@ -23,7 +23,7 @@ class Verb(StrEnum):
     PUT = "put"  # do the work
     DELETE = "delete"  # undo it
     CAPTURE = "capture"  # make it final
-    GET = "get"  # tell what stands
+    GET = "get"  # read the resource
 
     @property
     def action(self) -> GatewayVerb | None:
@@ -50,7 +50,7 @@ class Request:
 
     @once
     def fingerprint(self) -> str:
-        """What tells one body from another, as RFC 8785 does; empty without a body."""
+        """Identifies the body by its canonical form (RFC 8785); empty without a body."""
         if self.body is None:
             return ""
         return hashlib.sha256(canonical(self.body).encode("ascii")).hexdigest()

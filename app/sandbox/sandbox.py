@@ -1,4 +1,4 @@
-"""The sandbox: three services that work, and fail when told to."""
+"""The sandbox: three services that work, and fail on demand."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Sandbox:
             await asyncio.wait(self._late)
 
     async def aclose(self) -> None:
-        """Drop what is late, as a process that ends would, and close the ledger."""
+        """Drop late requests, as a process that ends would, and close the ledger."""
         await end_tasks(self._late)
         await self.ledger.aclose()
 

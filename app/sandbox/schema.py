@@ -1,4 +1,4 @@
-"""The sandbox's tables. Whatever happens is appended; what stands can be worked out from it."""
+"""The sandbox's tables. Every event is appended; the present state can be derived from them."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS resource (
@@ -6,8 +6,8 @@ CREATE TABLE IF NOT EXISTS resource (
     reference   TEXT NOT NULL,
     state       TEXT NOT NULL CHECK (state IN ('standing', 'closed')),
     fingerprint TEXT,           -- of the body that made it; NULL where nothing ever stood
-    document    TEXT,           -- what stands, or stood
-    undone      TEXT,           -- how it was undone
+    document    TEXT,           -- the resource, as it is or was
+    undone      TEXT,           -- how it was compensated
     PRIMARY KEY (service, reference),
     CHECK ((state = 'closed') = (undone IS NOT NULL))
 ) WITHOUT ROWID;
@@ -32,14 +32,14 @@ CREATE TABLE IF NOT EXISTS stock_entry (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT,
     reference TEXT NOT NULL,
     sku       TEXT NOT NULL,
-    quantity  INTEGER NOT NULL  -- set aside; what is put back is negative
+    quantity  INTEGER NOT NULL  -- reserved; a release is negative
 );
 CREATE INDEX IF NOT EXISTS stock_entry_reference ON stock_entry (reference);
 
 CREATE TABLE IF NOT EXISTS parcel_entry (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT,
     reference TEXT NOT NULL,
-    parcels   INTEGER NOT NULL  -- booked; what is cancelled is negative
+    parcels   INTEGER NOT NULL  -- booked; a cancellation is negative
 );
 CREATE INDEX IF NOT EXISTS parcel_entry_reference ON parcel_entry (reference);
 

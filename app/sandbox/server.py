@@ -69,8 +69,8 @@ def sandbox_app(
         return JSONResponse([asdict(record) for record in await sandbox.ledger.records(after=after)])
 
     @app.get("/standing")
-    async def standing() -> Response:
-        return JSONResponse([asdict(standing) for standing in await sandbox.ledger.standing()])
+    async def states() -> Response:
+        return JSONResponse([asdict(states) for states in await sandbox.ledger.states()])
 
     @app.api_route("/{path:path}", methods=_METHODS)
     async def resource(http: HttpRequest) -> Response:

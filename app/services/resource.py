@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypedDict, TypeVar
 
 from app.gateway.port import Call, Gateway, GatewayVerb, JsonObject, Participant, ResourceOwner
-from app.gateway.resources import Resource, Undone, checked
+from app.gateway.resources import Compensated, Resource, checked
 from app.saga.model.step import JSON, Closed, Context
 from app.sandbox.gateway import SandboxGateway
 from app.services.context import CheckoutContext
@@ -49,10 +49,10 @@ class ResourceService(Generic[R]):
 
     async def compensate(
         self, *, reference: str, simulate: str | None = None, traceparent: str | None = None
-    ) -> Undone:
+    ) -> Compensated:
         """Undo the work, also where none was done; no `do` under `reference` succeeds afterwards."""
         call = self._call(GatewayVerb.COMPENSATE, reference, simulate, traceparent)
-        return checked(Undone, await self._gateway.delete(call))
+        return checked(Compensated, await self._gateway.delete(call))
 
     async def look_up(self, *, reference: str, traceparent: str | None = None) -> R | Closed | None:
         """Return the resource that exists, None where none does yet, `Closed` where none will."""

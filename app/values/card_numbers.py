@@ -4,7 +4,7 @@ A card number is 15 to 19 digits (13 to 19 in a `payment_method`) that an issuer
 first digits are an issuer's, the length is one that it uses, and the check digit is right. Blanks and
 dashes between the digits don't matter, nor does the script that the digits are of.
 
-What is honest passes: an article number (EAN, GTIN), an IMEI, a UUID, a token of letters and digits. One
+These pass: an article number (EAN, GTIN), an IMEI, a UUID, a token of letters and digits. One
 in ten numbers of the right length and beginning has the right check digit by chance: those are refused.
 """
 
@@ -89,7 +89,7 @@ _BETWEEN = (
     r"\s\-\u00ad\u058a\u05be\u1806\u180e\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2064\u2066-\u2069"
     r"\u2212\u2e3a\u2e3b\u301c\u3030\u30a0\ufeff"
 )
-"""Blanks, dashes, and what is invisible, as copying from a page or a PDF brings it along."""
+"""Blanks, dashes and invisible characters, as copying from a page or a PDF adds them."""
 
 _RUN = re.compile(rf"\d(?:[{_BETWEEN}]{{0,3}}\d){{{SHORTEST_PAYMENT_METHOD - 1},}}")
 _GROUP = re.compile(r"\d+")
@@ -103,7 +103,7 @@ _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
 def holds_card_number(text: str, *, shortest: int = SHORTEST) -> bool:
-    """Whether a card number stands in a text, alone or among other words. The time is linear in the text."""
+    """Whether a text contains a card number, alone or among other words. The time is linear in the text."""
     if len(text) < shortest:
         return False
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
@@ -118,7 +118,7 @@ def holds_card_number(text: str, *, shortest: int = SHORTEST) -> bool:
 
 
 def places_of_card_numbers(body: object) -> list[tuple[str | int, ...]]:
-    """Return where card numbers stand in a JSON value, as paths of names and indexes; a name may be one itself."""
+    """Return where card numbers are in a JSON value, as paths of names and indexes; a name may be one itself."""
     found: list[_Place] = []
     pending: list[_Place] = [(None, "", body)]
     while pending:
@@ -142,7 +142,7 @@ def places_of_card_numbers(body: object) -> list[tuple[str | int, ...]]:
 
 
 _Place = tuple["_Place | None", str | int, Any]
-"""What a value stands in, its name or index there, and the value."""
+"""The container of a value, its name or index there, and the value."""
 
 
 def _path(place: _Place) -> tuple[str | int, ...]:

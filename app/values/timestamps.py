@@ -16,8 +16,8 @@ _LEAP_SECOND = "60"
 def instant_of(text: str) -> datetime:
     """Return the time in UTC; raise `ValueError` where it is none, or one that no clock here can show.
 
-    A part of a microsecond is rounded up: what is compared with it is whole, so at or after it, and before
-    it, mean the same. A leap second is the begin of the next minute.
+    A fraction of a microsecond is rounded up: stored times are whole microseconds, so comparisons give the same
+    result. A leap second is the start of the next minute.
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None:

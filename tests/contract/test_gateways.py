@@ -76,8 +76,8 @@ class Outside:
 
     async def effect(self) -> dict[str, int]:
         """Return what the reference has come to, from the service's own entries."""
-        standing = [s for s in await self.sandbox.ledger.standing() if s.reference == self.reference]
-        return standing[0].effect if standing else {}
+        states = [s for s in await self.sandbox.ledger.states() if s.reference == self.reference]
+        return states[0].effect if states else {}
 
     async def phases(self) -> list[str]:
         return [record.phase for record in await self.sandbox.ledger.records()]
@@ -272,7 +272,7 @@ async def test_every_request_is_recorded_with_its_key(outside: Outside) -> None:
 async def test_any_reference_that_can_be_sent_arrives_as_it_is(outside: Outside, reference: str) -> None:
     outside.reference = reference
     await outside.put()
-    assert [s.reference for s in await outside.sandbox.ledger.standing()] == [reference]
+    assert [s.reference for s in await outside.sandbox.ledger.states()] == [reference]
 
 
 async def test_a_deferred_payment_is_held_then_captured_however_often(build: Build) -> None:

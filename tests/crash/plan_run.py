@@ -125,7 +125,7 @@ class _Seen:
     """All that a zombie must leave as it is."""
 
     sagas: dict[str, _Saga]
-    standing: list[LedgerStanding]
+    states: list[LedgerStanding]
     lines: list[LedgerLine]
 
 
@@ -134,7 +134,7 @@ async def _seen(world: VirtualWorld) -> _Seen:
         saga_id: _Saga(row.owner, (row.status, row.epoch, row.next_action_at, tuple(row.events)))
         for saga_id, row in world.log._rows.items()
     }
-    return _Seen(sagas, await world.standing(), list((await world.evidence()).lines))
+    return _Seen(sagas, await world.states(), list((await world.evidence()).lines))
 
 
 def _moved(before: _Seen, after: _Seen, heir: Replica) -> list[str]:
@@ -149,7 +149,7 @@ def _changed(before: _Seen, after: _Seen, zombie: Replica, stop: Stop) -> list[s
     wrong = []
     if after.sagas != before.sagas:
         wrong.append("the zombie changed the log")
-    if after.standing != before.standing:
+    if after.states != before.states:
         wrong.append("the zombie changed what stands")
     added = after.lines[len(before.lines) :]
     port, _, _ = (zombie.gate.stopped_at or "").partition(".")

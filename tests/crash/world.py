@@ -127,7 +127,7 @@ class World:
     async def evidence(self) -> Evidence:
         """Return what is left."""
         lines = lines_of([asdict(record) for record in await self.ledger.records()])
-        return Evidence(answers=self.answers, lines=lines, standing=await self.standing(), deaths=self.deaths)
+        return Evidence(answers=self.answers, lines=lines, standing=await self.states(), deaths=self.deaths)
 
     @property
     def deaths(self) -> int:
@@ -135,9 +135,9 @@ class World:
         again = sum(len(replica.owners) - 1 for replica in self.replicas if replica.owners)
         return self.stops + again + sum(replica.abandoned for replica in self.replicas)
 
-    async def standing(self) -> list[LedgerStanding]:
+    async def states(self) -> list[LedgerStanding]:
         """Return what stands at the services."""
-        return standing_of([asdict(row) for row in await self.ledger.standing()])
+        return standing_of([asdict(row) for row in await self.ledger.states()])
 
     async def close(self) -> None:
         """Clear everything away."""

@@ -114,6 +114,6 @@ async def a_small_run(database: Path) -> Evidence:
             await caller.get(f"/sagas/{saga['id']}")
         await sandbox.settled()
     records = [asdict(record) for record in await sandbox.ledger.records()]
-    standing = [asdict(standing) for standing in await sandbox.ledger.standing()]
+    states = [asdict(states) for states in await sandbox.ledger.states()]
     await sandbox.aclose()
-    return Evidence(answers=caller.answers, lines=lines_of(records), standing=standing_of(standing), deaths=0)
+    return Evidence(answers=caller.answers, lines=lines_of(records), standing=standing_of(states), deaths=0)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cache
 
-from app.gateway.answer import Answer, done, found, undone
+from app.gateway.answer import Answer, compensated, done, found
 from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
@@ -68,8 +68,8 @@ class Books:
         first = self._first.setdefault((request.service, request.reference), self._now())
         if self._now() - first < KEY_SECONDS:
             return False
-        standing = replace(request, verb=Verb.GET, body=None)
-        return self._desk.serve(self._db, standing, Notes(), refuse=False).status == 200
+        states = replace(request, verb=Verb.GET, body=None)
+        return self._desk.serve(self._db, states, Notes(), refuse=False).status == 200
 
     def lines(self) -> list[LedgerLine]:
         """Return all that happened, in its order."""
@@ -86,9 +86,9 @@ class Books:
             for record in read_records(self._db, 0)
         ]
 
-    def standing(self) -> list[LedgerStanding]:
+    def states(self) -> list[LedgerStanding]:
         """Return what every reference has come to."""
-        return standing_of([asdict(standing) for standing in self._desk.standing(self._db)])
+        return standing_of([asdict(states) for states in self._desk.states(self._db)])
 
     def close(self) -> None:
         """Forget everything."""
@@ -194,7 +194,7 @@ class ServiceGateway:
         return done(await self._ask(Verb.PUT, call, body))
 
     async def delete(self, call: Call) -> JsonObject:
-        return undone(await self._ask(Verb.DELETE, call))
+        return compensated(await self._ask(Verb.DELETE, call))
 
     async def get(self, call: Call) -> JsonObject | Closed | None:
         return found(await self._ask(Verb.GET, call))

@@ -200,7 +200,7 @@ class _Run:
         evidence = Evidence(
             answers=self._door.answers,
             lines=self.network.books.lines(),
-            standing=self.network.books.standing(),
+            standing=self.network.books.states(),
             deaths=world.deaths,
             settled=self._settled,
         )

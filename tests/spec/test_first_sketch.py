@@ -155,18 +155,18 @@ async def test_with_thirty_percent_random_failures_everything_stands_or_nothing_
         state = await orchestrator.execute(a_context(order_id=f"ord-{number}"), saga_id=saga_id)
         ends[saga_id] = state.status
     await sandbox.settled()
-    standing = await standing_by_saga(sandbox)
+    states = await standing_by_saga(sandbox)
     await sandbox.aclose()
     assert set(ends.values()) == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
     for saga_id, status in ends.items():
         expected = {"payment", "inventory", "shipping"} if status is SagaStatus.COMPLETED else set()
-        assert standing.get(saga_id, set()) == expected
+        assert states.get(saga_id, set()) == expected
 
 
 async def standing_by_saga(sandbox: Sandbox) -> dict[str, set[str]]:
     """Return which services hold something for each saga, asked of the services' own books."""
-    standing: dict[str, set[str]] = {}
-    for one in await sandbox.ledger.standing():
+    states: dict[str, set[str]] = {}
+    for one in await sandbox.ledger.states():
         if any(one.effect.values()):
-            standing.setdefault(one.reference, set()).add(one.service)
-    return standing
+            states.setdefault(one.reference, set()).add(one.service)
+    return states

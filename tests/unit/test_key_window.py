@@ -100,7 +100,7 @@ class Shop:
 
     async def paid(self) -> bool:
         """Whether any money is with the merchant."""
-        return any(row.effect for row in await self.sandbox.ledger.standing() if row.service == "payment")
+        return any(row.effect for row in await self.sandbox.ledger.states() if row.service == "payment")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.gateway.answer import Answer, done, found, undone
+from app.gateway.answer import Answer, compensated, done, found
 from app.gateway.contract.probe import NotConforming, Probe
 from app.gateway.port import JsonObject, Participant
 from app.gateway.resources import Payment, Reservation, Resource, Shipment, checked
@@ -65,7 +65,7 @@ class _Cases:
 _case = _Cases()
 
 
-@_case("nothing stands under a new reference: GET is 404 with a problem's code")
+@_case("nothing exists under a new reference: GET is 404 with a problem's code")
 def _nothing_stands(probe: Probe) -> None:
     _expect_nothing(probe, probe.reference())
 
@@ -75,7 +75,7 @@ def _does_the_work(probe: Probe) -> None:
     _stand(probe, probe.put(probe.reference()))
 
 
-@_case("PUT sent again answers with what stands")
+@_case("PUT sent again answers with the same resource")
 def _again_is_the_same(probe: Probe) -> None:
     reference = probe.reference()
     first = _stand(probe, probe.put(reference))
@@ -106,7 +106,7 @@ def _twice_at_once(probe: Probe) -> None:
             _same(probe, standing, _stand(probe, answer), "one of the two")
 
 
-@_case("a PUT with another body is refused with 409, and what stands stays")
+@_case("a PUT with another body is refused with 409 and changes nothing")
 def _another_body(probe: Probe) -> None:
     reference = probe.reference()
     first = _stand(probe, probe.put(reference))
@@ -119,7 +119,7 @@ def _another_body(probe: Probe) -> None:
     _same(probe, first, _stand(probe, probe.get(reference), "GET"), "GET")
 
 
-@_case("GET tells what stands")
+@_case("GET returns the resource")
 def _get_tells(probe: Probe) -> None:
     reference = probe.reference()
     first = _stand(probe, probe.put(reference))
@@ -142,7 +142,7 @@ def _closed(probe: Probe) -> None:
     _expect_closed(probe, reference)
 
 
-@_case("DELETE succeeds where nothing stands, and closes the reference against a PUT that comes late")
+@_case("DELETE succeeds where nothing exists, and closes the reference against a PUT that comes late")
 def _empty_compensation(probe: Probe) -> None:
     reference = probe.reference()
     _undone(probe.delete(reference), "DELETE of a reference that was never used")
@@ -157,7 +157,7 @@ def _race(probe: Probe) -> None:
     _expect_closed(probe, reference)
 
 
-@_case("a PUT whose caller hung up is done once: the same PUT sent again tells what stands")
+@_case("a PUT whose caller hung up is done once: the same PUT sent again returns the resource")
 def _hung_up(probe: Probe) -> None:
     reference = probe.reference()
     probe.put_and_hang_up(reference)
@@ -195,7 +195,7 @@ def _unknown_members(probe: Probe) -> None:
     _stand(probe, probe.put(probe.reference(), probe.body(metadata={"campaign": "spring"}, x_unknown=[1])))
 
 
-@_case("a body that is no JSON is refused with a 4xx and a problem's code, and nothing stands")
+@_case("a body that is not JSON is refused with a 4xx and a problem's code, and nothing is made")
 def _no_json(probe: Probe) -> None:
     reference = probe.reference()
     answer = probe.put_raw(reference, b'{"order_id": ')
@@ -206,14 +206,16 @@ def _no_json(probe: Probe) -> None:
 
 
 @_case(
-    "a declined payment is 402 with its code, and nothing stands", only=Participant.PAYMENT, needs="declined"
+    "a declined payment is 402 with its code, and nothing is charged",
+    only=Participant.PAYMENT,
+    needs="declined",
 )
 def _declined(probe: Probe) -> None:
     _refused(probe, probe.body(payment_method=probe.sample.declined), 402)
 
 
 @_case(
-    "what is out of stock is 409 out_of_stock, and nothing is set aside, not even the lines that are there",
+    "an item out of stock is 409 out_of_stock, and nothing is reserved, not even the items in stock",
     only=Participant.INVENTORY,
     needs="out_of_stock",
 )
@@ -225,7 +227,7 @@ def _out_of_stock(probe: Probe) -> None:
 
 
 @_case(
-    "an address that isn't served is 422 with its code, and nothing stands",
+    "an address that isn't served is 422 with its code, and nothing is booked",
     only=Participant.SHIPPING,
     needs="unserviceable",
 )
@@ -256,7 +258,7 @@ CASES: tuple[Case, ...] = tuple(_case.cases)
 
 
 def _stand(probe: Probe, answer: Answer, words: str = "PUT", *, status: str = "captured") -> JsonObject:
-    """Return what stands, read as the checkout reads it; a payment in that status."""
+    """Return the resource, read as the checkout reads it; a payment in that status."""
     try:
         resource = checked(_RESOURCES[probe.service], done(answer))
     except StepError as error:
@@ -279,14 +281,14 @@ def _undone(answer: Answer, words: str = "DELETE") -> None:
     if not 200 <= answer.status < 300:
         raise NotConforming(f"{words} was answered {_told(answer)}, not 2xx.")
     try:
-        undone(answer)
+        compensated(answer)
     except StepError as error:
         raise NotConforming(f"{words} was answered {_told(answer)}: {error}") from None
 
 
 def _expect_nothing(probe: Probe, reference: str) -> None:
     if (standing := _found(probe, reference)) is not None:
-        raise NotConforming(f"GET says {_named(standing)}, where nothing stands: it must be 404 with a code.")
+        raise NotConforming(f"GET says {_named(standing)}, where nothing exists: it must be 404 with a code.")
 
 
 def _expect_closed(probe: Probe, reference: str) -> None:
@@ -309,11 +311,11 @@ def _found(probe: Probe, reference: str) -> JsonObject | Closed | None:
 
 def _named(standing: JsonObject | Closed | None) -> str:
     return (
-        "that nothing stands"
+        "that nothing exists"
         if standing is None
         else "410"
         if isinstance(standing, Closed)
-        else "that something stands"
+        else "that something exists"
     )
 
 

@@ -19,7 +19,7 @@ from app.gateway.http_answer import read
 from app.gateway.port import Call, GatewayVerb, JsonObject, Participant
 
 SETTLING_SECONDS = 5.0
-"""How long a request whose caller hung up may still be at work before the case goes on."""
+"""How long a request whose caller hung up may still be at work before the case continues."""
 
 
 class NotConforming(Exception):
@@ -70,7 +70,7 @@ class Sample:
 
 
 class Probe:
-    """Sends requests to one service and remembers each reference it used, so that all can be undone.
+    """Sends requests to one service and remembers each reference it used, so that all can be compensated.
 
     A request is sent once: nothing is repeated, no redirect is followed. Methods raise `NotConforming`
     where no HTTP answer came within `timeout` seconds.
@@ -116,11 +116,11 @@ class Probe:
         return self._send("PUT", reference, GatewayVerb.EXECUTE, content)
 
     def delete(self, reference: str) -> Answer:
-        """Ask for the work to be undone."""
+        """Send a DELETE: compensate the work."""
         return self._send("DELETE", reference, GatewayVerb.COMPENSATE)
 
     def get(self, reference: str) -> Answer:
-        """Ask what stands."""
+        """Send a GET: read the resource."""
         return self._send("GET", reference, GatewayVerb.EXECUTE)
 
     def capture(self, reference: str) -> Answer:

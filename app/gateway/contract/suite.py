@@ -27,7 +27,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One case's end, with the sentence that says what is wrong or what is missing."""
+    """One case's end, with a sentence that names the fault or what is missing."""
 
     service: Participant
     promise: str
@@ -102,7 +102,10 @@ def _found(probe: Probe, sample: Sample, cases: Iterable[Case]) -> Iterator[Find
             continue
         grade, words = Grade.OK, ""
         if case.needs and getattr(sample, case.needs) is None:
-            grade, words = Grade.LEFT_OUT, f"say what is refused, with --{case.needs.replace('_', '-')}"
+            grade, words = (
+                Grade.LEFT_OUT,
+                f"name a value that is refused, with --{case.needs.replace('_', '-')}",
+            )
         else:
             try:
                 case.run(probe)
@@ -115,10 +118,10 @@ def _undo(probe: Probe) -> list[str]:
     left = []
     for reference in probe.used:
         try:
-            undone = 200 <= probe.delete(reference).status < 300
+            compensated = 200 <= probe.delete(reference).status < 300
         except NotConforming:
-            undone = False
-        if not undone:
+            compensated = False
+        if not compensated:
             left.append(f"{probe.service.resource}/{reference}")
     return left
 

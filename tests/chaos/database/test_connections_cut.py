@@ -97,8 +97,8 @@ async def test_cut_connections_lose_nothing_and_double_nothing(postgres_url: str
     assert set(statuses) == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}, statuses
     ledger = Ledger(books)
     try:
-        standing = Counter(one.reference for one in await ledger.standing() if any(one.effect.values()))
+        states = Counter(one.reference for one in await ledger.states() if any(one.effect.values()))
     finally:
         await ledger.aclose()
     completed = {view.saga.id: 3 for view in done if view.state.status is SagaStatus.COMPLETED}
-    assert standing == completed
+    assert states == completed

@@ -95,7 +95,7 @@ Behaviour = Callable[[Line], Awaitable[None]]
 
 @asynccontextmanager
 async def hostile(behave: Behaviour, *, greeting: bytes = b"") -> AsyncIterator[Hostile]:
-    """Run a server that hears each request whole and then behaves as told."""
+    """Run a server that reads each whole request and then behaves as configured."""
     tasks: set[asyncio.Task[None]] = set()
     server_of: list[Hostile] = []
     lines: list[Line] = []

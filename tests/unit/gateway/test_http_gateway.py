@@ -179,7 +179,7 @@ async def deleted(behave: Behaviour) -> dict[str, Any]:
     ],
 )
 async def test_any_2xx_to_a_delete_is_an_undo_done(text: bytes, said: dict[str, Any]) -> None:
-    """With or without a body: the work is undone by the status, and the words are for people."""
+    """With or without a body: the status says that the work is compensated; the body is for people."""
     assert await deleted(answering(text)) == said
 
 

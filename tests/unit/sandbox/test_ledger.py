@@ -1,4 +1,4 @@
-"""The sandbox's memory: what was answered stands, whatever happens to the process."""
+"""The sandbox's memory: what was answered is kept, whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ async def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
 
     ledger = Ledger(str(path))
     try:
-        standing = {s.reference: s for s in await ledger.standing()}
-        assert all(standing[f"n{number}"].effect == {"EUR": 3998} for number in answered)
-        assert standing["closed"].closed
+        states = {s.reference: s for s in await ledger.states()}
+        assert all(states[f"n{number}"].effect == {"EUR": 3998} for number in answered)
+        assert states["closed"].closed
         late = await ledger.handle(a_request(reference="closed"))
         assert late.answer is not None
         assert late.answer.status == 410
@@ -133,10 +133,10 @@ async def test_what_breaks_within_a_request_leaves_nothing_of_it(monkeypatch: py
         patch.setattr("app.sandbox.records.Notes.add", break_down)
         with pytest.raises(sqlite3.OperationalError):
             await ledger.handle(a_request())
-    assert await ledger.standing() == []
+    assert await ledger.states() == []
     assert await ledger.records() == []
     await ledger.handle(a_request())
-    assert len(await ledger.standing()) == 1
+    assert len(await ledger.states()) == 1
 
 
 async def test_records_are_read_from_behind_a_number() -> None:
@@ -148,7 +148,7 @@ async def test_records_are_read_from_behind_a_number() -> None:
 
 
 async def test_books_of_before_records_had_a_time_are_kept(tmp_path: Path) -> None:
-    """A sandbox.db that an older version left goes on."""
+    """A sandbox.db of an older version is still read."""
     path = str(tmp_path / "books.db")
     ledger = Ledger(path)
     await ledger.handle(a_request())

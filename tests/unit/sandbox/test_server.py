@@ -29,7 +29,7 @@ CHARGE = {
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    """Give the sandbox behind the server; what is late comes at once."""
+    """Give the sandbox behind the server; late answers come at once."""
     return Sandbox(late_seconds=0)
 
 
@@ -158,12 +158,12 @@ async def test_a_silent_service_hangs_until_the_client_goes(
 ) -> None:
     headers = {"x-simulate": f"payment.execute={fault}"}
     hanging = asyncio.create_task(client.put("/payments/r", json=CHARGE, headers=headers))
-    while not await sandbox.ledger.records():  # noqa: ASYNC110 (the ledger tells nobody)
+    while not await sandbox.ledger.records():  # noqa: ASYNC110 (the ledger notifies nobody)
         await asyncio.sleep(0)
     assert not hanging.done()
     hanging.cancel()
     await asyncio.gather(hanging, return_exceptions=True)
-    assert [s.effect for s in await sandbox.ledger.standing() if s.effect] == ([effect] if effect else [])
+    assert [s.effect for s in await sandbox.ledger.states() if s.effect] == ([effect] if effect else [])
 
 
 async def test_what_is_late_comes_although_nobody_waits_any_more(
@@ -171,7 +171,7 @@ async def test_what_is_late_comes_although_nobody_waits_any_more(
 ) -> None:
     headers = {"x-simulate": "payment.execute=late_effect"}
     hanging = asyncio.create_task(client.put("/payments/r", json=CHARGE, headers=headers))
-    while not await sandbox.ledger.standing():  # noqa: ASYNC110 (the ledger tells nobody)
+    while not await sandbox.ledger.states():  # noqa: ASYNC110 (the ledger notifies nobody)
         await asyncio.sleep(0)
     assert not hanging.done()
     hanging.cancel()
@@ -185,8 +185,8 @@ async def test_a_checker_reads_what_happened_and_what_stands(client: httpx.Async
     assert [record["phase"] for record in records] == ["arrived", "applied", "replied"]
     assert records[0]["idempotency_key"] == "key"
     assert (await client.get("/records", params={"after": records[1]["seq"]})).json() == records[2:]
-    (standing,) = (await client.get("/standing")).json()
-    assert (standing["service"], standing["reference"], standing["effect"]) == ("payment", "r", {"EUR": 3998})
+    (states,) = (await client.get("/standing")).json()
+    assert (states["service"], states["reference"], states["effect"]) == ("payment", "r", {"EUR": 3998})
 
 
 def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

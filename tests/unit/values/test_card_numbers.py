@@ -1,4 +1,4 @@
-"""What is a card number, and what only looks like one."""
+"""Card numbers, and what only looks like one."""
 
 from __future__ import annotations
 

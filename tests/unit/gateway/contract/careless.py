@@ -79,7 +79,7 @@ class CarelessPayments:
     async def delete(self, reference: str, _: bytes) -> Response:
         if self.fault == "undoes once" and reference in self.closed:
             return problem(404, "not_found")
-        if self.fault == "undoes only what stands" and reference not in self.payments | dict.fromkeys(
+        if self.fault == "compensates only what exists" and reference not in self.payments | dict.fromkeys(
             self.closed
         ):
             return problem(404, "not_found")
@@ -129,7 +129,7 @@ class CarelessPayments:
             return
 
     def first(self, reference: str) -> bool:
-        """Whether this is the one of them that goes on."""
+        """Whether this request is the one that continues."""
         going, self.under_way[reference] = self.under_way[reference] == 2, 99
         return going
 

@@ -18,23 +18,23 @@ from tests.unit.gateway.network import serving
 
 REFUSED = Sample(declined="tok_declined", out_of_stock="OUT-OF-STOCK-1", unserviceable="XX")
 BROKEN = {
-    "no code": "nothing stands under a new reference",
+    "no code": "nothing exists under a new reference",
     "leaves out its id": "PUT does the work",
     "charges a cent more": "PUT does the work",
-    "charges again": "PUT sent again answers with what stands",
+    "charges again": "PUT sent again answers with the same resource",
     "minds the members' order": "the order of a body's members",
     "refuses its twin": "two PUTs at the same time",
     "doubles its twin": "two PUTs at the same time",
     "takes another body": "a PUT with another body is refused",
-    "forgets": "GET tells what stands",
+    "forgets": "GET returns the resource",
     "undoes once": "DELETE undoes the work, however often",
     "reopens": "after DELETE the reference is closed",
     "forgets that it closed": "after DELETE the reference is closed",
-    "undoes only what stands": "DELETE succeeds where nothing stands",
+    "compensates only what exists": "DELETE succeeds where nothing exists",
     "gives one id": "two references are two pieces of work",
     "cuts the reference": "a reference of 64 characters",
     "knows no more members": "members that the service doesn't know",
-    "breaks at bad JSON": "a body that is no JSON",
+    "breaks at bad JSON": "a body that is not JSON",
     "declines with 400": "a declined payment is 402",
     "charges what it declines": "a declined payment is 402",
 }
@@ -95,7 +95,7 @@ async def test_the_command_prints_each_promise_and_fails_at_a_fault() -> None:
     async with serving(CarelessPayments("charges again").app()) as url:
         broken = await asyncio.to_thread(CliRunner().invoke, command_line, ["services", "check", url])
     assert broken.exit_code == 1
-    assert "FAULT payment: PUT sent again answers with what stands" in broken.stdout
+    assert "FAULT payment: PUT sent again answers with the same resource" in broken.stdout
     assert "the work was done twice" in broken.stdout
     assert max(map(len, broken.stdout.splitlines())) <= 80
     async with serving(CarelessPayments().app()) as url:
