@@ -126,10 +126,9 @@ class LogWriter(logging.Handler):
             missing, self._said = self.dropped - self._said, self.dropped
         if not missing:
             return ""
-        words = "%d log lines dropped"
-        return self.format(
-            logging.LogRecord("app.log", logging.WARNING, __file__, 0, words, (missing,), None)
-        )
+        record = logging.LogRecord("app.log", logging.WARNING, __file__, 0, "log_lines_dropped", (), None)
+        record.count = missing
+        return self.format(record)
 
 
 def log_writer_for(stream: TextIO, *, buffer_bytes: int = BUFFER_BYTES) -> logging.Handler:

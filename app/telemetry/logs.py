@@ -13,6 +13,7 @@ import structlog
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.errors import SagaError
 from app.saga.model.events import EventType, SagaEvent
+from app.telemetry.log_fields import add_fields
 from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
 from app.telemetry.trace_context import trace_id_of
 
@@ -64,6 +65,7 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
             foreign_pre_chain=[
                 *shared,
                 structlog.stdlib.PositionalArgumentsFormatter(),
+                add_fields,
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,

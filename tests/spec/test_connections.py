@@ -103,7 +103,7 @@ def test_a_log_that_nobody_reads_holds_nothing_up_and_what_was_dropped_is_told(
             (dropped,) = re.findall(r"^checkout_log_lines_dropped_total ([0-9.]+)$", metrics, re.MULTILINE)
             assert float(dropped) > 20
             came = b""
-            while b"log lines dropped" not in came:
+            while b"log_lines_dropped" not in came:
                 came += os.read(reading, 65_536)
             for _ in range(100):
                 httpx.get(f"{url}/sagas?limit=1", timeout=20, trust_env=False, verify=False)
