@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.checkout.definition import checkout_saga
 from app.saga import (
     Context,
     EventType,
@@ -21,6 +22,7 @@ from app.saga import (
     SagaDefinition,
     SagaEvent,
     SagaState,
+    SagaStep,
     StepError,
     StoredSaga,
     fold,
@@ -28,6 +30,16 @@ from app.saga import (
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.step import JSON
 from app.saga.ports.log import RowChange, StartResult
+from app.services import (
+    Gateway,
+    InventoryService,
+    InventoryStep,
+    Participant,
+    PaymentService,
+    PaymentStep,
+    ShippingService,
+    ShippingStep,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """When a test begins, unless it says otherwise."""
@@ -182,6 +194,21 @@ def a_definition(
         else:
             definition = definition.do(step, policy=policy, compensation=compensation)
     return definition
+
+
+def checkout_steps(gateway: Callable[[Participant], Gateway]) -> list[SagaStep]:
+    """Return the checkout's own steps in their order, each over the gateway to its service."""
+    return [
+        PaymentStep(PaymentService(gateway(Participant.PAYMENT))),
+        InventoryStep(InventoryService(gateway(Participant.INVENTORY))),
+        ShippingStep(ShippingService(gateway(Participant.SHIPPING))),
+    ]
+
+
+def a_checkout(gateway: Callable[[Participant], Gateway], **changes: Any) -> SagaDefinition:
+    """Return the checkout's definition over the gateways to its services; `policy`, `deadline` and more can be given."""
+    payment, inventory, shipping = checkout_steps(gateway)
+    return checkout_saga(payment=payment, inventory=inventory, shipping=shipping, **changes)
 
 
 def a_saga(**changes: Any) -> NewSaga:

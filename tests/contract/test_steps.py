@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,17 +12,13 @@ import pytest
 from app.saga import SagaOrchestrator, SagaStatus, SagaStep
 from app.saga.model.errors import StepError, StepOutcomeUnknown, StepRejected
 from app.services import (
-    InventoryService,
     InventoryStep,
-    Participant,
-    PaymentService,
     PaymentStep,
     Sandbox,
     SandboxGateway,
-    ShippingService,
     ShippingStep,
 )
-from tests.builders import an_id
+from tests.builders import an_id, checkout_steps
 
 RESULTS = {
     "payment": {"payment_id", "amount", "currency", "status"},
@@ -47,11 +44,7 @@ def a_context(**changes: Any) -> dict[str, Any]:
 
 
 def steps_on(sandbox: Sandbox) -> dict[str, SagaStep]:
-    return {
-        "payment": PaymentStep(PaymentService(SandboxGateway(sandbox, Participant.PAYMENT))),
-        "inventory": InventoryStep(InventoryService(SandboxGateway(sandbox, Participant.INVENTORY))),
-        "shipping": ShippingStep(ShippingService(SandboxGateway(sandbox, Participant.SHIPPING))),
-    }
+    return {step.name: step for step in checkout_steps(partial(SandboxGateway, sandbox))}
 
 
 @pytest.fixture(params=list(RESULTS))

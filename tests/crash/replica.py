@@ -17,7 +17,6 @@ from app.api.problems.problem import Problem
 from app.api.schemas.order import Order
 from app.api.schemas.outcome import outcome, saga_url
 from app.api.schemas.saga_body import saga_body
-from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator
 from app.operations.operator_rules import OperatorError, OperatorVerb
 from app.operations.reading import SagaReader
@@ -36,17 +35,10 @@ from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog, StoredSaga
 from app.saga.ports.queries import SagaFilter
 from app.services import (
-    InventoryService,
-    InventoryStep,
-    Participant,
-    PaymentService,
-    PaymentStep,
     Sandbox,
     SandboxGateway,
-    ShippingService,
-    ShippingStep,
 )
-from tests.builders import an_id
+from tests.builders import a_checkout, an_id
 from tests.crash.boundary import Gate, Stop
 from tests.crash.loop import Process, WorldClock
 from tests.crash.ports import GatedClock, GatedGateway, GatedLog
@@ -144,11 +136,8 @@ class Replica:
     def _wired(self) -> tuple[LeaseKeeper, CancellationPoll, Recovery]:
         scenario, clock = self._scenario, self._clock
         lease = Lease(clock, self._new_owner(), LEASE_SECONDS)
-        gateways = {s: GatedGateway(SandboxGateway(self._sandbox, s), s, self.gate) for s in Participant}
-        definition = checkout_saga(
-            payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
-            inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
-            shipping=ShippingStep(ShippingService(gateways[Participant.SHIPPING])),
+        definition = a_checkout(
+            lambda to: GatedGateway(SandboxGateway(self._sandbox, to), to, self.gate),
             policy=scenario.policy,
             compensation=scenario.compensation,
             deadline=scenario.deadline,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 
 from app.api import ApiSettings, AppContext
 from app.api.middleware.admission import Admission
 from app.bootstrap.bootstrap import Drain
-from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator
 from app.operations.reading import SagaReader
 from app.operations.starting import SagaStarter
@@ -25,15 +25,10 @@ from app.saga.model.errors import LogUnavailable
 from app.saga.model.retry import RetryPolicy
 from app.saga.ports.clock import SystemClock
 from app.services import (
-    InventoryService,
-    InventoryStep,
     Participant,
-    PaymentService,
-    PaymentStep,
-    ShippingService,
-    ShippingStep,
 )
 from app.storage.journal.journal import Journal
+from tests.builders import a_checkout
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.network import CLIENT_TIMEOUT, Network, ServiceGateway
 from tests.simulation.storage import Line, ReplicaLog, Writer
@@ -176,10 +171,8 @@ class Replica:
         try:
             await journal.start()
             log = ReplicaLog(world, line, journal)
-            definition = checkout_saga(
-                payment=PaymentStep(PaymentService(self._gateway(process, Participant.PAYMENT))),
-                inventory=InventoryStep(InventoryService(self._gateway(process, Participant.INVENTORY))),
-                shipping=ShippingStep(ShippingService(self._gateway(process, Participant.SHIPPING))),
+            definition = a_checkout(
+                partial(self._gateway, process),
                 policy=POLICY,
                 compensation=COMPENSATION,
                 deadline=self._deadline,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,6 @@ from app.saga import SagaOrchestrator, SagaStatus
 from app.services import (
     InventoryService,
     InventoryStep,
-    Participant,
     PaymentService,
     PaymentStep,
     Sandbox,
@@ -19,7 +19,7 @@ from app.services import (
     ShippingService,
     ShippingStep,
 )
-from tests.builders import VirtualClock, an_id
+from tests.builders import VirtualClock, an_id, checkout_steps
 
 if TYPE_CHECKING:
     from app.saga import Context, SagaStep
@@ -142,11 +142,7 @@ async def test_with_thirty_percent_random_failures_everything_stands_or_nothing_
     clock = VirtualClock()
     sandbox = Sandbox(failure_rate=0.3, seed=1987, sleep=clock.sleep)
     orchestrator = SagaOrchestrator(
-        [
-            PaymentStep(PaymentService(SandboxGateway(sandbox, Participant.PAYMENT))),
-            InventoryStep(InventoryService(SandboxGateway(sandbox, Participant.INVENTORY))),
-            ShippingStep(ShippingService(SandboxGateway(sandbox, Participant.SHIPPING))),
-        ],
+        checkout_steps(partial(SandboxGateway, sandbox)),
         clock=clock,
     )
     ends = {}

@@ -8,23 +8,16 @@ from typing import TypeVar
 
 import pytest
 
-from app.checkout.definition import checkout_saga
 from app.cli.demo import an_order
 from app.gateway.port import Call, Gateway, JsonObject, Participant
 from app.saga import EventType, MemoryLog, SagaOrchestrator, SagaState, SagaStatus, StepUnavailable
 from app.saga.model.retry import RetryPolicy
 from app.saga.model.step import Closed
 from app.services import (
-    InventoryService,
-    InventoryStep,
-    PaymentService,
-    PaymentStep,
     Sandbox,
     SandboxGateway,
-    ShippingService,
-    ShippingStep,
 )
-from tests.builders import VirtualClock, an_id, the_most
+from tests.builders import VirtualClock, a_checkout, an_id, the_most
 
 T = TypeVar("T")
 HOUR = 3600.0
@@ -80,10 +73,8 @@ class Shop:
     async def check_out(
         self, *, sku: str = "TSHIRT-M", deadline: float = 300.0
     ) -> tuple[SagaState, list[str]]:
-        definition = checkout_saga(
-            payment=PaymentStep(PaymentService(self.line)),
-            inventory=InventoryStep(InventoryService(SandboxGateway(self.sandbox, Participant.INVENTORY))),
-            shipping=ShippingStep(ShippingService(SandboxGateway(self.sandbox, Participant.SHIPPING))),
+        definition = a_checkout(
+            lambda to: self.line if to is Participant.PAYMENT else SandboxGateway(self.sandbox, to),
             policy=PATIENT,
             compensation=PATIENT,
             deadline=deadline,

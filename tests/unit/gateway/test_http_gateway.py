@@ -20,7 +20,7 @@ REFERENCE = "0193b3c8-0000-7000-8000-000000000001"
 CALL = Call.to(Participant.PAYMENT, GatewayVerb.EXECUTE, reference=REFERENCE)
 BODY = {"order_id": "ord-1", "amount": 1999}
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-PATIENCE = 1.0
+PATIENCE = 0.4
 """A deadline that is meant to pass; any other is long enough never to."""
 
 
