@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from app.saga.model.step import JSON, Context
 from app.saga.ports.log import RowChange
 from app.saga.ports.memory_log import MemoryLog
 
-PAGE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def _drawing(kind: str) -> list[str]:
@@ -75,3 +77,38 @@ async def test_the_sequence_is_what_a_compensated_checkout_does() -> None:
     await SagaOrchestrator(definition, _Log(seen)).execute({}, saga_id="1")
 
     assert seen == _drawing("sequenceDiagram")
+
+
+def _section(title: str) -> str:
+    return PAGE.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_rooms_are_those_that_the_import_check_enforces() -> None:
+    """In that order, and each is described."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = next(one for one in project["tool"]["importlinter"]["contracts"] if one["id"] == "rooms")[
+        "layers"
+    ]
+    assert " → ".join(layers) in PAGE
+    named = {room.strip() for layer in layers for room in layer.split("|")}
+    described = set(re.findall(r"^\| .*?`app/(\w+)`", _section("The rooms"), re.MULTILINE))
+    assert described == named - {"main", "__main__"}
+
+
+def test_every_path_on_the_page_exists() -> None:
+    paths = set(re.findall(r"`((?:app|alembic|tests)/[\w/.]*)`", PAGE))
+    assert len(paths) > 40
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_a_request_enters_each_room_once() -> None:
+    """Its files are in the rooms that the walk names, and it never comes back to one."""
+    walk = re.findall(
+        r"^\| (\d?) \| (?:`(\w+)`)? ?\| .* \| `app/(\w+)/", _section("A request's way"), re.MULTILINE
+    )
+    entered = [room for _, room, _ in walk if room]
+    assert len(entered) == len(set(entered)) == 7
+    now = ""
+    for _, room, of_file in walk:
+        now = room or now
+        assert of_file == now
