@@ -219,13 +219,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose parameter says that they run on the log in memory, and those that run processes.
-
-    The latter run one after the other, or they would take the cores from each other's replicas.
-    """
+    """Mark the tests whose parameter says that they run on the log in memory."""
     for item in items:
-        if "chaos" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("processes"))
         if isinstance(item, pytest.Function) and "memory" in getattr(
             item, "callspec", _NO_PARAMETERS
         ).id.split("-"):

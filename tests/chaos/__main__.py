@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +55,7 @@ def main() -> int:
     found = list(figures.violations())
     _print(console, figures, found)
     if found:
-        _dump(directory / "evidence.json", figures, found)
+        figures.write(directory / "evidence.json")
         console.print(f"Something broke; the evidence is in {directory}", soft_wrap=True)
         return 1
     shutil.rmtree(directory)
@@ -75,20 +73,6 @@ def _print(console: Console, figures: Figures, found: Sequence[Violation]) -> No
     console.print(table)
     for violation in found[:20]:
         console.print(str(violation), markup=False, highlight=False)
-
-
-def _dump(path: Path, figures: Figures, found: Sequence[Violation]) -> None:
-    after = figures.after
-    evidence = {
-        "seed": after.plan.seed,
-        "violations": [str(violation) for violation in found],
-        "faults": [asdict(fault) for fault in after.plan.faults],
-        "sagas": after.sagas,
-        "answers": [asdict(answer) for answer in after.clients.answers],
-        "records": after.records,
-        "standing": after.standing,
-    }
-    path.write_text(json.dumps(evidence), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,9 @@ from tests.processes import Running
 from tests.proof.evidence import ApiAnswer, Evidence, lines_of, standing_of
 from tests.proof.invariants import check
 
+ANSWER_SECONDS = 60.0
+"""How long a server may give no answer, or a 503, before that is the verdict."""
+ASK_AGAIN_SECONDS = 0.1
 INACTIVE = frozenset({"completed", "compensated", "needs_attention"})
 NO_ANSWER = (httpx.TransportError,)
 """What is raised where no answer came: nobody listens, or the process died."""
@@ -43,6 +46,30 @@ class RecordingClient:
         self._keep(response)
         return response
 
+    def found(
+        self,
+        server: Running,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = ANSWER_SECONDS,
+    ) -> dict[str, Any]:
+        """Return what is at a path, asked for again while there is no answer or a 503; fail at any other answer."""
+        answer = _answered(lambda: self.get(server, path, headers), seconds, lambda it: it.status_code == 200)
+        return dict(answer.json())
+
+    def placed(
+        self,
+        server: Running,
+        order: Mapping[str, Any],
+        key: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = ANSWER_SECONDS,
+    ) -> httpx.Response:
+        """Return the answer that shows the order's saga; repeat the request while there is none, or a 503."""
+        return _answered(lambda: self.post(server, order, key, headers), seconds, shows_a_saga)
+
     def settled(self, server: Running, saga_ids: Iterable[str], *, seconds: float) -> list[dict[str, Any]]:
         """Return these sagas once every one of them rests; fail where one doesn't within that time."""
         give_up = time.monotonic() + seconds
@@ -52,11 +79,9 @@ class RecordingClient:
     def _settled(self, server: Running, saga_id: str, give_up: float) -> dict[str, Any]:
         saga: dict[str, Any] = {}
         while time.monotonic() < give_up:
-            try:
-                saga = self.get(server, f"/sagas/{saga_id}", {"Prefer": "wait=2"}).json()
-            except NO_ANSWER:
-                time.sleep(0.1)  # it died, and will be back
-            if saga.get("status") in INACTIVE:
+            left = give_up - time.monotonic()
+            saga = self.found(server, f"/sagas/{saga_id}", {"Prefer": "wait=2"}, seconds=left)
+            if saga["status"] in INACTIVE:
                 return saga
         raise AssertionError(f"saga {saga_id} did not end: {saga}")
 
@@ -91,6 +116,31 @@ class RecordingClient:
                 **told,
             )
         )
+
+
+def _answered(
+    ask: Callable[[], httpx.Response], seconds: float, is_final: Callable[[httpx.Response], bool]
+) -> httpx.Response:
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            answer = ask()
+        except NO_ANSWER as error:
+            problem = repr(error)
+        else:
+            if is_final(answer):
+                return answer
+            problem = f"{answer.status_code} {answer.text}"
+            in_progress = answer.status_code == 409 and answer.json()["code"] == "checkout_in_progress"
+            assert answer.status_code == 503 or in_progress, problem
+        assert time.monotonic() < give_up, f"no other answer within {seconds:.0f} s: {problem}"
+        time.sleep(ASK_AGAIN_SECONDS)  # as a client does before it asks again
+
+
+def shows_a_saga(response: httpx.Response) -> bool:
+    """Return whether an answer shows a saga, by itself or in a problem."""
+    body = response.json()
+    return "trail" in (body.get("saga") or body)
 
 
 def saga_id_in(response: httpx.Response) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from app.storage.engine.migrations import upgrade
 from tests.chaos.database.replicated_postgres import ReplicatedPostgres, a_replicated_postgres
-from tests.chaos.recording_client import RecordingClient, saga_id_in
+from tests.chaos.recording_client import RecordingClient, saga_id_in, shows_a_saga
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of
 
 ORDERS = 120
@@ -69,7 +69,7 @@ class Load:
                 )
             except httpx.TransportError:
                 continue
-            if _shows_a_saga(answer):
+            if shows_a_saga(answer):
                 with self._changed:
                     self.accepted[number] = saga_id_in(answer)
                     self.times.append((sent_at, time.monotonic()))
@@ -84,11 +84,6 @@ class Load:
         """Return at the so-manieth accepted order."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.accepted) >= count, SETTLED_SECONDS)
-
-
-def _shows_a_saga(answer: httpx.Response) -> bool:
-    body = answer.json()
-    return "trail" in (body.get("saga") or body)
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
@@ -123,7 +118,7 @@ def test_a_promoted_standby_goes_on_where_the_primary_ended(
                 postgres.thaw_primary()
             answer = _asked(left_behind)
             assert answer is None or answer.status_code == 503, "the old primary acknowledged something"
-            assert client.get(service, "/sagas?order_id=ord-split").json()["data"] == []
+            assert client.found(service, "/sagas?order_id=ord-split")["data"] == []
             print(  # noqa: T201 (the how-to's figures; shown with pytest -s)
                 f"{how}: promoted after {promoted_at - struck_at:.1f} s, first accepted {first:.1f} s later; {ORDERS} sagas, lost 0, doubled 0, "
                 f"taken over {sum('saga_recovered' in str(saga['trail']) for saga in sagas)}"

@@ -130,10 +130,21 @@ class Shop:
         trails: dict[str, list[int]] = {}
         for saga_id, seqs in self.saw:
             if saga_id not in trails:
-                async with self.session.get(f"{self.url()}/sagas/{saga_id}") as answer:
-                    trails[saga_id] = [event["seq"] for event in (await answer.json())["trail"]]
+                trails[saga_id] = await self._trail(saga_id)
             if seqs != trails[saga_id]:
                 self.seen.wrong.append(f"{saga_id}: saw {seqs} of {trails[saga_id]}")
+
+    async def _trail(self, saga_id: str) -> list[int]:
+        """Return the numbers of a saga's events, asked for again while there is no answer or a 503."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+                    async with self.session.get(f"{self.url()}/sagas/{saga_id}") as answer:
+                        body = await answer.json(content_type=None)
+                        if answer.status == 200:
+                            return [event["seq"] for event in body["trail"]]
+                        assert answer.status == 503, body
+                await asyncio.sleep(0.1)
 
     async def _read(self, answer: aiohttp.ClientResponse, seqs: list[int]) -> bool:
         """Read frames until the stream ends; return whether its saga did."""

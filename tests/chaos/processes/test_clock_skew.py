@@ -43,7 +43,7 @@ class _Orders:
 
     def __init__(self, client: RecordingClient) -> None:
         self.placed: list[str] = []
-        self._caller = client
+        self._client = client
 
     def place(
         self, replicas: Sequence[Running], count: int, headers: Mapping[str, str] | None = None
@@ -52,7 +52,7 @@ class _Orders:
         ids = []
         for replica in itertools.islice(itertools.cycle(replicas), count):
             number, sent = len(self.placed), time.time()
-            answer = self._caller.post(
+            answer = self._client.placed(
                 replica,
                 an_order(f"ord-{number}"),
                 f"key-{number}",
@@ -99,13 +99,13 @@ def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> 
             orders = _Orders(client)
             hopeless = orders.place(replicas, 4, NEVER)
             plain = orders.place(replicas, 12) + orders.place(replicas, 6, PAUSES)
-            listed = client.get(behind, "/sagas?limit=50").json()["data"]
+            listed = client.found(behind, "/sagas?limit=50")["data"]
             sagas = client.settled(behind, plain, seconds=SETTLED_SECONDS)
             # What can't end yet is waited for in vain, while both replicas renew their leases.
-            long = client.get(ahead, f"/sagas/{hopeless[1]}", {"Prefer": f"wait={LEASE_SECONDS:.0f}"})
-            assert long.json()["status"] == "running"
-            assert _at(long.json()["next_action_at"]) < time.time() + LEASE_SECONDS + NEAR_SECONDS
-            assert not _taken_over([*sagas, long.json()]), "taken over, though nobody died"
+            long = client.found(ahead, f"/sagas/{hopeless[1]}", {"Prefer": f"wait={LEASE_SECONDS:.0f}"})
+            assert long["status"] == "running"
+            assert _at(long["next_action_at"]) < time.time() + LEASE_SECONDS + NEAR_SECONDS
+            assert not _taken_over([*sagas, long]), "taken over, though nobody died"
 
             last = orders.place(replicas, 10)
             ahead.kill()

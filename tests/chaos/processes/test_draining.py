@@ -114,7 +114,7 @@ class _Load:
         return _End(told=told, gone=time.monotonic(), gone_at=time.time(), code=code)
 
     def _is_taken(self, server: Running, key: str) -> bool:
-        return bool(self.client.get(server, f"/sagas?order_id=ord-{key}").json()["data"])
+        return bool(self.client.found(server, f"/sagas?order_id=ord-{key}")["data"])
 
     def _order_on(self, client: int) -> None:
         turn = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def _act(
 
 def _begun(client: RecordingClient, server: Running, order_id: str, **headers: str) -> str:
     named = {"Prefer": "respond-async"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return saga_id_in(client.post(server, an_order(order_id), order_id, named))
+    return saga_id_in(client.placed(server, an_order(order_id), order_id, named))
 
 
 def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
@@ -66,8 +67,8 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
             down = "inventory.execute=unavailable"
             for server, order_id in ((owner, "in-back-off"), (parking, "parked")):
                 paused.append(waiting := _begun(client, server, order_id, X_Simulate=down))
-                while "step_retried" not in words_of(client.get(other, f"/sagas/{waiting}").json()):
-                    pass
+                while "step_retried" not in words_of(client.found(other, f"/sagas/{waiting}")):
+                    time.sleep(0.05)  # another process's step can only be looked for
                 cancelled = _act(other, waiting, "cancel")
                 assert (cancelled.status_code, cancelled.json()["status"]) == (200, "compensated")
             with ThreadPoolExecutor(8) as pool:
@@ -101,7 +102,7 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
             placed = client.post(server, an_order("stuck", **FAR), "stuck", simulate)
             assert placed.status_code == 202
 
-            (found,) = client.get(server, "/sagas?status=needs_attention").json()["data"]
+            (found,) = client.found(server, "/sagas?status=needs_attention")["data"]
             assert found["id"] == saga_id_in(placed)
             stands = {step["name"]: (step["status"], step["compensation"]) for step in found["steps"]}
             assert stands["inventory"][0] == "compensated"
@@ -116,7 +117,7 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
             settled = _act(server, found["id"], "resolve", step="payment", reference="transfer 4711")
             assert (settled.status_code, settled.json()["status"]) == (200, "compensated")
 
-            saga = client.get(server, f"/sagas/{found['id']}").json()
+            saga = client.found(server, f"/sagas/{found['id']}")
             assert [
                 (line["event"], line["who"], line["reason"], line.get("reference"))
                 for line in saga["trail"]
@@ -125,5 +126,5 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
                 ("retry_requested", "local", "The customer called.", None),
                 ("step_resolved", "local", "The customer called.", "transfer 4711"),
             ]
-            assert client.get(server, "/sagas?status=needs_attention").json()["data"] == []
+            assert client.found(server, "/sagas?status=needs_attention")["data"] == []
         client.prove(services, deaths=0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import time
 from collections import Counter
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.apps.supervisor import KILLED
-from tests.chaos.recording_client import NO_ANSWER, RecordingClient, saga_id_in, words_of
+from tests.chaos.recording_client import RecordingClient, saga_id_in, words_of
 from tests.processes import Running, an_order, free_port, running, the_services, together, urls_of
 
 NEIGHBOURS = 30
@@ -42,15 +40,10 @@ def _a_replica(env: dict[str, str], log: Path) -> AbstractContextManager[Running
 
 
 def _placed(client: RecordingClient, server: Running, order_id: str, **members: object) -> str:
-    """Return the id of an order's saga, from whichever of its lives takes it."""
-    give_up = time.monotonic() + SETTLED_SECONDS
-    while time.monotonic() < give_up:
-        with contextlib.suppress(*NO_ANSWER):
-            answer = client.post(server, an_order(order_id, **members), order_id, {"Prefer": "respond-async"})
-            if answer.status_code != 503:
-                return saga_id_in(answer)
-        time.sleep(0.05)  # it died, and will be back
-    raise AssertionError(f"nobody took {order_id}")
+    """Return the id of an order's saga, whichever of the server's processes takes it."""
+    headers = {"Prefer": "respond-async"}
+    order = an_order(order_id, **members)
+    return saga_id_in(client.placed(server, order, order_id, headers, seconds=SETTLED_SECONDS))
 
 
 def _most_in_a_row(saga: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from tests.chaos.recording_client import NO_ANSWER, RecordingClient, saga_id_in, shows_a_saga, words_of
 from tests.processes import (
     ADDRESS,
     SERVICES,
@@ -25,7 +27,7 @@ from tests.processes import (
 ORDERS = 200
 SETTLED_SECONDS = 90.0
 QUICK = {
-    "CHECKOUT_LEASE_SECONDS": "3",
+    "CHECKOUT_LEASE_SECONDS": "1.5",
     "CHECKOUT_RECOVERY_POLL_SECONDS": "0.2",
     "CHECKOUT_RETRY_BASE_SECONDS": "0.05",
     "CHECKOUT_RETRY_CAP_SECONDS": "0.5",
@@ -34,27 +36,12 @@ QUICK = {
 }
 
 
-def _client(server: Running) -> httpx.Client:
-    return httpx.Client(base_url=server.url, timeout=60.0, trust_env=False, verify=False)
-
-
-def _settled(server: Running, saga_id: str, give_up: float) -> dict[str, Any]:
-    """Return a saga once it is finished, asking with the API's own long poll."""
-    saga: dict[str, Any] = {}
-    with _client(server) as client:
-        while time.monotonic() < give_up:
-            saga = client.get(f"/sagas/{saga_id}", headers={"Prefer": "wait=5"}).json()
-            if saga["status"] in {"completed", "compensated", "needs_attention"}:
-                return saga
-    raise AssertionError(f"saga {saga_id} did not finish: {saga}")
-
-
 def _standing(services: dict[str, Running]) -> dict[str, Counter[str]]:
-    """Return how many effects stand per saga, by service, as each service's own books tell it."""
+    """Return how many effects each saga has left at each service, by the service's own books."""
     standing = {}
     for name, server in services.items():
-        with _client(server) as client:
-            rows = client.get("/standing").raise_for_status().json()
+        answer = httpx.get(f"{server.url}/standing", trust_env=False, verify=False, timeout=60.0)
+        rows = answer.raise_for_status().json()
         standing[name] = Counter(row["reference"] for row in rows if any(row["effect"].values()))
     return standing
 
@@ -75,6 +62,7 @@ def test_200_orders_over_http_on_two_replicas_leave_balanced_books(postgres_url:
         "SANDBOX_SEED": "7",
         "SANDBOX_HANG_SECONDS": "2",
     }
+    client = RecordingClient()
     with the_services(tmp_path, faults) as services:
         env = {"DATABASE_URL": postgres_url, **urls_of(services), **QUICK}
         with (
@@ -84,31 +72,23 @@ def test_200_orders_over_http_on_two_replicas_leave_balanced_books(postgres_url:
             accepted: list[str] = []
 
             def place(number: int) -> None:
-                order = an_order(f"ord-{number}")
-                headers = {
-                    "Prefer": "respond-async",
-                    "Idempotency-Key": f"key-{number}",
-                }
-                for server in (first, second) if number % 2 else (second, first):
-                    try:
-                        with _client(server) as client:
-                            answer = client.post("/checkout", json=order, headers=headers)
-                    except httpx.TransportError:
-                        continue  # the killed one: the same key at the other
-                    if answer.status_code == 503:
-                        continue
-                    body = answer.json()
-                    accepted.append((body.get("saga") or body)["id"])
-                    return
-                raise AssertionError(f"nobody took order {number}")
+                """Place an order at either replica; where the one that is killed doesn't answer, at the other."""
+                key, headers = f"key-{number}", {"Prefer": "respond-async"}
+                at_once = (first, second) if number % 2 else (second, first)
+                for server in at_once:
+                    with contextlib.suppress(*NO_ANSWER):
+                        answer = client.post(server, an_order(f"ord-{number}"), key, headers)
+                        if shows_a_saga(answer):
+                            accepted.append(saga_id_in(answer))
+                            return
+                answer = client.placed(second, an_order(f"ord-{number}"), key, headers)
+                accepted.append(saga_id_in(answer))
 
             with ThreadPoolExecutor(16) as pool:
                 list(pool.map(place, range(ORDERS // 2)))
                 first.kill()
                 list(pool.map(place, range(ORDERS // 2, ORDERS)))
-            give_up = time.monotonic() + SETTLED_SECONDS
-            with ThreadPoolExecutor(16) as pool:
-                sagas = list(pool.map(lambda saga_id: _settled(second, saga_id, give_up), accepted))
+            sagas = client.settled(second, accepted, seconds=SETTLED_SECONDS)
 
         assert len(set(accepted)) == ORDERS
         statuses = Counter(saga["status"] for saga in sagas)
@@ -130,19 +110,16 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, 
             "CHECKOUT_STEP_TIMEOUT_SECONDS": "10",
         }
         port = free_port()
-        accepted: list[str] = []
-        with (
-            a_checkout(env, tmp_path / "before.log", port=port) as doomed,
-            _client(doomed) as client,
-        ):
+        client, accepted = RecordingClient(), list[str]()
+        with a_checkout(env, tmp_path / "before.log", port=port) as doomed:
             for number in range(20):
                 order = an_order(f"ord-{number}")
                 if number % 4 == 3:
                     order = an_order(f"ord-{number}", shipping_address=ADDRESS | {"country": "XX"})
-                answer = client.post("/checkout", json=order, headers={"Prefer": "respond-async"})
+                answer = client.placed(doomed, order, f"key-{number}", {"Prefer": "respond-async"})
                 assert answer.status_code == 202, answer.text
-                accepted.append(answer.json()["id"])
-            page = client.get("/sagas", params={"limit": len(accepted)}).json()
+                accepted.append(saga_id_in(answer))
+            page = client.found(doomed, f"/sagas?limit={len(accepted)}")
             under_way = Counter(saga["status"] for saga in page["data"])
             doomed.kill()
         assert under_way["running"] + under_way["compensating"] >= 10, (
@@ -150,8 +127,7 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, 
         )
 
         with a_checkout(env, tmp_path / "after.log", port=port) as server:
-            give_up = time.monotonic() + SETTLED_SECONDS
-            sagas = [_settled(server, saga_id, give_up) for saga_id in accepted]
+            sagas = client.settled(server, accepted, seconds=SETTLED_SECONDS)
         assert Counter(saga["status"] for saga in sagas) == {
             "completed": 15,
             "compensated": 5,
@@ -161,6 +137,7 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, 
 
 def test_a_service_that_is_told_to_stop_answers_and_hands_over(database_url: str, tmp_path: Path) -> None:
     """SIGTERM: every open request gets an answer, the process ends with 0, the next one takes over at once."""
+    client = RecordingClient()
     with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "1"}) as services:
         env = {
             "DATABASE_URL": database_url,
@@ -172,21 +149,19 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(database_url: str
         }
         with (
             a_checkout(env, tmp_path / "before.log") as stopping,
-            _client(stopping) as client,
             ThreadPoolExecutor(1) as pool,
         ):
-            asked = pool.submit(lambda: client.post("/checkout", json=an_order("ord-1")))
-            with _client(stopping) as other:
-                while not other.get("/sagas").json()["data"]:
-                    pass
+            asked = pool.submit(client.post, stopping, an_order("ord-1"), "key-1")
+            while not client.found(stopping, "/sagas")["data"]:
+                time.sleep(0.02)  # another process's work can only be looked for
             stopping.process.terminate()
             answer = asked.result(timeout=30)
             assert stopping.process.wait(timeout=30) == 0
         assert answer.status_code == 202
         with a_checkout(env, tmp_path / "after.log") as server:
-            saga = _settled(server, answer.json()["id"], time.monotonic() + SETTLED_SECONDS)
+            (saga,) = client.settled(server, [saga_id_in(answer)], seconds=SETTLED_SECONDS)
         assert saga["status"] == "completed"
-        assert "saga_recovered" in {event["event"] for event in saga["trail"]}
+        assert "saga_recovered" in words_of(saga)
 
 
 @pytest.mark.parametrize(
@@ -194,12 +169,13 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(database_url: str
     ["DATABASE_URL=mysql://x/y", "CHECKOUT_LEASE_SECONDS=-1", "PAYMENT_URL=payment:80"],
 )
 def test_a_setting_that_is_wrong_stops_the_start_with_a_sentence(setting: str, tmp_path: Path) -> None:
-    """Nothing begins half configured."""
+    """Nothing begins half configured. The first is started from nothing, the others are forked."""
     name, _, value = setting.partition("=")
     log = tmp_path / "log"
+    fresh = name == "DATABASE_URL"
     with (
         pytest.raises(AssertionError, match="did not become ready"),
-        a_checkout({name: value}, log),
+        a_checkout({name: value}, log, fresh=fresh),
     ):
         pytest.fail("it started")
     said = log.read_text()

@@ -165,7 +165,7 @@ def test_a_reset_after_the_effect_leaves_nothing_charged_and_no_request_out_of_t
         with a_checkout(env, tmp_path / "checkout.log") as server:
 
             def placed(number: int) -> str:
-                answer = client.post(
+                answer = client.placed(
                     server, an_order(f"ord-{number}"), f"key-{number}", {"Prefer": "respond-async"}
                 )
                 return saga_id_in(answer)

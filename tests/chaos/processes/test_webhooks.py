@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
-import httpx2 as httpx
 import pytest
 
 from tests.chaos.apps.webhook_receiver import SECRET
+from tests.chaos.recording_client import RecordingClient
 from tests.processes import a_checkout, an_order, free_port, running
 
 ORDERS = 60
@@ -78,15 +78,13 @@ def test_no_event_is_lost_or_out_of_its_sagas_order(
     }
     command = [sys.executable, "-m", "tests.chaos.apps.webhook_receiver", str(port), str(arrivals)]
     asyncio.run(_taught(postgres_url))
-    began, kills = time.monotonic(), 0
+    client, began, kills = RecordingClient(), time.monotonic(), 0
     with ExitStack() as stack:
         stack.enter_context(running(command, port=port, env={}, log=tmp_path / "receiver.log", ready="/"))
         replicas = [stack.enter_context(a_checkout(env, tmp_path / f"{n}.log")) for n in "ab"]
         for number in range(ORDERS):
             body = an_order(f"ord-{number}", payment_method="tok_declined" if number % 4 == 0 else "tok_visa")
-            answer = httpx.post(
-                f"{replicas[1].url}/checkout", json=body, timeout=30.0, trust_env=False, verify=False
-            )
+            answer = client.placed(replicas[1], body, f"key-{number}")
             assert answer.status_code in {201, 402}, answer.text
             if number % (ORDERS // KILLS) == ORDERS // KILLS - 1:
                 seen = len(_arrivals(arrivals))

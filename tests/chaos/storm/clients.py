@@ -113,6 +113,11 @@ class Clients:
             return None
         return dict(answer.document)
 
+    async def found(self, saga_id: str, replica: int) -> dict[str, Any] | None:
+        """Return how a replica shows a saga, asked again while it gives no answer, or none for now."""
+        answer = await self._answered(replica, f"/sagas/{saga_id}")
+        return dict(answer.document) if answer is not None else None
+
     async def all_rest(self, *, seconds: float) -> bool:
         """Return True once no saga is under way any more, False if that takes longer."""
         give_up = time.monotonic() + seconds
@@ -127,14 +132,25 @@ class Clients:
         ids: list[str] = []
         path: str | None = "/sagas?limit=100"
         while path is not None:
-            answer = await self._ask(0, "GET", path, headers={})
-            if answer is None or answer.status != 200:
-                self.unexpected[f"the list can't be read: {answer and answer.status}"] += 1
+            answer = await self._answered(0, path)
+            if answer is None:
                 break
             ids += [saga["id"] for saga in answer.document["data"]]
             following = answer.document["next_cursor"]
             path = f"/sagas?limit=100&cursor={following}" if following else None
         return ids
+
+    async def _answered(self, replica: int, path: str) -> ApiAnswer | None:
+        """Return what is at a path; None, noted as unexpected, where the last answer within the time isn't a 200."""
+        give_up = time.monotonic() + self._give_up_seconds
+        while True:
+            answer = await self._ask(replica, "GET", path, headers={})
+            if answer is not None and answer.status == 200:
+                return answer
+            if (answer is not None and answer.status != 503) or time.monotonic() > give_up:
+                self.unexpected[f"GET {path}: {answer.status if answer else 'no answer'}"] += 1
+                return None
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _any(self, status: str) -> bool:
         answer = await self._ask(0, "GET", f"/sagas?limit=1&status={status}", headers={})

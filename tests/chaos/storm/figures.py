@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.storm.cluster import POLL_SECONDS
@@ -184,6 +186,20 @@ class Figures:
             now = (answer.status, answer.document)
             if given.setdefault(answer.idempotency_key, now) != now:
                 yield Violation("a repeat gets the same answer", answer.idempotency_key, f"{now[0]}")
+
+    def write(self, path: Path) -> None:
+        """Write all that the judgement rests on to a JSON file."""
+        after = self.after
+        evidence = {
+            "seed": after.plan.seed,
+            "violations": [str(violation) for violation in self.violations()],
+            "faults": [asdict(fault) for fault in after.plan.faults],
+            "sagas": after.sagas,
+            "answers": [asdict(answer) for answer in after.clients.answers],
+            "records": after.records,
+            "standing": after.standing,
+        }
+        path.write_text(json.dumps(evidence), encoding="utf-8")
 
     def rows(self) -> Sequence[tuple[str, str]]:
         """Return the figures as they are printed."""

@@ -100,7 +100,7 @@ async def _shown(clients: Clients, replicas: int) -> dict[str, list[JsonObject |
     shown: dict[str, list[JsonObject | None]] = {}
 
     async def look(saga_id: str) -> None:
-        shown[saga_id] = [await clients.read(saga_id, number) for number in range(replicas)]
+        shown[saga_id] = [await clients.found(saga_id, number) for number in range(replicas)]
 
     await _few_at_once(look, ids)
     return shown

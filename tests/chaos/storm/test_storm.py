@@ -21,9 +21,12 @@ PATIENCE = 10.0
 """Both limits of time are tenfold here: a machine that is busy with other tests is no violation."""
 
 
-def _judge(after: StormResult) -> None:
+def _judge(after: StormResult, directory: Path) -> None:
     figures = Figures(after, patience=PATIENCE)
-    assert [str(violation) for violation in figures.violations()] == []
+    violations = list(figures.violations())
+    if violations:
+        figures.write(directory / "evidence.json")
+    assert [str(violation) for violation in violations] == []
     assert figures.void() == [], "the run proves nothing"
 
 
@@ -42,7 +45,9 @@ async def test_two_replicas_on_postgresql_lose_and_double_nothing_in_a_storm(tmp
     )
     with a_crashing_postgres() as postgres:
         await asyncio.to_thread(upgrade, postgres.url)
-        _judge(await storm(plan, url=postgres.url, directory=tmp_path, replicas=2, postgres=postgres))
+        _judge(
+            await storm(plan, url=postgres.url, directory=tmp_path, replicas=2, postgres=postgres), tmp_path
+        )
 
 
 async def test_one_process_on_sqlite_loses_and_doubles_nothing_when_it_is_killed(
@@ -60,7 +65,7 @@ async def test_one_process_on_sqlite_loses_and_doubles_nothing_when_it_is_killed
         replicas=("replica-0",),
         services=(),
     )
-    _judge(await storm(plan, url=sqlite_url, directory=tmp_path, replicas=1))
+    _judge(await storm(plan, url=sqlite_url, directory=tmp_path, replicas=1), tmp_path)
 
 
 def _of_a_run_that_never_was(plan: Plan, directory: Path) -> StormResult:
