@@ -111,7 +111,7 @@ async def test_a_renewal_leaves_a_connection_that_went_silent(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says that it doesn't know, and the next one goes through while the lease still holds."""
-    monkeypatch.setattr("app.storage.LEASE_COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr("app.storage.storage.LEASE_COMMAND_SECONDS", 0.3)
     async with _a_line_to(postgres_url) as line, open_storage(line.url) as storage:
         await storage.log.renew("me", seconds=60)
         line.hush()
