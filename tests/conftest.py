@@ -219,7 +219,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose parameter says that they run on the log in memory."""
+    """Mark the tests whose parameter says that they run on the log in memory, and start with the long ones."""
+    items.sort(key=lambda item: item.get_closest_marker("proof") is None)
     for item in items:
         if isinstance(item, pytest.Function) and "memory" in getattr(
             item, "callspec", _NO_PARAMETERS

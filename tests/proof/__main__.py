@@ -18,7 +18,14 @@ from tests.processes import ROOT
 
 _PYTEST = ("-m", "pytest", "-q", "--no-header")
 _SPREAD = ("-n", "auto", "--dist", "loadgroup")
-_WHOLE = ("-m", "proof or hypothesis", "--hypothesis-profile", "exhaustive")
+_WHOLE = (
+    "-m",
+    "proof or hypothesis",
+    "--hypothesis-profile",
+    "exhaustive",
+    "-o",
+    "faulthandler_timeout=1800",
+)
 
 
 def main() -> int:

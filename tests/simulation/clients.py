@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from tests.proof.evidence import ApiAnswer
-from tests.simulation.door import Door
+from tests.simulation.ingress import Ingress
 from tests.simulation.scenario import Visit
 
 SENDS = 4
 PAUSE_SECONDS = 0.5
 
 
-async def visit(door: Door, way: Visit, replicas: int) -> None:
+async def visit(ingress: Ingress, way: Visit, replicas: int) -> None:
     """Go a client's way."""
     await asyncio.sleep(way.at)
     answer: ApiAnswer | None = None
     for send in range(SENDS):
         at = (way.replica + send) % replicas
-        answer = await door.post(at, way.order, key=way.key, prefer=way.prefer, patience=way.patience)
+        answer = await ingress.post(at, way.order, key=way.key, prefer=way.prefer, patience=way.patience)
         if answer is not None and answer.status != 503:
             break
         if answer is not None and answer.saga is not None:
@@ -29,4 +29,4 @@ async def visit(door: Door, way: Visit, replicas: int) -> None:
         return
     for number, pause in enumerate(way.looks, start=1):
         await asyncio.sleep(pause)
-        await door.get((way.replica + number) % replicas, saga["id"], patience=way.patience)
+        await ingress.get((way.replica + number) % replicas, saga["id"], patience=way.patience)

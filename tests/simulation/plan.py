@@ -82,74 +82,74 @@ def of_json(faults: Iterable[dict[str, object]]) -> Plan:
     return tuple(Fault(**fault) for fault in faults)  # type: ignore[arg-type]
 
 
-def a_plan(chance: random.Random, *, replicas: int, night: bool = False) -> Plan:
+def a_plan(rng: random.Random, *, replicas: int, night: bool = False) -> Plan:
     """Draw a plan. Each draws from a few kinds only, so that no fault hides what another would show.
 
     (Groce et al., "Swarm Testing", ISSTA 2012.)
     """
-    kinds = [kind for kind in _DRAW if chance.random() < 0.35]
-    many = chance.randint(1, 14) if kinds else 0
-    faults = [_DRAW[kind](chance, kind, replicas) for kind in (chance.choices(kinds, k=many) if many else ())]
+    kinds = [kind for kind in _DRAW if rng.random() < 0.35]
+    many = rng.randint(1, 14) if kinds else 0
+    faults = [_DRAW[kind](rng, kind, replicas) for kind in (rng.choices(kinds, k=many) if many else ())]
     if night:
-        hours = chance.uniform(24.0, 30.0)
-        faults.append(replace(_replica(chance, NIGHT, replicas), seconds=round(hours * 3600.0)))
+        hours = rng.uniform(24.0, 30.0)
+        faults.append(replace(_replica(rng, NIGHT, replicas), seconds=round(hours * 3600.0)))
     return tuple({(fault.at, fault.n): fault for fault in faults}.values())
 
 
-def _service(chance: random.Random, kind: str, _replicas: int) -> Fault:
-    verb = "put" if kind == "refused" or chance.random() < 0.65 else "delete"
-    if kind == "rejected" and chance.random() < 0.9:
+def _service(rng: random.Random, kind: str, _replicas: int) -> Fault:
+    verb = "put" if kind == "refused" or rng.random() < 0.65 else "delete"
+    if kind == "rejected" and rng.random() < 0.9:
         verb = "put"  # a refused compensation ends everything: rare
     status = 0
     if kind == "error":
-        status = chance.choice(_NOTHING_DONE)
+        status = rng.choice(_NOTHING_DONE)
     elif kind == "error_after":
-        status = chance.choice(_DONE_ALL_THE_SAME)
+        status = rng.choice(_DONE_ALL_THE_SAME)
     seconds = 0.0
     if kind in {"slow", "doubled"}:
-        seconds = round(chance.uniform(0.0, 4.0), 3)
-    elif kind == "late" and chance.random() < 0.6:
-        seconds = round(chance.uniform(0.5, 15.0), 3)
+        seconds = round(rng.uniform(0.0, 4.0), 3)
+    elif kind == "late" and rng.random() < 0.6:
+        seconds = round(rng.uniform(0.5, 15.0), 3)
     elif kind == "silent":
-        seconds = round(chance.uniform(0.5, 6.0), 3)
+        seconds = round(rng.uniform(0.5, 6.0), 3)
     return Fault(
         kind=kind,
-        at=f"{chance.choice(SERVICES)}.{verb}",
-        n=chance.randint(1, 8 if verb == "put" else 4),
+        at=f"{rng.choice(SERVICES)}.{verb}",
+        n=rng.randint(1, 8 if verb == "put" else 4),
         seconds=seconds,
         status=status,
-        moment=_moment(chance) if kind == "silent" else BEFORE,
+        moment=_moment(rng) if kind == "silent" else BEFORE,
     )
 
 
-def _database(chance: random.Random, kind: str, _replicas: int) -> Fault:
-    call = chance.choice(DATABASE_CALLS)
+def _database(rng: random.Random, kind: str, _replicas: int) -> Fault:
+    call = rng.choice(DATABASE_CALLS)
     seconds = 0.0
     if kind in {"database_slow", "database_late"}:
-        seconds = round(chance.choice((0.05, 1.0, 12.0)) * chance.random(), 3)
+        seconds = round(rng.choice((0.05, 1.0, 12.0)) * rng.random(), 3)
     elif kind == "database_away":
-        seconds = round(chance.choice((0.2, 2.0, 8.0)) * chance.random(), 3)
+        seconds = round(rng.choice((0.2, 2.0, 8.0)) * rng.random(), 3)
     return Fault(
         kind=kind,
         at=f"database.{call}",
-        n=chance.randint(1, {"write": 20, "release": 2, "abandon": 2}.get(call, 15)),
+        n=rng.randint(1, {"write": 20, "release": 2, "abandon": 2}.get(call, 15)),
         seconds=seconds,
-        moment=_moment(chance),
+        moment=_moment(rng),
     )
 
 
-def _replica(chance: random.Random, kind: str, replicas: int) -> Fault:
+def _replica(rng: random.Random, kind: str, replicas: int) -> Fault:
     return Fault(
         kind=kind,
-        at=f"replica-{chance.randrange(replicas)}",
-        n=chance.randint(3, 40),
-        seconds=round(chance.choice((0.3, 10.0, 16.0)) * chance.random(), 3),
-        moment=_moment(chance),
+        at=f"replica-{rng.randrange(replicas)}",
+        n=rng.randint(3, 40),
+        seconds=round(rng.choice((0.3, 10.0, 16.0)) * rng.random(), 3),
+        moment=_moment(rng),
     )
 
 
-def _moment(chance: random.Random) -> str:
-    return chance.choice((BEFORE, AFTER))
+def _moment(rng: random.Random) -> str:
+    return rng.choice((BEFORE, AFTER))
 
 
 _DRAW: dict[str, Callable[[random.Random, str, int], Fault]] = {

@@ -183,7 +183,7 @@ class Replica:
                 log,
                 clock=clock,
                 lease=lease,
-                jitter=world.chance.random,
+                jitter=world.rng.random,
                 park_after=PARK_AFTER_SECONDS,
             )
             runner = SagaRunner(definitions, log, orchestrator, clock=clock)

@@ -13,13 +13,13 @@ from itertools import count
 from app.saga.model.state import INACTIVE
 from tests.proof.evidence import Evidence, Violation
 from tests.proof.invariants import check
-from tests.simulation.chance import by_chance
 from tests.simulation.clients import visit
-from tests.simulation.door import Door
+from tests.simulation.ingress import Ingress
 from tests.simulation.loop import Deadlock, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.plan import Fault, Plan, a_plan
 from tests.simulation.replica import LEASE_SECONDS, Replica
+from tests.simulation.rng import rng_for
 from tests.simulation.scenario import Scenario, a_scenario
 from tests.simulation.world import World
 
@@ -55,12 +55,12 @@ class Result:
 
 def run(seed: int, plan: Plan | None = None) -> Result:
     """Run a seed, with its own plan of faults or with another."""
-    scenario = a_scenario(by_chance(seed, "scenario"))
+    scenario = a_scenario(rng_for(seed, "scenario"))
     if plan is None:
-        plan = a_plan(by_chance(seed, "plan"), replicas=scenario.replicas, night=scenario.night)
+        plan = a_plan(rng_for(seed, "plan"), replicas=scenario.replicas, night=scenario.night)
     with _silent():
         loop = VirtualLoop()
-        one = _Run(World(loop, by_chance(seed, "world"), plan), scenario)
+        one = _Run(World(loop, rng_for(seed, "world"), plan), scenario)
         try:
             loop.run(one.play())
         except Deadlock:
@@ -86,7 +86,7 @@ class _Run:
             for number, skew in enumerate(scenario.skews)
         ]
         world.machines = self._replicas
-        self._door = Door(world, self._replicas)
+        self._ingress = Ingress(world, self._replicas)
 
     def wrong(self, invariant: str, about: str, seen: str) -> None:
         """Note a violation."""
@@ -99,7 +99,7 @@ class _Run:
             replica.boot()
         await asyncio.sleep(0.05)
         visits = [
-            asyncio.create_task(visit(self._door, way, self._scenario.replicas))
+            asyncio.create_task(visit(self._ingress, way, self._scenario.replicas))
             for way in self._scenario.visits
         ]
         while world.loop.elapsed < CHAOS_SECONDS and not all(one.done() for one in visits):
@@ -123,7 +123,7 @@ class _Run:
         await self._rest()
         await asyncio.sleep(GLANCE_SECONDS)  # whoever made the last commit has heard of it by then
         await self._last_look()
-        for fault in self._door.faults:
+        for fault in self._ingress.faults:
             self.wrong("no_fault", "the API", fault)
         for replica in self._replicas:
             if replica.process is not None:
@@ -167,7 +167,7 @@ class _Run:
         for number, way in enumerate(self._scenario.visits):
             if way.key is not None and way.key not in repeated and self._was_answered(way.key):
                 repeated[way.key] = None
-                await self._door.post(
+                await self._ingress.post(
                     number % self._scenario.replicas, way.order, key=way.key, patience=LAST_PATIENCE
                 )
 
@@ -175,12 +175,12 @@ class _Run:
         """Read every saga, each at some replica."""
         for number, saga_id in enumerate(sorted(self._world.database.rows)):
             at = number % self._scenario.replicas
-            answer = await self._door.get(at, saga_id, patience=LAST_PATIENCE)
+            answer = await self._ingress.get(at, saga_id, patience=LAST_PATIENCE)
             if answer is None or answer.status != 200:
                 self.wrong("readable", saga_id, f"At rest, but replica {at} answered {answer}.")
 
     def _was_answered(self, key: str) -> bool:
-        return any(answer.idempotency_key == key for answer in self._door.answers)
+        return any(answer.idempotency_key == key for answer in self._ingress.answers)
 
     def _watch_takeovers(self) -> None:
         """Hold each takeover to its time: two leases from the death, or from when the last trouble was over."""
@@ -198,7 +198,7 @@ class _Run:
         """Have the run judged."""
         world = self._world
         evidence = Evidence(
-            answers=self._door.answers,
+            answers=self._ingress.answers,
             lines=self.network.books.lines(),
             standing=self.network.books.states(),
             deaths=world.deaths,

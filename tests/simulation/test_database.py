@@ -28,29 +28,29 @@ KINDS = (
 @pytest.mark.parametrize("seed", range(60))
 async def test_it_answers_as_the_memory_log_does(seed: int) -> None:
     """Whatever is asked of both, in whatever order, both answer the same and hold the same."""
-    chance, clock = random.Random(seed), VirtualClock()
+    rng, clock = random.Random(seed), VirtualClock()
     log, database = MemoryLog(clock), Database(clock.now)
     for step in range(120):
-        kind = chance.choice(KINDS)
+        kind = rng.choice(KINDS)
         if kind == "pass":
-            clock.advance(chance.uniform(0.0, 4.0))
+            clock.advance(rng.uniform(0.0, 4.0))
             continue
-        ask, asked = _a_call(chance, kind, step, clock)
+        ask, asked = _a_call(rng, kind, step, clock)
         assert await _of_log(log, ask) == _of_database(database, asked)
     for number in range(120):
         assert await log.load(f"saga-{number}") == database.load(f"saga-{number}")
 
 
-def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) -> tuple[Any, Any]:
+def _a_call(rng: random.Random, kind: str, step: int, clock: VirtualClock) -> tuple[Any, Any]:
     """Return one call, to the log and to the database."""
-    saga_id, owner, epoch = f"saga-{chance.randrange(6)}", chance.choice(OWNERS), chance.randint(1, 3)
+    saga_id, owner, epoch = f"saga-{rng.randrange(6)}", rng.choice(OWNERS), rng.randint(1, 3)
     if kind == "start":
         new = NewSaga(
             id=saga_id,
             definition="checkout",
             version=1,
-            idempotency_key=chance.choice((None, "k1", "k2")),
-            order_id=f"order-{chance.randrange(4)}",
+            idempotency_key=rng.choice((None, "k1", "k2")),
+            order_id=f"order-{rng.randrange(4)}",
         )
         event = an_event(at=clock.now())
         return (
@@ -58,8 +58,8 @@ def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) ->
             lambda database: database.start(StartEntry(saga=new, event=event, owner=owner)),
         )
     if kind == "append":
-        event = an_event(EventType.STEP_RETRIED, seq=chance.randint(2, 6), at=clock.now(), attempt=step)
-        status = chance.choice(
+        event = an_event(EventType.STEP_RETRIED, seq=rng.randint(2, 6), at=clock.now(), attempt=step)
+        status = rng.choice(
             (
                 None,
                 SagaStatus.RUNNING,
@@ -73,10 +73,10 @@ def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) ->
         if status is not None:
             change = RowChange(
                 status=status,
-                next_action_at=None if rests else clock.now() + timedelta(seconds=chance.choice((0, 2))),
+                next_action_at=None if rests else clock.now() + timedelta(seconds=rng.choice((0, 2))),
                 finished_at=clock.now() if final else None,
-                park=not rests and chance.random() < 0.5,
-                cancellable=not rests and chance.random() < 0.5,
+                park=not rests and rng.random() < 0.5,
+                cancellable=not rests and rng.random() < 0.5,
             )
         entry = AppendEntry(saga_id=saga_id, epoch=epoch, events=(event,), change=change)
         return (
@@ -84,15 +84,15 @@ def _a_call(chance: random.Random, kind: str, step: int, clock: VirtualClock) ->
             lambda database: _raised(database.append(entry)),
         )
     if kind == "claim":
-        asked = {"owner": owner, "definitions": [("checkout", 1)], "limit": chance.randint(1, 3)}
+        asked = {"owner": owner, "definitions": [("checkout", 1)], "limit": rng.randint(1, 3)}
     elif kind == "abandon":
         asked = {"saga_id": saga_id, "epoch": epoch, "until": NOON + timedelta(seconds=step)}
     elif kind == "want_cancel":
-        wish = an_action(id=f"wish-{chance.randrange(3)}", who=owner)
-        asked = {"saga_id": saga_id, "wish": wish, "seen": chance.choice((None, None, 1, 2))}
+        wish = an_action(id=f"wish-{rng.randrange(3)}", who=owner)
+        asked = {"saga_id": saga_id, "wish": wish, "seen": rng.choice((None, None, 1, 2))}
     elif kind == "operate":
         event = by_person(EventType.RETRY_REQUESTED, action=f"a-{step}")
-        event = replace(event, seq=chance.randint(2, 6), at=clock.now())
+        event = replace(event, seq=rng.randint(2, 6), at=clock.now())
         asked = {"saga_id": saga_id, "epoch": epoch, "event": event, "status": SagaStatus.RUNNING}
     elif kind == "renew":
         asked = {"owner": owner, "seconds": 5.0}

@@ -14,8 +14,8 @@ from tests.processes import ROOT
 from tests.proof.evidence import Violation
 from tests.simulation import regressions
 from tests.simulation.__main__ import Totals, tallied
-from tests.simulation.chance import by_chance
 from tests.simulation.plan import KINDS, Fault, Plan, a_plan, of_json, to_json
+from tests.simulation.rng import rng_for
 from tests.simulation.run import Result, run
 from tests.simulation.shrink import shrunk
 
@@ -102,7 +102,7 @@ def test_what_failed_once_fails_no_more() -> None:
 
 def test_a_plan_is_data() -> None:
     """A plan comes back from JSON as it was, so that it can be kept."""
-    plan = a_plan(by_chance(1, "plan"), replicas=3, night=True)
+    plan = a_plan(rng_for(1, "plan"), replicas=3, night=True)
     assert plan
     assert of_json(json.loads(to_json(plan))) == plan
 

@@ -1,4 +1,4 @@
-"""What all replicas share: time, chance, the database, the plan of faults, and the record of what happened."""
+"""What all replicas share: time, rng, the database, the plan of faults, and the record of what happened."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Machine(Protocol):
 class World:
     """One run's surroundings."""
 
-    def __init__(self, loop: VirtualLoop, chance: random.Random, plan: Plan) -> None:
+    def __init__(self, loop: VirtualLoop, rng: random.Random, plan: Plan) -> None:
         self.loop = loop
-        self.chance = chance
+        self.rng = rng
         self.faults = Faults(plan)
         self.trace = Trace()
         self.counts: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class World:
 
     def latency(self) -> float:
         """Draw how long a message takes: mostly a few milliseconds, at times many more."""
-        return 0.0005 + 0.2 * self.chance.random() ** 4
+        return 0.0005 + 0.2 * self.rng.random() ** 4
 
     def note(self, who: str, what: str, about: str, outcome: str) -> None:
         """Put a line into the trace."""

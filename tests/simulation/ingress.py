@@ -1,4 +1,4 @@
-"""The door of a replica: a request is answered by the API's own routes, in the replica's process."""
+"""The ingress of a replica: a request is answered by the API's own routes, in the replica's process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _App:
         self.state = _State(replica)
 
 
-class Door:
+class Ingress:
     """Where clients ask; every answer that reaches one is kept, in that order."""
 
     def __init__(self, world: World, replicas: list[Replica]) -> None:
