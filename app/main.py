@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from app.api.context import AppContext
-from app.bootstrap.bootstrap import api_settings, connection_limits, open_service, start_failures
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings, connection_limits
+from app.bootstrap.service import open_service
+from app.bootstrap.start_failures import start_failures
 from app.process.gc_tuning import freeze_startup_objects
 from app.server import allow_many_files, use_connections
 from app.settings.environment import settings_or_exit, unknown_variables

@@ -15,7 +15,8 @@ from uuid_utils import uuid7
 
 from app.api import AppContext
 from app.api.middleware.startup import StartFailed
-from app.bootstrap.bootstrap import open_service, start_failures
+from app.bootstrap.service import open_service
+from app.bootstrap.start_failures import start_failures
 from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogError
 from app.saga.model.events import EventType

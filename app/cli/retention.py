@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.bootstrap.bootstrap import log_time, open_retention
+from app.bootstrap.clock import log_time
+from app.bootstrap.retention import open_retention
 from app.cli.failing import database_failure, failure, settings_or_failure
 from app.operations.retention import ErasureResult, Retention, RetentionCounts
 from app.saga.model.errors import LogUnavailable

@@ -12,7 +12,7 @@ import uvicorn
 from rich.console import Console
 from rich.table import Table
 
-from app.bootstrap.bootstrap import TracesMissing, open_traces
+from app.bootstrap.telemetry import TracesMissing, open_traces
 from app.cli import demo as demonstration
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words

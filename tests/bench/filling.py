@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from pydantic import SecretStr
 
-from app.bootstrap.bootstrap import open_service
+from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from app.storage.engine.tables import saga, saga_log
 from tests.processes import ADDRESS, an_order

@@ -29,7 +29,7 @@ import uvloop
 from pydantic import SecretStr
 from rich.console import Console
 
-from app.bootstrap.bootstrap import open_service
+from app.bootstrap.service import open_service
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.state import SagaStatus
 from app.saga.ports.queries import SagaFilter

@@ -1,4 +1,4 @@
-"""One process of the service, wired as `app.bootstrap.bootstrap` wires it, with a gate at every port."""
+"""One process of the service, wired as `app.bootstrap` wires it, with a gate at every port."""
 
 from __future__ import annotations
 

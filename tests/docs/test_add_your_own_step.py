@@ -33,11 +33,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = re.findall(r"[Ss]ave this (?:one )?as `([^`]+)`", PAGE)
     for name, blocks in zip(named, ([STEP, LOOKS_UP, INSURER, PLACE], [TEST]), strict=True):
         (copy / name).write_text("\n\n".join(blocks))
-    bootstrap = copy / "app" / "bootstrap" / "bootstrap.py"
-    text = bootstrap.read_text()
-    first = "import asyncio\n"
+    definitions = copy / "app" / "bootstrap" / "saga_definitions.py"
+    text = definitions.read_text()
+    first = "from collections.abc import Mapping\n"
     assert text.count(REPLACED) == text.count(first) == 1, "the page names a line that isn't there"
-    bootstrap.write_text(text.replace(REPLACED, INSTEAD).replace(first, first + IMPORT))
+    definitions.write_text(text.replace(REPLACED, INSTEAD).replace(first, first + IMPORT))
     return copy
 
 

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Connection, insert, inspect, text
 
-from app.bootstrap.bootstrap import open_service
+from app.bootstrap.service import open_service
 from app.settings.database_url import DatabaseUrlError
 from app.settings.settings import Settings
 from app.storage import open_storage

@@ -20,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.access.principal import Principal
-from app.bootstrap.bootstrap import open_service
+from app.bootstrap.service import open_service
 from app.saga.model.state import SagaStatus
 from app.saga.ports.log import StoredSaga
 from app.saga.ports.queries import SagaFilter

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import httpx2 as httpx
 from pydantic import SecretStr
 
-from app.bootstrap import bootstrap
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.services import Gateway, Participant, Sandbox, SandboxGateway
 from app.settings.settings import Settings
 from tests.processes import ADDRESS, an_order
@@ -82,13 +82,12 @@ async def _serving(database: Path, sandbox: Sandbox) -> AsyncIterator[httpx.Asyn
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{database}"), retry_base_seconds=0.001, retry_cap_seconds=0.002
     )
-    app = create_app(lambda: bootstrap.open_service(settings), bootstrap.api_settings(settings))
-    with patch.object(bootstrap, "open_gateways", to_the_sandbox):
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
-        ):
-            yield client
+    app = create_app(lambda: open_service(settings, gateways=to_the_sandbox), api_settings(settings))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
+    ):
+        yield client
 
 
 async def a_small_run(database: Path) -> Evidence:

@@ -1,4 +1,4 @@
-"""A replica: the product wired as `app.bootstrap.bootstrap` wires it, over simulated ports, in a process that can die."""
+"""A replica: the product wired as `app.bootstrap` wires it, over simulated ports, in a process that can die."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from itertools import count
 
 from app.api import ApiSettings, AppContext
 from app.api.middleware.admission import Admission
-from app.bootstrap.bootstrap import Drain
 from app.operations.operator import Operator
 from app.operations.reading import SagaReader
 from app.operations.starting import SagaStarter
+from app.process.drain import Drain
 from app.saga.engine.cancellation_poll import CancellationPoll
 from app.saga.engine.lease import Lease
 from app.saga.engine.lease_keeper import LeaseKeeper

@@ -22,8 +22,9 @@ from app.access.scopes import Scope
 from app.api.middleware.credentials import COOKIE
 from app.api.middleware.route_rights import RouteRights, stated_rights
 from app.api.routes.checkout import place_checkout
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from tests.processes import an_order
 

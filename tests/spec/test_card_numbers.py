@@ -22,8 +22,9 @@ from typer.testing import CliRunner
 
 from app.access.scopes import Scope
 from app.api.openapi.__main__ import document
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.cli import app as command_line
 from app.settings.settings import Settings
 from app.storage import open_storage

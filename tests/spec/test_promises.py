@@ -12,8 +12,9 @@ import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from app.values.canonical_json import as_written
 from tests.processes import ADDRESS, an_order

@@ -16,8 +16,9 @@ from pydantic import SecretStr, ValidationError
 from app.access.keys import ApiKey, Keys
 from app.access.read_tokens import ReadTokens
 from app.access.scopes import Scope
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys

@@ -15,8 +15,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from typer.testing import CliRunner
 
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.cli import app as command_line
 from app.operations.retention import Retention, RetentionCounts
 from app.saga.ports.clock import SystemClock

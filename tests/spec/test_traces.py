@@ -13,8 +13,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
-from app.bootstrap.bootstrap import TracesMissing, api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
+from app.bootstrap.telemetry import TracesMissing
 from app.settings.settings import Settings
 from app.telemetry.traces import Traces
 from tests.processes import an_order

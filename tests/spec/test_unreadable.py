@@ -17,8 +17,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.api.openapi.__main__ import document
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.operations.retention import RetentionCounts
 from app.settings.settings import Settings
 from app.storage import open_storage

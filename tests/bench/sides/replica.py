@@ -16,7 +16,7 @@ import time
 
 from uuid_utils import uuid7
 
-from app.bootstrap.bootstrap import new_owner
+from app.process.ids import new_owner
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
 from app.saga.engine.lease import Lease
 from app.saga.engine.lease_keeper import LeaseKeeper

@@ -25,7 +25,7 @@ class DeadlyInventoryStep(InventoryStep):
         return await super().execute(context)
 
 
-patch("app.bootstrap.bootstrap.InventoryStep", DeadlyInventoryStep).start()
+patch("app.bootstrap.saga_definitions.InventoryStep", DeadlyInventoryStep).start()
 
 from app.main import app  # noqa: E402 (only now: it is wired with what stands in bootstrap)
 

@@ -33,7 +33,7 @@ def wrong_uuid7(*, nanoseconds: int | None = None) -> UUID:
 for target, wrong in (
     ("app.saga.ports.clock.datetime", WrongClock),
     ("app.gateway.http_gateway.datetime", WrongClock),
-    ("app.bootstrap.bootstrap.uuid7", wrong_uuid7),
+    ("app.process.ids.uuid7", wrong_uuid7),
 ):
     patch(target, wrong).start()
 

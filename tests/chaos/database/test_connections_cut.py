@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 from pydantic import SecretStr
 
-from app.bootstrap.bootstrap import open_service
+from app.bootstrap.service import open_service
 from app.cli.demo import an_order
 from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView

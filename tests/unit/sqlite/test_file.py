@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.api import AppContext
-from app.bootstrap.bootstrap import open_service
+from app.bootstrap.service import open_service
 from app.cli.demo import an_order
 from app.gateway.port import Participant
 from app.saga.model.errors import LogUnavailable

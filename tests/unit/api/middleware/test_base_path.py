@@ -19,8 +19,9 @@ from app.access.keys import Keys
 from app.access.scopes import Scope
 from app.api.middleware.base_path import OWN, reached_under
 from app.api.middleware.forwarded import forwarded_prefix
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from tests.processes import ROOT, an_order
 from tests.unit.dashboard.test_page import HERE, STUCK, field_of

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.scopes import Scope as May
-from app.bootstrap.bootstrap import api_settings, open_service
 from app.bootstrap.http_app import create_app
+from app.bootstrap.limits import api_settings
+from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from tests.processes import an_order, free_port
 from tests.unit.api.served import _fits_the_description, problem

@@ -1,0 +1,43 @@
+"""The sender of webhooks, with a client for each endpoint."""
+
+from __future__ import annotations
+
+from app.api.schemas.event_body import event_bytes
+from app.operations.reading import SagaReader
+from app.process.ids import new_owner
+from app.saga.ports.clock import SystemClock
+from app.settings.settings import Settings
+from app.storage import Storage
+from app.webhooks import RetrySchedule, WebhookClient, WebhookSender
+from app.webhooks.sender import MAX_CONCURRENT, Destination
+
+
+def open_sender(
+    settings: Settings, storage: Storage, reader: SagaReader, clock: SystemClock
+) -> WebhookSender:
+    """Return the sender; it is not started."""
+    timeout = settings.webhook_timeout_seconds
+    destinations = [
+        Destination(
+            endpoint=endpoint,
+            client=WebhookClient(
+                endpoint.url,
+                timeout=timeout,
+                max_connections=MAX_CONCURRENT,
+                allow_private=settings.webhooks_allow_private,
+            ),
+        )
+        for endpoint in settings.webhook_endpoints
+    ]
+    return WebhookSender(
+        storage.deliveries,
+        storage.outbox,
+        reader,
+        destinations,
+        render=event_bytes,
+        schedule=RetrySchedule(tuple(map(float, settings.webhook_pauses.split(",")))),
+        clock=clock,
+        owner=new_owner(),
+        timeout=timeout,
+        poll_seconds=settings.webhook_poll_seconds,
+    )
