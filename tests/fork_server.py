@@ -137,7 +137,11 @@ def _can_be_forked(command: Sequence[str], env: Mapping[str, str], cwd: Path) ->
 
 
 def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
+    return {
+        name: value
+        for name, value in env.items()
+        if name.startswith(_READ_AT_START) and name != "PYTHONIOENCODING"
+    }
 
 
 class _ForkServer:
@@ -207,8 +211,8 @@ def _is_readable(channel: socket.socket, seconds: float) -> bool:
 # From here on: the fork server, a process of its own.
 
 
-def _serve(control: socket.socket) -> dict[str, Any]:
-    """Fork a process at each request. Return in the forked one, with its request; never in the server itself."""
+def _serve(control: socket.socket) -> tuple[list[int], dict[str, Any]]:
+    """Fork a process at each request. Return in the forked one, with its files and request; never in the server."""
     running: dict[int, socket.socket] = {}
     woken, waking = socket.socketpair()
     waking.setblocking(False)
@@ -236,8 +240,7 @@ def _serve(control: socket.socket) -> dict[str, Any]:
             selector.close()
             for one in (woken, waking, control, channel, *running.values()):
                 one.close()
-            _use_files(*files)
-            return request
+            return files, request
         for file in files:
             os.close(file)
         running[pid] = channel
@@ -281,17 +284,18 @@ def _use_files(output: int, errors: int) -> None:
             os.dup2(file, number)
             os.close(file)
         os.set_inheritable(number, True)
-    read, write, encoding = sys.stdin.encoding, sys.stdout.encoding, sys.stderr.encoding
-    sys.stdin = open(0, encoding=read, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding=write, closefd=False)  # noqa: SIM115
+    encoding = os.environ.get("PYTHONIOENCODING") or sys.stdout.encoding
+    sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
 
 
-def _become(module: str, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+def _become(output: int, errors: int, module: str, arguments: Sequence[str], env: Mapping[str, str]) -> None:
     """Run a module as `python -m` does; return, or raise, where it ends."""
     os.environ.clear()
     os.environ.update(env)
     time.tzset()
+    _use_files(output, errors)
     sys.argv = [module, *arguments]
     run = f"{module}.__main__" if hasattr(sys.modules.get(module), "__path__") else module
     sys.modules.pop(run, None)  # or it would be there twice
@@ -307,8 +311,8 @@ def main() -> None:
     native = Path("/proc/self/task")
     if (len(list(native.iterdir())) if native.exists() else threading.active_count()) > 1:
         sys.exit("An import has started a thread; a forked process would lack it.")
-    request = _serve(socket.socket(fileno=0))
-    _become(**request)
+    (output, errors), request = _serve(socket.socket(fileno=0))
+    _become(output, errors, **request)
 
 
 def _modules_of(package: str) -> Iterator[str]:

@@ -97,7 +97,7 @@ def running(
 
 
 def ended(
-    command: Sequence[str], *, env: Mapping[str, str], fresh: bool = False
+    command: Sequence[str], *, env: Mapping[str, str], fresh: bool = False, encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, which is soon, forked or `fresh`; return its exit code and what it wrote."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
@@ -109,7 +109,7 @@ def ended(
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(
-            command, code, stdout=output.read().decode(), stderr=errors.read().decode()
+            command, code, stdout=output.read().decode(encoding), stderr=errors.read().decode(encoding)
         )
 
 

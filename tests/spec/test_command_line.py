@@ -1,4 +1,7 @@
-"""The command line against a real service, as an operator uses it at three in the morning."""
+"""The command line against a real service, as an operator uses it at three in the morning.
+
+Commands run in this process, or in a forked one where the terminal counts; one is a fresh process, as an operator's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import os
 import pty
 import re
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +25,8 @@ from typer.testing import CliRunner, Result
 
 from app.cli import app
 from app.storage.engine.migrations import head
-from tests.processes import ADDRESS, ROOT, Running, a_checkout, an_order
+from tests.fork_server import start
+from tests.processes import ADDRESS, Running, a_checkout, an_order, ended
 
 QUICK = {
     "CHECKOUT_RETRY_BASE_SECONDS": "0.01",
@@ -243,10 +246,8 @@ def in_a_terminal(*words: str, columns: int, env: dict[str, str]) -> list[str]:
     """Return the lines that a command prints to a terminal of that width, without colour."""
     ours, theirs = pty.openpty()
     given = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1", **env}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", *words], cwd=ROOT, env=given, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
+    with os.fdopen(theirs, "wb", buffering=0) as terminal:
+        process = start([sys.executable, "-m", "app", *words], env=given, stdout=terminal, stderr=terminal)
     content = b""
     with contextlib.suppress(OSError):  # Linux says so at the end
         while part := os.read(ours, 65536):
@@ -279,16 +280,15 @@ def test_one_order_never_hides_the_others(desk: Dispatcher, encoding: str) -> No
     """Whatever its id holds, and whatever the terminal can show of it."""
     desk.placed("Zo\u00eb-\U0001f381", customer_id="cus-odd")
     desk.placed("evil-\u202egnp.exe", customer_id="cus-odd")
-    env = {**os.environ, **desk.env, "PYTHONIOENCODING": encoding}
+    env = {**desk.env, "PYTHONIOENCODING": encoding}
     command = [sys.executable, "-m", "app", "sagas", "list", "--customer", "cus-odd"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=True)
-    shown = done.stdout.decode(encoding)
+    done = ended(command, env=env, encoding=encoding, fresh=encoding == "ascii")
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
     assert "Zo\u00eb-\U0001f381".encode(encoding, "backslashreplace").decode(encoding) in shown
     assert "evil-\\u202egnp.exe" in shown
     for page in ((), ("sagas", "list")):
-        subprocess.run(
-            [*command[:3], *page, "--help"], cwd=ROOT, env=env, capture_output=True, timeout=60, check=True
-        )
+        assert ended([*command[:3], *page, "--help"], env=env, encoding=encoding).returncode == 0
 
 
 def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Dispatcher) -> None:

@@ -1,6 +1,7 @@
 """docker-compose.yml, proven without an engine: its own commands as plain processes on a real PostgreSQL.
 
-The proxy's image is the one thing that isn't run here: both replicas are asked directly.
+The proxy's image is the one thing that isn't run here: both replicas are asked directly. The migration, one service
+and one replica are fresh processes, as in production; the others are forked (`tests/fork_server.py`).
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def test_what_the_compose_file_starts_serves_the_readme(empty_postgres_url: str,
                     env=_environment(service, ports, empty_postgres_url, tmp_path),
                     log=tmp_path / f"{service}.log",
                     ready=ready,
+                    fresh=service in {"payment", "checkout-a"},
                 )
             )
 
