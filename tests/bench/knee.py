@@ -139,8 +139,16 @@ class Trial:
         )
 
     def _unread(self, sagas: list[str]) -> int:
+        """Return how many of these sagas aren't shown as completed; a 503 is no verdict, and asked again."""
+        shown: list[str] = []
+        give_up = time.monotonic() + FINISHED_SECONDS
         with httpx.Client(base_url=self.server.url, timeout=30, trust_env=False) as client:
-            shown = [client.get(f"/sagas/{saga}").json().get("status") for saga in sagas]
+            for saga in sagas:
+                while (answer := client.get(f"/sagas/{saga}")).status_code == 503:
+                    if time.monotonic() > give_up:
+                        break
+                    time.sleep(0.1)  # as a client does before it asks again
+                shown.append(answer.json().get("status"))
         return len(sagas) - shown.count("completed")
 
 

@@ -36,7 +36,7 @@ QUICK = {
 }
 
 
-BLOCKED = "The payment step had its effect and can't be undone: It can't be undone any more."
+BLOCKED = "The payment step had its effect and can't be undone: It can't be compensated any more."
 
 
 @dataclass(kw_only=True)
@@ -93,7 +93,7 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Disp
     assert f"Rolled back because {turned_back}" in shown
     assert f"(not_reversible): {BLOCKED}" in shown
     assert "compensation_failed" in shown
-    assert "It can't be undone any more." in shown
+    assert "It can't be compensated any more." in shown
     assert "step_compensated inventory" in shown
 
     again = desk.run("sagas", "retry", saga_id, "--reason", "provider is back", "--yes")
