@@ -73,16 +73,29 @@ def around_run(traces: Traces | None, run: SagaInstance) -> Iterator[None]:
 def process_gauges(runner: SagaRunner, lease: Lease, storage: Storage, streams: EventStreams) -> Gauges:
     """Return the figures of this process that are read at each scrape."""
     gauges = Gauges()
-    gauges.add("in_flight", "Sagas in this process's hands.", lambda: runner.in_flight)
-    gauges.add("lease_held", "Whether this process may act.", lambda: lease.held, across="livemin")
+    gauges.add("in_flight", "Sagas that this process is running.", lambda: runner.in_flight)
+    gauges.add(
+        "lease_held",
+        "1 while this process holds its lease, so may run sagas.",
+        lambda: lease.held,
+        across="livemin",
+    )
+    gauges.add(
+        "database_up",
+        "1 if the database accepted the last write.",
+        lambda: not storage.journal.away,
+        across="livemin",
+    )
     gauges.add(
         "database_away",
-        "Whether the database took nothing at the last try.",
+        "Deprecated: use checkout_database_up, its inverse.",
         lambda: storage.journal.away,
         across="livemax",
     )
-    gauges.add("journal_queue", "Entries that wait to be stored.", lambda: storage.journal.queued)
-    gauges.add("watchers", "Open streams of events.", lambda: streams.subscribers)
+    gauges.add(
+        "journal_queue", "Entries that wait to be written to the journal.", lambda: storage.journal.queued
+    )
+    gauges.add("watchers", "Open event streams.", lambda: streams.subscribers)
     return gauges
 
 

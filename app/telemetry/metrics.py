@@ -1,13 +1,13 @@
-"""Prometheus metrics: how many sagas end how, what steps answer, how the journal and the lease do.
+"""Prometheus metrics: outcomes of sagas, answers to steps, the journal, HTTP requests.
 
-Every label has a closed set of values: whatever isn't known is `other`. No id and no customer's data.
+The gauges of the database are in `backlog_metrics`.
+
+Every label has a closed set of values: a value that isn't known is `other`. No id and no customer's data.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,28 +15,24 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
-from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import StoredSaga
 from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
 from app.telemetry.access_log import METHODS
+from app.telemetry.backlog_metrics import BacklogMetrics, no_endpoints
 from app.telemetry.multiprocess import forget_ended_workers, sum_of_workers
 
 _logger = logging.getLogger(__name__)
 
-CENSUS_SECONDS = 5.0
-"""How old the figures of the database may be, however many scrape."""
-
-CENSUS_PATIENCE_SECONDS = 2.0
 REMEMBERED = 10_000
-"""Of how many unfinished sagas the start is kept, to tell how long they took."""
+"""Unfinished sagas whose start is kept, for their duration."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -51,7 +47,7 @@ ANSWERS: Mapping[EventType, tuple[str, str]] = {
     EventType.COMPENSATION_RETRIED: ("compensate", "retried"),
     EventType.COMPENSATION_FAILED: ("compensate", "failed"),
 }
-"""What a step was asked, and answered, by the event that came of it."""
+"""The action and outcome of a step's call, by the event that records them."""
 
 _ENDS: Mapping[EventType, str] = {
     EventType.SAGA_COMPLETED: "completed",
@@ -63,12 +59,12 @@ _ENDS: Mapping[EventType, str] = {
 Across = Literal["livesum", "livemin", "livemax"]
 
 REFRESHED_EVERY_SECONDS = 1.0
-"""How old a worker's gauges may be where another worker is scraped."""
+"""Maximum age of a worker's gauges when another worker is scraped."""
 
 
 @dataclass(kw_only=True)
 class Gauges:
-    """What is read at each scrape: a name, what it means, how to ask, and what several workers' figures make together."""
+    """Figures read at each scrape: name, help, how to read it, and how the figures of several workers are combined."""
 
     asked: dict[str, tuple[str, Callable[[], float], Across]] = field(default_factory=dict)
 
@@ -77,24 +73,10 @@ class Gauges:
         self.asked[name] = (meaning, ask, across)
 
 
-class _OfTheDatabase(Gauge):
-    """A gauge that is the same in every worker, so that each tells its own."""
-
-    def _metric_init(self) -> None:
-        self._value = values.MutexValue(  # type: ignore[no-untyped-call]
-            self._type, self._name, self._name, self._labelnames, self._labelvalues, self._documentation
-        )
-
-
-async def _no_endpoints() -> Sequence[Lag]:
-    return ()
-
-
 class Metrics(Lifecycle):
     """The metrics of one process, or of all workers of a server where they have a `folder` to count in.
 
-    `census` counts the sagas in the database and `lags` tells how far behind the webhook endpoints are, both
-    once for all scrapes of a few seconds.
+    `census` counts the unfinished sagas in the database, and `lags` returns how far behind the webhook endpoints are.
     """
 
     def __init__(
@@ -103,7 +85,7 @@ class Metrics(Lifecycle):
         steps: Iterable[str],
         problems: Iterable[str],
         census: Callable[[], Awaitable[BacklogStats]],
-        lags: Callable[[], Awaitable[Sequence[Lag]]] = _no_endpoints,
+        lags: Callable[[], Awaitable[Sequence[Lag]]] = no_endpoints,
         folder: Path | None = None,
     ) -> None:
         super().__init__()
@@ -117,10 +99,7 @@ class Metrics(Lifecycle):
         self._asked: list[tuple[Gauge, Callable[[], float]]] = []
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
-        self._census = census
-        self._lags = lags
-        self._census_until = 0.0
-        self._taking = asyncio.Lock()
+        self._backlog = BacklogMetrics(self.registry, census=census, lags=lags)
         self._began: OrderedDict[str, float] = OrderedDict()
 
         def counter(name: str, meaning: str) -> Counter:
@@ -139,54 +118,49 @@ class Metrics(Lifecycle):
             made = Histogram(f"checkout_{name}", meaning, labels, buckets=buckets, registry=registry)
             return cache(made.labels)
 
-        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
-            return _OfTheDatabase(f"checkout_{name}", meaning, labels, registry=self.registry)
-
-        self._started = counter("sagas_started", "Sagas begun here.")
-        self._finished = counters("sagas_finished", "Sagas that came to rest here.", "outcome")
-        self._lasted = histograms(
-            "saga_duration_seconds", "From begin to rest, where both were here.", _SECONDS, "outcome"
+        self._started = counter("sagas_started", "Sagas started by this process.")
+        self._finished = counters(
+            "sagas_finished",
+            "Sagas that ended in this process, or stopped for an operator, by outcome.",
+            "outcome",
         )
-        self._answers = counters("step_answers", "What steps were answered.", "step", "action", "outcome")
+        self._lasted = histograms(
+            "saga_duration_seconds",
+            "Time from start to end of sagas that did both in this process.",
+            _SECONDS,
+            "outcome",
+        )
+        self._answers = counters(
+            "step_answers", "Answers to the calls of steps.", "step", "action", "outcome"
+        )
         self._took = histograms(
-            "step_duration_seconds", "How long a step's call took.", _QUICK, "step", "action"
+            "step_duration_seconds", "Duration of a step's call.", _QUICK, "step", "action"
         )
         self._unknown = counters(
-            "unknown_outcomes", "Calls that may or may not have had their effect.", "step"
+            "unknown_outcomes", "Calls of which it is unknown whether they took effect.", "step"
         )
-        self._taken_over = counter("takeovers", "Sagas taken over from a replica that was gone.")
-        self._redacted = counter("sagas_redacted", "Old sagas that lost their customer's data here.")
-        self._deleted = counter("sagas_deleted", "Old sagas deleted here.")
+        self._taken_over = counter("takeovers", "Sagas taken over from a replica that had stopped.")
+        self._redacted = counter(
+            "sagas_redacted", "Finished sagas whose customer's data this process redacted."
+        )
+        self._deleted = counter("sagas_deleted", "Finished sagas that this process deleted.")
         self._log_dropped = counter(
-            "log_lines_dropped", "Log lines that nobody took in time, and that were dropped."
+            "log_lines_dropped", "Log lines dropped because the reader of the log was too slow."
         )
-        self._batch_size = histogram("journal_batch_size", "Entries in one transaction.", _SIZES)
+        self._batch_size = histogram("journal_batch_size", "Entries per transaction of the journal.", _SIZES)
         self._batch_wait = histogram(
-            "journal_wait_seconds", "How long the first entry of a batch waited for its turn.", _QUICK
+            "journal_wait_seconds", "How long the first entry of a batch waited.", _QUICK
         )
-        self._batch_took = histogram("journal_commit_seconds", "How long a batch took to be stored.", _QUICK)
-        self._requests = counters("http_requests", "Answers by route.", "route", "method", "status")
-        self._request_took = histograms("http_request_seconds", "How long an answer took.", _SECONDS, "route")
+        self._batch_took = histogram("journal_commit_seconds", "Duration of a batch's commit.", _QUICK)
+        self._requests = counters(
+            "http_requests", "HTTP requests answered, by route.", "route", "method", "status"
+        )
+        self._request_took = histograms(
+            "http_request_seconds", "Duration of an HTTP request.", _SECONDS, "route"
+        )
         self._refused = counters(
-            "problems", "Requests refused, by the problem; not failed checkouts.", "problem"
+            "problems", "Requests refused, by problem. Failed checkouts are not counted.", "problem"
         )
-        self._sagas = gauge("sagas", "Sagas in the database that aren't finished, by status.", "status")
-        self._overdue = gauge(
-            "overdue_seconds", "For how long the oldest saga has been due that no living replica has."
-        )
-        self._asleep = gauge("sagas_without_wakeup", "Unfinished sagas that nothing would ever wake: 0.")
-        self._put_off = gauge(
-            "sagas_put_off", "Unfinished sagas that a replica could not understand, and put off: 0."
-        )
-        self._lag = gauge(
-            "outbox_lag_seconds",
-            "The age of the oldest event that a webhook endpoint hasn't got.",
-            "endpoint",
-        )
-        self._disabled = gauge(
-            "webhook_disabled", "Whether an endpoint is sent nothing until a person enables it.", "endpoint"
-        )
-        self._census_up = gauge("census_up", "Whether the database could be asked for the six above.")
         for problem in sorted(self._problems):
             self._refused(problem)
         for outcome in _ENDS.values():
@@ -222,7 +196,7 @@ class Metrics(Lifecycle):
             self._unknown(step).inc()
 
     def resumed(self, stored: StoredSaga) -> None:
-        """Count a saga that this process goes on with, where its owner was gone."""
+        """Count a saga that this process resumes, if its owner had stopped."""
         if stored.events[-1].type is EventType.SAGA_RECOVERED:
             self._taken_over.inc()
 
@@ -277,41 +251,10 @@ class Metrics(Lifecycle):
             gauge.set(ask())
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all of it and its media type: OpenMetrics where asked for, else Prometheus's own text."""
-        await self._count_sagas()
+        """Return the exposition and its media type: OpenMetrics if `accept` asks for it, else Prometheus's text."""
+        await self._backlog.refresh()
         if self._folder is not None:
             self._refresh()
             forget_ended_workers(self._folder)
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
-
-    async def _count_sagas(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with self._taking:
-            if loop.time() < self._census_until:
-                return
-            self._census_until = loop.time() + CENSUS_SECONDS
-            try:
-                async with asyncio.timeout(CENSUS_PATIENCE_SECONDS):
-                    census, lags = await self._census(), await self._lags()
-            except (LogUnavailable, TimeoutError):
-                self._census_up.set(0)
-                self._forget()
-                return
-        self._census_up.set(1)
-        for status, count in census.unfinished.items():
-            self._sagas.labels(status).set(count)
-        self._overdue.set(census.overdue_seconds)
-        self._asleep.set(census.without_wakeup)
-        self._put_off.set(census.put_off)
-        for lag in lags:
-            self._lag.labels(lag.endpoint).set(lag.seconds)
-            self._disabled.labels(lag.endpoint).set(not lag.enabled)
-
-    def _forget(self) -> None:
-        """What can't be known now is told by nobody: an old figure would hold an alert up, or back."""
-        for known in (self._sagas, self._lag, self._disabled):
-            known.clear()
-        self._overdue.set(math.nan)
-        self._asleep.set(math.nan)
-        self._put_off.set(math.nan)

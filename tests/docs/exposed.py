@@ -32,7 +32,7 @@ _GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 
 @dataclass
 class Exposed:
-    """Each sample's labels with their values, by name; and the names of the families."""
+    """Each sample's labels with their values, by name; and the names of the families that are not deprecated."""
 
     labels: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"up": {}})
     families: set[str] = field(default_factory=set)
@@ -88,7 +88,8 @@ async def scraped(directory: Path) -> Exposed:
     """Return what such a service exposes, by name and label."""
     exposed = Exposed()
     for family in await exposition(directory):
-        if family.name.startswith("checkout_") and not family.name.endswith("_created"):
+        deprecated = family.documentation.startswith("Deprecated")
+        if family.name.startswith("checkout_") and not family.name.endswith("_created") and not deprecated:
             exposed.families.add(family.name)
         for sample in family.samples:
             labels = exposed.labels.setdefault(sample.name, {})

@@ -42,6 +42,7 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
         'checkout_http_requests_total{method="GET",route="/sagas/{saga_id}",status="4xx"} 1.0',
         'checkout_problems_total{problem="not_found"} 1.0',
         "checkout_lease_held 1.0",
+        "checkout_database_up 1.0",
         "checkout_database_away 0.0",
         "checkout_census_up 1.0",
         "checkout_sagas_without_wakeup 0.0",
@@ -80,7 +81,7 @@ def test_it_can_be_scraped_with_a_key_while_the_database_is_away(tmp_path: Path)
         assert client.get("/sagas", headers=key).status_code == 503
         scraped = client.get("/metrics", headers=key)
         assert scraped.status_code == 200
-        assert "checkout_database_away " in scraped.text
+        assert "checkout_database_up " in scraped.text
         unknown = {"Authorization": f"Bearer {made.json()['key'][:-1]}~"}
         assert client.get("/metrics", headers=unknown).status_code == 401
 

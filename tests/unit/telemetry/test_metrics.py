@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.saga import EventType, LogUnavailable, SagaEvent
 from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
-from app.telemetry.metrics import CENSUS_SECONDS, Gauges, Metrics
+from app.telemetry.backlog_metrics import CENSUS_SECONDS
+from app.telemetry.metrics import Gauges, Metrics
 from tests.builders import NOON
 
 CENSUS = BacklogStats(unfinished={"running": 3, "needs_attention": 2}, overdue_seconds=12.5, without_wakeup=0)
@@ -111,7 +112,8 @@ async def test_many_scrapes_ask_the_database_once_in_a_few_seconds() -> None:
     found = await scraped(metrics)
     assert census.times == 1
     assert found["checkout_sagas", "needs_attention"] == 2
-    assert found["checkout_overdue_seconds",] == 12.5
+    assert found["checkout_oldest_due_age_seconds",] == found["checkout_overdue_seconds",] == 12.5
+    assert found["checkout_sagas_deferred",] == found["checkout_sagas_put_off",] == 0
     assert found["checkout_census_up",] == 1
 
 
@@ -150,7 +152,7 @@ async def test_a_scrape_works_while_the_database_is_away() -> None:
     assert found["checkout_census_up",] == 0
     assert found["checkout_journal_batch_size_sum",] == 7
     assert ("checkout_sagas", "needs_attention") not in found
-    assert math.isnan(found["checkout_overdue_seconds",])
+    assert math.isnan(found["checkout_oldest_due_age_seconds",])
     assert math.isnan(found["checkout_sagas_without_wakeup",])
 
 
