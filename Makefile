@@ -19,7 +19,7 @@ help: ## List what can be made
 setup: dev ## Prepare .venv for everything below (each does so itself)
 
 run: runtime ## Serve on HOST and PORT (127.0.0.1:8000); DATABASE_URL says where sagas are kept
-	@exec $(PY) -m uvicorn app.main:app --host "$(HOST)" --port "$(PORT)" $(ARGS)
+	@exec $(PY) -m app serve --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
 demo: runtime ## Show twenty checkouts of which three in ten steps fail
 	@exec $(PY) -m app.cli.demo $(ARGS)

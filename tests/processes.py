@@ -135,17 +135,16 @@ def a_checkout(
     log: Path,
     *,
     port: int | None = None,
-    app: str = "app.main:app",
+    app: str | None = None,
     options: Sequence[str] = (),
     fresh: bool = False,
 ) -> Iterator[Running]:
-    """Run the checkout service; a test may have an `app` of its own around it, and `options` for uvicorn."""
+    """Run the checkout service by `python -m app serve`, with `options`; with an `app`, run that by uvicorn's command."""
     port = port or free_port()
     command = [
         sys.executable,
         "-m",
-        "uvicorn",
-        app,
+        *(("app", "serve") if app is None else ("uvicorn", app)),
         "--host",
         "127.0.0.1",
         "--port",

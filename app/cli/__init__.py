@@ -51,7 +51,10 @@ app.add_typer(
 app.add_typer(
     services.app, name="services", help="Check a payment, inventory or shipping service of your own."
 )
-app.command("serve")(serving.serve)
+app.command(
+    "serve",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(serving.serve)
 app.command("migrate")(serving.migrate)
 app.command("demo")(serving.demo)
 app.command("doctor")(serving.doctor)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import UTC, datetime
-from typing import Annotated
 
+import click
 import typer
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from app.cli import demo as demonstration
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
 from app.saga.ports.clock import SystemClock
+from app.server import service_server
 from app.services import reachable
 from app.settings.environment import unknown_variables
 from app.settings.settings import Settings
@@ -30,13 +30,16 @@ from app.storage.engine.start_faults import database_fault
 CLOCKS_APART_SECONDS = 5.0
 
 
-def serve(
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8000,
-    root_path: Annotated[str, typer.Option(help="Under which path a proxy serves it, such as /shop.")] = "",
-) -> None:
-    """Serve the API; the environment says the rest."""
-    uvicorn.run("app.main:app", host=host, port=port, root_path=root_path)
+def serve(context: typer.Context) -> None:
+    """Serve the API on 127.0.0.1:8000. Takes uvicorn's options, such as --host, --port and --workers; the environment has the settings."""
+    try:
+        code = service_server.serve(context.args)
+    except click.exceptions.Exit as done:  # --help
+        code = done.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    raise typer.Exit(code)
 
 
 def migrate() -> None:

@@ -13,40 +13,62 @@ from typing import Any
 import uvicorn
 
 from app.process.drain import Drain
+from app.server.running import running_server
+from app.server.service_server import ServiceServer
 
 
 @contextmanager
 def drain_on_signals(drain: Drain) -> Iterator[None]:
-    """Hear SIGTERM and SIGINT before the server does, which would only tell once every request is answered.
+    """Drain at the first SIGTERM or SIGINT, before the server stops.
 
-    uvicorn's own handler would stop listening at once, where /readyz and new checkouts are to be answered
-    503 while the drain lasts; and have the process die of the signal after an orderly end, where asked by
-    its `should_exit` it ends with 0. A second signal goes to uvicorn as it is.
+    While the drain lasts the server has to listen, so that /readyz and new checkouts are answered 503. The project's
+    own server asks for that (`ServiceServer`). uvicorn's own would stop listening at once: its handler is replaced.
     """
     loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, Any] = {}
-    told = False
+    server = running_server()
+    if isinstance(server, ServiceServer):
+        stop = partial(setattr, server, "should_exit", True)
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        then = before[signal.Signals(number)]
-        server = getattr(then, "__self__", None)
+        def on_first_signal() -> None:
+            loop.call_soon_threadsafe(drain.begin, stop)
+
+        server.on_first_signal = on_first_signal
+        yield
+        return
+    with _before_the_handlers(drain, loop):
+        yield
+
+
+@contextmanager
+def _before_the_handlers(drain: Drain, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Handle the signals before uvicorn does, as `uvicorn app.main:app` starts it.
+
+    Its handler would also have the process die of the signal after an orderly end; asked by its `should_exit` it ends
+    with 0. A second signal goes to uvicorn as it is.
+    """
+    before: dict[signal.Signals, Any] = {}
+    draining = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal draining
+        handler = before[signal.Signals(number)]
+        server = getattr(handler, "__self__", None)
         if not isinstance(server, uvicorn.Server):
             loop.call_soon_threadsafe(drain.begin)
-        elif not told:
-            told = True
+        elif not draining:
+            draining = True
             loop.call_soon_threadsafe(drain.begin, partial(setattr, server, "should_exit", True))
             return
         else:
             server.should_exit = True
-        if callable(then):
-            then(number, frame)
+        if callable(handler):
+            handler(number, frame)
 
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.getsignal(number)
-            signal.signal(number, hear)
-    except ValueError:  # not in the main thread: a test's server, which is told otherwise
+            signal.signal(number, handle)
+    except ValueError:  # not in the main thread: a test's server, which is stopped otherwise
         before.clear()
     try:
         yield

@@ -9,12 +9,15 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.server.connection import ConnectionLimits, http_connection
+from app.server.service_server import ServiceServer
 
 MANY_FILES = 65_536
 
 
 def running_server() -> uvicorn.Server | None:
-    """Return the uvicorn that hears this process's signals, or None where another server runs it."""
+    """Return the uvicorn that handles this process's signals, or None where another server runs it."""
+    if ServiceServer.running is not None:
+        return ServiceServer.running
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return server if isinstance(server, uvicorn.Server) else None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import pytest
 
 from tests.chaos.recording_client import RecordingClient, saga_id_in
 from tests.processes import Running, a_checkout, an_order, free_port, the_services, together, urls_of
@@ -201,17 +202,18 @@ def test_a_replica_drains_and_the_other_takes_over(postgres_url: str, tmp_path: 
         load.client.prove(services, deaths=1)
 
 
-def test_a_process_drains_and_the_next_goes_on(sqlite_url: str, tmp_path: Path) -> None:
-    """The same on SQLite, where one process follows another: the next has the rest when it is ready."""
+@pytest.mark.parametrize("app", [None, "app.main:app"], ids=["serve", "uvicorn"])
+def test_a_process_drains_and_the_next_continues(app: str | None, sqlite_url: str, tmp_path: Path) -> None:
+    """The same on SQLite, where one process follows another; by `python -m app serve` and by uvicorn's own command."""
     with the_services(tmp_path, SLOW) as services:
         env = {"DATABASE_URL": sqlite_url, **urls_of(services), **ENV}
         port = free_port()
         with ExitStack() as stack:
-            before = stack.enter_context(a_checkout(env, tmp_path / "before.log"))
+            before = stack.enter_context(a_checkout(env, tmp_path / "before.log", app=app))
             load = _Load([before, replace(before, url=f"http://127.0.0.1:{port}")])
             with load.under_way():
                 end = load.stop_the_first()
-                after = stack.enter_context(a_checkout(env, tmp_path / "after.log", port=port))
+                after = stack.enter_context(a_checkout(env, tmp_path / "after.log", port=port, app=app))
                 ready_at = time.time()
             sagas = load.client.settled(after, load.accepted, seconds=SETTLED_SECONDS)
         _was_orderly(load.seen, end)
