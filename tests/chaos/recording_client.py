@@ -71,7 +71,7 @@ class RecordingClient:
         return _answered(lambda: self.post(server, order, key, headers), seconds, shows_a_saga)
 
     def settled(self, server: Running, saga_ids: Iterable[str], *, seconds: float) -> list[dict[str, Any]]:
-        """Return these sagas once every one of them rests; fail where one doesn't within that time."""
+        """Return these sagas once every one of them has ended; fail where one hasn't within that time."""
         give_up = time.monotonic() + seconds
         with ThreadPoolExecutor(16) as pool:
             return list(pool.map(lambda one: self._settled(server, one, give_up), saga_ids))
@@ -104,7 +104,7 @@ class RecordingClient:
             for row in self._client.get(f"{server.url}{path}").raise_for_status().json()
         ]
 
-    def _keep(self, response: httpx.Response, **told: Any) -> None:
+    def _keep(self, response: httpx.Response, **members: Any) -> None:
         if response.request.url.path in {"/readyz", "/livez"}:
             return
         self.answers.append(
@@ -113,7 +113,7 @@ class RecordingClient:
                 path=response.request.url.raw_path.decode(),
                 status=response.status_code,
                 document=response.json(),
-                **told,
+                **members,
             )
         )
 

@@ -1,6 +1,6 @@
 """The service with a reservation that takes its process down: `uvicorn tests.chaos.apps.poisoned_app:app`.
 
-An order whose customer is `poison` kills whoever reserves its goods, as a bug in a step's native code would.
+An order whose customer is `poison` kills the process that reserves its goods, as a bug in a step's native code would.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs an app as a process that comes back whenever it dies: `python -m tests.chaos.apps.supervisor package.module:app 8000`.
 
-It is what systemd or Kubernetes do, but quick: the app is imported once, and each life is forked from that.
+It is what systemd or Kubernetes do, but quick: the app is imported once, and each run is forked from that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KILLED = "The app was killed; here it comes again."
 
 
 def main(name: str, port: int) -> None:
-    """Run one life after the other, until told to stop."""
+    """Run the app again whenever it ends, until SIGTERM."""
     app = import_from_string(name)
     child = 0
 

@@ -34,10 +34,10 @@ def serve(port: int, arrivals: Path) -> None:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            told = Webhook(SECRET).verify(body.decode(), headers)
+            event = Webhook(SECRET).verify(body.decode(), headers)
             with lock:
                 status = rng.choice((500, 503)) if rng.random() < FAILS else 204
-                arrived = {"id": headers["webhook-id"], "type": told["type"], "status": status}
+                arrived = {"id": headers["webhook-id"], "type": event["type"], "status": status}
                 with arrivals.open("a") as lines:
                     lines.write(json.dumps(arrived) + "\n")
             time.sleep(rng.random() * SLOW_SECONDS)  # being slow is what it is for

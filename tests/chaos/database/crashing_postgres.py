@@ -1,7 +1,7 @@
 """A PostgreSQL of a chaos run's own, which it may stop as a power cut would and start again on the same data.
 
 run ──"stop" | "start"──▶ keeper ──child──▶ postgres
-the pipe's end, however it comes, tells the keeper to stop the server for good, as in tests/postgres.py
+the end of the pipe, for whatever reason, makes the keeper stop the server for good, as in tests/postgres.py
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A primary and its synchronous standby as plain processes, to be killed, frozen, thawed and promoted.
 
 run ──"kill", "freeze", "promote", …──▶ keeper ──children──▶ primary ══WAL══▶ standby
-the pipe's end, however it comes, tells the keeper to stop both for good, as in tests/postgres.py
+the end of the pipe, for whatever reason, makes the keeper stop both for good, as in tests/postgres.py
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicatedPostgres:
-    """Both servers' URLs, and `url` with both hosts: whoever uses it finds the one that takes writes."""
+    """Both servers' URLs, and `url` with both hosts: a client of it finds the one that takes writes."""
 
     primary: str
     standby: str
@@ -63,7 +63,7 @@ class ReplicatedPostgres:
         self._ask("thaw")
 
     def restart_primary(self) -> None:
-        """End the primary at once and begin it anew; it makes its log good on its own, whoever follows it."""
+        """Stop the primary at once and start it again; it recovers from its own log, with or without a standby."""
         self._ask("restart")
 
     def freeze_standby(self) -> None:

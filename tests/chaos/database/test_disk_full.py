@@ -1,4 +1,4 @@
-"""The disk is full: new checkouts are refused, what was begun waits, and all goes on when there is room again.
+"""The disk is full: new checkouts are refused, running sagas wait, and both continue when there is room again.
 
 SQLite on a process's own: the kernel refuses its writes, as RLIMIT_FSIZE is lowered under it to the size that
 the write-ahead log has, and raised again. That needs no privileges; the one difference to a full disk is the
@@ -60,7 +60,7 @@ def _stored(database: Path) -> tuple[set[str], set[str]]:
     """
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         rows = connection.execute(both).fetchall()
-    return {key for key, _ in rows}, {key for key, has_begun in rows if has_begun}
+    return {key for key, _ in rows}, {key for key, has_started in rows if has_started}
 
 
 def _until(true: Callable[[], bool]) -> None:
@@ -79,8 +79,8 @@ def test_sqlite_on_a_full_disk_refuses_and_goes_on(sqlite_url: str, tmp_path: Pa
         env = {"DATABASE_URL": sqlite_url, **urls_of(services), **ENV}
         with a_checkout(env, tmp_path / "log") as server:
             done = saga_id_in(client.post(server, an_order("ord-done"), "done"))
-            keys = [f"begun-{number}" for number in range(8)]
-            begun = [saga_id_in(client.post(server, an_order(key), key, ASYNC)) for key in keys]
+            keys = [f"started-{number}" for number in range(8)]
+            started = [saga_id_in(client.post(server, an_order(key), key, ASYNC)) for key in keys]
             with _no_room_for(server, database):
                 for key in late:
                     answer = client.post(server, an_order(key), key)
@@ -88,22 +88,22 @@ def test_sqlite_on_a_full_disk_refuses_and_goes_on(sqlite_url: str, tmp_path: Pa
                     assert answer.headers["content-type"] == "application/problem+json"
                     assert int(answer.headers["retry-after"]) > 0
                     assert answer.json()["code"] == "storage_unavailable"
-                before = [client.get(server, f"/sagas/{saga_id}").json() for saga_id in begun]
+                before = [client.get(server, f"/sagas/{saga_id}").json() for saga_id in started]
                 assert "running" in {saga["status"] for saga in before}
                 checks = client.get(server, "/readyz").json()["checks"]
                 assert not checks["database"]["ok"]
                 _until(lambda: not client.get(server, "/readyz").json()["checks"]["lease"]["ok"])
                 assert client.get(server, f"/sagas/{done}").json()["status"] == "completed"
                 assert len(client.get(server, "/sagas?limit=50").json()["data"]) == 9
-                assert [client.get(server, f"/sagas/{saga_id}").json() for saga_id in begun] == before, (
-                    "what can't be stored can't be told"
+                assert [client.get(server, f"/sagas/{saga_id}").json() for saga_id in started] == before, (
+                    "what can't be stored isn't shown"
                 )
                 assert _stored(database) == ({"done", *keys},) * 2
             _until(lambda: client.get(server, "/readyz").status_code == 200)
             with ThreadPoolExecutor(len(late)) as pool:
                 answers = list(pool.map(lambda key: client.post(server, an_order(key), key), late))
             assert [answer.status_code for answer in answers] == [201] * len(late)
-            sagas = client.settled(server, [done, *begun], seconds=SETTLED_SECONDS)
+            sagas = client.settled(server, [done, *started], seconds=SETTLED_SECONDS)
             assert {saga["status"] for saga in sagas} == {"completed"}
             assert server.process.poll() is None, "it went on by itself"
         assert _stored(database) == ({"done", *keys, *late},) * 2

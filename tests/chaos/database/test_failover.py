@@ -1,4 +1,4 @@
-"""The primary dies or freezes under load, its synchronous standby is promoted, and the service goes on."""
+"""The primary dies or freezes under load, its synchronous standby is promoted, and the service continues."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Load:
         raise AssertionError(f"order {number} was never taken")
 
     def reach(self, count: int) -> None:
-        """Return at the so-manieth accepted order."""
+        """Return once so many orders are accepted."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.accepted) >= count, SETTLED_SECONDS)
 

@@ -121,7 +121,7 @@ async def test_a_renewal_leaves_a_connection_that_went_silent(
             await storage.log.renew("me", seconds=60)
 
 
-async def test_who_stands_still_in_a_transaction_loses_its_locks(
+async def test_a_client_that_hangs_in_a_transaction_loses_its_locks(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replica that is stopped within a claim (SIGSTOP) must not hold up another's journal."""

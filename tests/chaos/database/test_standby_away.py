@@ -126,7 +126,7 @@ async def test_a_takeover_that_no_standby_has_is_not_shown(postgres: ReplicatedP
 async def test_a_primary_that_restarts_alone_acknowledges_nothing_new(
     repeats: str, postgres: ReplicatedPostgres
 ) -> None:
-    """Its recovery makes visible what was never answered; whoever repeats it is answered once a standby has it."""
+    """Its recovery makes visible what was never answered; a client that repeats it is answered once a standby has it."""
     saga = _a_saga()
 
     def again() -> NewSaga:

@@ -1,7 +1,7 @@
 """Watchers beside a load, and a replica that dies: `python -m tests.chaos.processes.subscribers`.
 
 Two replicas on one PostgreSQL take checkouts at a steady rate, watchers follow them over server-sent
-events, and one replica is killed half-way. Whoever was cut off goes on at the other one with
+events, and one replica is killed half-way. A watcher that was cut off continues at the other one with
 `Last-Event-ID`. In the end what each watcher saw is held against the trail.
 """
 

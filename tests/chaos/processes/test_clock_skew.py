@@ -34,8 +34,8 @@ PAUSES = {"X-Simulate": "shipping.execute=unavailable:2"}
 NEVER = {"X-Simulate": "shipping.execute=unavailable:1000"}
 
 
-def _at(told: str) -> float:
-    return datetime.fromisoformat(told).timestamp()
+def _at(time_stamp: str) -> float:
+    return datetime.fromisoformat(time_stamp).timestamp()
 
 
 class _Orders:
@@ -48,7 +48,7 @@ class _Orders:
     def place(
         self, replicas: Sequence[Running], count: int, headers: Mapping[str, str] | None = None
     ) -> list[str]:
-        """Return the ids of that many new sagas, each begun at the time that its trail says."""
+        """Return the ids of that many new sagas, each started at the time that its trail shows."""
         ids = []
         for replica in itertools.islice(itertools.cycle(replicas), count):
             number, sent = len(self.placed), time.time()

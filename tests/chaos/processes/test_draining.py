@@ -1,4 +1,4 @@
-"""SIGTERM under load: every open request is answered, and whoever comes next goes on with the rest at once."""
+"""SIGTERM under load: every open request is answered, and the next process continues with the rest at once."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class _Seen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _End:
-    """When a process was told to stop, when it was gone, and with which code it ended."""
+    """When a process was sent SIGTERM, when it was gone, and its exit code."""
 
-    told: float
+    asked: float
     gone: float
     gone_at: float
     code: int
@@ -109,10 +109,10 @@ class _Load:
         self._busy += [self._pool.submit(self.order, key, LONGER_THAN_THE_DRAIN) for key in long_ones]
         for key in long_ones:
             _until(partial(self._is_taken, first, key))
-        told = time.monotonic()
+        asked = time.monotonic()
         first.process.send_signal(signal.SIGTERM)
         code = first.process.wait(timeout=SETTLED_SECONDS)
-        return _End(told=told, gone=time.monotonic(), gone_at=time.time(), code=code)
+        return _End(asked=asked, gone=time.monotonic(), gone_at=time.time(), code=code)
 
     def _is_taken(self, server: Running, key: str) -> bool:
         return bool(self.client.found(server, f"/sagas?order_id=ord-{key}")["data"])
@@ -163,14 +163,14 @@ def _until(true: Callable[[], bool]) -> None:
 def _was_orderly(seen: Sequence[_Seen], end: _End) -> None:
     """Judge an end by what the clients saw of it."""
     assert end.code == 0
-    assert end.gone - end.told < DRAIN_SECONDS + MARGIN_SECONDS
+    assert end.gone - end.asked < DRAIN_SECONDS + MARGIN_SECONDS
 
     orders = [one for one in seen if one.path == "/checkout"]
-    open_then = [one for one in orders if one.sent < end.told < one.ended]
+    open_then = [one for one in orders if one.sent < end.asked < one.ended]
     assert {one.status for one in open_then} == {201, 202}, "an outcome, or the saga: nothing else, and both"
     # Some sagas outlast the drain, so it lasts as long as it may.
-    over = end.told + DRAIN_SECONDS
-    late = [one for one in seen if end.told + AT_ONCE_SECONDS < one.sent and one.ended < over]
+    over = end.asked + DRAIN_SECONDS
+    late = [one for one in seen if end.asked + AT_ONCE_SECONDS < one.sent and one.ended < over]
     assert {one.path for one in late} == {"/checkout", "/readyz"}, "nobody asked: the run proves nothing"
     assert {one.status for one in late} == {503}, "it isn't ready any more, but still says so"
     assert all(one.retry_after for one in late if one.path == "/checkout")

@@ -1,4 +1,4 @@
-"""What a person does, through replicas that don't own the saga, and beside deaths of those that do."""
+"""An operator's actions through replicas that don't own the saga, also while those that do are killed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _act(
     )
 
 
-def _begun(client: RecordingClient, server: Running, order_id: str, **headers: str) -> str:
+def _started(client: RecordingClient, server: Running, order_id: str, **headers: str) -> str:
     named = {"Prefer": "respond-async"} | {name.replace("_", "-"): value for name, value in headers.items()}
     return saga_id_in(client.placed(server, an_order(order_id), order_id, named))
 
@@ -61,28 +61,28 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
             a_checkout(env, tmp_path / "b.log"),
             a_checkout({**env, **patient}, tmp_path / "c.log"),
         ) as (owner, other, parking):
-            under_way = _begun(client, owner, "under-way")
+            under_way = _started(client, owner, "under-way")
             assert _act(other, under_way, "cancel").json()["status"] == "compensated"
             paused: list[str] = []
             down = "inventory.execute=unavailable"
             for server, order_id in ((owner, "in-back-off"), (parking, "parked")):
-                paused.append(waiting := _begun(client, server, order_id, X_Simulate=down))
+                paused.append(waiting := _started(client, server, order_id, X_Simulate=down))
                 while "step_retried" not in words_of(client.found(other, f"/sagas/{waiting}")):
                     time.sleep(0.05)  # another process's step can only be looked for
                 cancelled = _act(other, waiting, "cancel")
                 assert (cancelled.status_code, cancelled.json()["status"]) == (200, "compensated")
             with ThreadPoolExecutor(8) as pool:
-                many = list(pool.map(lambda n: _begun(client, owner, f"many-{n}"), range(16)))
-                told = list(pool.map(lambda saga_id: _act(other, saga_id, "cancel").status_code, many))
-            orphan = _begun(client, owner, "orphan")
+                many = list(pool.map(lambda n: _started(client, owner, f"many-{n}"), range(16)))
+                statuses = list(pool.map(lambda saga_id: _act(other, saga_id, "cancel").status_code, many))
+            orphan = _started(client, owner, "orphan")
             assert _act(other, orphan, "cancel", wait=0).status_code == 202
             owner.kill()
             sagas = client.settled(other, [under_way, *paused, *many, orphan], seconds=60)
-        assert set(told) <= {200, 409}
+        assert set(statuses) <= {200, 409}
         by_id: dict[str, Any] = {saga["id"]: saga for saga in sagas}
         assert by_id[orphan]["status"] == "compensated"
         assert by_id[orphan]["cancel"]["reason"] == "The customer called."
-        for saga_id, status in zip(many, told, strict=True):
+        for saga_id, status in zip(many, statuses, strict=True):
             saga = by_id[saga_id]
             assert (saga["status"], "cancel_requested" in words_of(saga)) == (
                 ("compensated", True) if status == 200 else ("completed", False)
@@ -104,10 +104,10 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled_by_the_
 
             (found,) = client.found(server, "/sagas?status=needs_attention")["data"]
             assert found["id"] == saga_id_in(placed)
-            stands = {step["name"]: (step["status"], step["compensation"]) for step in found["steps"]}
-            assert stands["inventory"][0] == "compensated"
-            assert stands["payment"][0] == "compensation_failed"
-            assert stands["payment"][1]["error"]["code"] == "not_reversible"
+            shown = {step["name"]: (step["status"], step["compensation"]) for step in found["steps"]}
+            assert shown["inventory"][0] == "compensated"
+            assert shown["payment"][0] == "compensation_failed"
+            assert shown["payment"][1]["error"]["code"] == "not_reversible"
 
             etag = client.get(server, f"/sagas/{found['id']}").headers["etag"]
             again = _act(server, found["id"], "retry", headers={"If-Match": etag})

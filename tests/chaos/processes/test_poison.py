@@ -1,4 +1,4 @@
-"""A saga that takes down whoever runs it is parked, and all that ran beside it end well."""
+"""A saga that kills each process that runs it is parked, and the sagas beside it end well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.processes import Running, an_order, free_port, running, the_services,
 
 NEIGHBOURS = 30
 DEATHS = 5
-LAPSED = "the lease has lapsed"
+LAPSED = "lease_lost"
 """What a replica logs that has stood still for too long: that is a death too."""
 SETTLED_SECONDS = 120.0
 ENV = {

@@ -43,8 +43,8 @@ class Manner(StrEnum):
     """What a service does with an order's requests, besides the work; a reset comes after the work is done."""
 
     ANSWERS_THEN = "the first request is reset, the second answered"
-    REFUSES_THEN = "payment: the first is reset, and the second refused, though the charge stands"
-    NO_ADDRESS = "shipping: the first is reset, and the second refused, though the parcel stands"
+    REFUSES_THEN = "payment: the first is reset, and the second refused, though the charge is in effect"
+    NO_ADDRESS = "shipping: the first is reset, and the second refused, though the parcel is booked"
     NEVER_ANSWERS = "payment: every request is reset"
 
 
@@ -63,7 +63,7 @@ DONE: dict[str, dict[str, Any]] = {
 
 
 class Services:
-    """The three services behind one port: what stands, and every request that came."""
+    """The three services behind one port: what is in effect, and every request that came."""
 
     def __init__(self) -> None:
         self.standing: set[tuple[str, str]] = set()

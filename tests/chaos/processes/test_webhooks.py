@@ -44,7 +44,7 @@ def _asked(url: str, sql: str) -> int:
     return asyncio.run(ask())
 
 
-async def _taught(url: str) -> None:
+async def _add_first_events(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(FIRST_EVENTS)
@@ -61,8 +61,8 @@ def test_no_event_is_lost_or_out_of_its_sagas_order(
 ) -> None:
     """Two replicas, a receiver that fails a quarter of the time, and replicas killed while they deliver.
 
-    Only a person makes a saga rest twice; so that each saga has two events, the database is taught to
-    put a first one into the outbox when it begins.
+    Only an operator makes a saga end twice; so that each saga has two events, a trigger in the database
+    puts a first one into the outbox when the saga starts.
     """
     port, arrivals = free_port(), tmp_path / "arrivals.jsonl"
     endpoint = {"name": "shop", "url": f"http://127.0.0.1:{port}/hooks", "secret": SECRET}
@@ -77,7 +77,7 @@ def test_no_event_is_lost_or_out_of_its_sagas_order(
         "CHECKOUT_WEBHOOK_PAUSES": ",".join(["0.2"] * 40),
     }
     command = [sys.executable, "-m", "tests.chaos.apps.webhook_receiver", str(port), str(arrivals)]
-    asyncio.run(_taught(postgres_url))
+    asyncio.run(_add_first_events(postgres_url))
     client, began, kills = RecordingClient(), time.monotonic(), 0
     with ExitStack() as stack:
         stack.enter_context(running(command, port=port, env={}, log=tmp_path / "receiver.log", ready="/"))

@@ -196,9 +196,9 @@ class Clients:
         return True
 
     async def _watch(self) -> None:
-        """Read sagas that have just begun, at either replica, as fast as a person clicks."""
+        """Read sagas that have just started, at either replica, as fast as somebody clicks."""
         while True:
-            await asyncio.sleep(PAUSE_SECONDS)  # a person's pause, which nothing waits for
+            await asyncio.sleep(PAUSE_SECONDS)  # a pause that nothing ends early
             if recent := list(self.saga_of.values())[-100:]:
                 await self.read(self._rng.choice(recent), self._rng.randrange(2))
 

@@ -1,4 +1,4 @@
-"""All the processes of a chaos run and its database, and what a look into that tells of who owns what."""
+"""The processes and the database of a chaos run, and which process owns which sagas by the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPLICA_ENV = {
     "CHECKOUT_RECOVERY_POLL_SECONDS": str(POLL_SECONDS),
     "CHECKOUT_RETRY_BASE_SECONDS": "0.05",
     "CHECKOUT_RETRY_CAP_SECONDS": "0.5",
-    # A minute of asking: with 20 a service that a busy machine begins anew too slowly parks sagas, rightly.
+    # A minute of retries: with 20, a service that a busy machine restarts too slowly would rightly park sagas.
     "CHECKOUT_COMPENSATION_MAX_ATTEMPTS": "200",
     "CHECKOUT_STEP_TIMEOUT_SECONDS": "1",
     "CHECKOUT_STORAGE_PATIENCE_SECONDS": "2",
@@ -90,7 +90,7 @@ class Cluster:
             for name in names:
                 if self._processes[name].up:
                     return self._processes[name]
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)  # a process that starts tells nobody
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)  # a process's start can only be asked about
 
     async def stop_database(self) -> None:
         """Stop it as a power cut would."""
@@ -130,9 +130,9 @@ class Cluster:
         """Return what the replicas have logged."""
         return "".join(one.log.read_text(errors="replace") for one in self.replicas)
 
-    def lives(self) -> Mapping[str, int]:
-        """Return how often each process was begun."""
-        return {name: process.lives for name, process in self._processes.items()}
+    def starts(self) -> Mapping[str, int]:
+        """Return how often each process was started."""
+        return {name: process.starts for name, process in self._processes.items()}
 
     def _note_availability(self) -> None:
         available = self._database_up and any(one.up for one in self.replicas)

@@ -13,8 +13,8 @@ from tests.chaos.storm.cluster import Cluster
 from tests.chaos.storm.plan import Fault, Kind, Plan
 from tests.chaos.storm.processes import ServerProcess
 
-STANDS_STILL_FOR = 40
-"""How many requests of clients come to an end while a service or the database stands still."""
+STOPPED_FOR_REQUESTS = 40
+"""How many requests of clients come to an end while a service or the database is frozen or stopped."""
 
 LATER_SECONDS = 0.05
 
@@ -59,7 +59,7 @@ class FaultInjector:
         pid, at = victim.pid, time.time()
         if fault.kind is Kind.KILL:
             victim.kill()
-            following = self._begins_anew(victim, pid, at)
+            following = self._restart(victim, pid, at)
         else:
             victim.stop()
             following = self._wakes(victim, pid, at)
@@ -67,10 +67,10 @@ class FaultInjector:
         return following
 
     async def _database_comes_back(self) -> None:
-        await self._reached(self._clients.asked, self._clients.asked.value + STANDS_STILL_FOR)
+        await self._reached(self._clients.asked, self._clients.asked.value + STOPPED_FOR_REQUESTS)
         await self._cluster.start_database()
 
-    async def _begins_anew(self, victim: ServerProcess, pid: int, at: float) -> None:
+    async def _restart(self, victim: ServerProcess, pid: int, at: float) -> None:
         if self._is_replica(victim):
             await asyncio.gather(self._record_death(pid, at), victim.start())
         else:
@@ -80,14 +80,14 @@ class FaultInjector:
         """A replica wakes when others have all that was its own; a service when its callers have lost patience."""
         if self._is_replica(victim):
             while not await self._record_death(pid, at) and not self._clients.finished.is_set():
-                victim.wake()  # it had nothing in hand, and would be no zombie: a little later
+                victim.wake()  # it owned nothing, so it would be no zombie: a little later
                 await asyncio.sleep(LATER_SECONDS)
                 victim.stop()
                 at = time.time()
             await self._cluster.taken_over(pid)
             self.zombies += 1
         else:
-            await self._reached(self._clients.asked, self._clients.asked.value + STANDS_STILL_FOR)
+            await self._reached(self._clients.asked, self._clients.asked.value + STOPPED_FOR_REQUESTS)
         victim.wake()
 
     async def _record_death(self, pid: int, at: float) -> bool:

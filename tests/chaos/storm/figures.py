@@ -89,7 +89,7 @@ class Figures:
 
     @cached_property
     def settles(self) -> float:
-        """How long after the last fault the last saga came to rest, or after its own beginning where that was later."""
+        """How long after the last fault the last saga ended, or after its own start where that was later."""
         calm = self.after.injector.over_at
         return max(
             (
@@ -188,7 +188,7 @@ class Figures:
                 yield Violation("a repeat gets the same answer", answer.idempotency_key, f"{now[0]}")
 
     def write(self, path: Path) -> None:
-        """Write all that the judgement rests on to a JSON file."""
+        """Write what the verdict is based on to a JSON file."""
         after = self.after
         evidence = {
             "seed": after.plan.seed,

@@ -31,7 +31,7 @@ _SKUS = ("TSHIRT-S", "TSHIRT-M", "MUG-1", "POSTER-7")
 class Order:
     """One order of one client, and its ways: whom it asks first, how long it waits, what it does afterwards.
 
-    `hangs_up` leaves the first request in the middle; `follows` reads the saga until it rests;
+    `hangs_up` leaves the first request in the middle; `follows` reads the saga until it ends;
     `repeats` sends the request once more after a definite answer; of one `in_two_tabs` there is a second
     order with the same body under another key.
     """

@@ -22,7 +22,7 @@ START_SECONDS = 120.0
 class ServerProcess:
     """One replica or service; started again it has the same port, log file and books.
 
-    `env` gives the environment of its n-th life. `on_change` hears of every change of `up`, with
+    `env` gives the environment of its n-th start. `on_change` hears of every change of `up`, with
     which a process counts that runs and was ready once.
     """
 
@@ -34,7 +34,7 @@ class ServerProcess:
     env: Callable[[int], Mapping[str, str]]
     on_change: Callable[[], None]
     up: bool = False
-    lives: int = 0
+    starts: int = 0
 
     def __post_init__(self) -> None:
         self._held = contextlib.ExitStack()
@@ -53,7 +53,7 @@ class ServerProcess:
         """Return once it is ready. As a supervisor does, start it again where it can't begin yet."""
         give_up = time.monotonic() + START_SECONDS
         while True:
-            self.lives += 1
+            self.starts += 1
             try:
                 self._server = await asyncio.to_thread(self._started)
             except AssertionError:  # the database is away, or the port is held for a moment
@@ -68,7 +68,7 @@ class ServerProcess:
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(
                 running(
-                    self.command, port=self.port, env=self.env(self.lives), log=self.log, ready=self.ready
+                    self.command, port=self.port, env=self.env(self.starts), log=self.log, ready=self.ready
                 )
             )
             self._held = stack.pop_all()
@@ -86,7 +86,7 @@ class ServerProcess:
         self._is(up=False)
 
     def wake(self) -> None:
-        """Let it go on, as if nothing had happened: a zombie."""
+        """Let it continue as if nothing had happened: a zombie."""
         self._signal(signal.SIGCONT)
         self._is(up=True)
 
@@ -106,7 +106,7 @@ class ServerProcess:
 
 
 def a_port(rng: random.Random) -> int:
-    """Return a port that is free and that no outgoing connection is given: it stays free between two lives."""
+    """Return a port that is free and that no outgoing connection is given: it stays free between two starts."""
     while True:
         port = rng.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -124,7 +124,7 @@ def replica_process(
         ready="/readyz",
         port=port,
         log=directory / f"{name}.log",
-        env=lambda _life: env,
+        env=lambda _start: env,
         on_change=on_change,
     )
 
@@ -132,7 +132,7 @@ def replica_process(
 def service_process(
     name: str, env: Mapping[str, str], directory: Path, port: int, seed: int
 ) -> ServerProcess:
-    """Return one of the sandbox's services, not started. Each of its lives has other luck."""
+    """Return one of the sandbox's services, not started. Each start has its own random faults."""
     books = {"SANDBOX_DATABASE": str(directory / f"{name}.db")}
     return ServerProcess(
         name=name,
@@ -140,6 +140,6 @@ def service_process(
         ready="/livez",
         port=port,
         log=directory / f"{name}.log",
-        env=lambda life: {**env, **books, "SANDBOX_SEED": str(seed * 1000 + life)},
+        env=lambda start: {**env, **books, "SANDBOX_SEED": str(seed * 1000 + start)},
         on_change=lambda: None,
     )

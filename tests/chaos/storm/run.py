@@ -1,6 +1,6 @@
-"""A storm: clients order while processes die and freeze; then everything must come to rest, and is looked at.
+"""A storm: clients order while processes die and freeze; then every saga must end, and everything is read and judged.
 
-load, a fault at every so-manieth accepted order ─▶ everybody is up again ─▶ every saga rests
+load, a fault at every n-th accepted order ─▶ every process is up again ─▶ every saga has ended
 ─▶ nothing is late any more ─▶ every saga as every replica shows it, and the services' books
 """
 
@@ -36,7 +36,7 @@ class StormResult:
     """What a storm left behind.
 
     `sagas` has all there are, each as every replica shows it (None: not at all); `rested` says that all
-    of them came to rest while they were waited for.
+    of them ended within the time allowed.
     """
 
     plan: Plan

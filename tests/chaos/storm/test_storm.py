@@ -53,7 +53,7 @@ async def test_two_replicas_on_postgresql_lose_and_double_nothing_in_a_storm(tmp
 async def test_one_process_on_sqlite_loses_and_doubles_nothing_when_it_is_killed(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """Killed three times in mid-load and begun anew on the same file: every invariant holds."""
+    """Killed three times in mid-load and restarted on the same file: every invariant holds."""
     plan = a_plan(
         1,
         orders=100,
