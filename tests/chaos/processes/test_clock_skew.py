@@ -118,7 +118,7 @@ def test_an_hour_ahead_and_an_hour_behind(postgres_url: str, tmp_path: Path) -> 
         for newer, older in itertools.pairwise(_at(saga["created_at"]) for saga in listed):
             assert newer > older - NEAR_SECONDS, "the list is newest first"
         taken_over = _taken_over(sagas + given_up)
-        assert len(taken_over) >= 4, "with nothing to take over the run proves nothing"
+        assert len(taken_over) >= 2, "with nothing to take over the run proves nothing"
         assert killed_at - NEAR_SECONDS < min(taken_over)
         assert max(taken_over) < killed_at + 2 * LEASE_SECONDS + NEAR_SECONDS
         for saga in given_up:
