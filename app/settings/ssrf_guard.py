@@ -1,7 +1,7 @@
-"""Which addresses may be asked from here: the public ones, however an address is written.
+"""The guard against server-side request forgery (SSRF): webhooks are sent to public addresses only.
 
 A receiver's URL must not reach what only this machine or its network can: loopback, private and link-local
-networks, a cloud's metadata. IPv6 has ways to write an IPv4 address; what is inside is what counts.
+networks, a cloud's metadata. IPv6 has several ways to write an IPv4 address; the address inside decides.
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ _CLOSED = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "100.64.0.0
 """Clouds keep services for their machines here (the first is Azure's); not every Python knows them as private."""
 
 
+def is_address(host: str) -> bool:
+    """Whether a URL's host is an IP address, and not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_public_address(address: str) -> bool:
-    """Whether it is an address of the public internet; what isn't an address is not."""
+    """Whether it is an address of the public internet; False for anything that isn't an address."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

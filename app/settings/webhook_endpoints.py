@@ -14,11 +14,10 @@ import json
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from app.settings.ssrf_guard import is_public_address
+from app.settings.ssrf_guard import is_address, is_public_address
 
 
 class EventName(StrEnum):
@@ -124,7 +123,7 @@ def _url(name: str, url: object, *, allow_private: bool) -> str:
         raise _bad(name, "needs a url such as https://host/path, without user or fragment.")
     if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
         raise _bad(name, "needs an https:// url (http:// only with CHECKOUT_WEBHOOKS_ALLOW_PRIVATE=true).")
-    if not allow_private and _is_address(parts.hostname) and not is_public_address(parts.hostname):
+    if not allow_private and is_address(parts.hostname) and not is_public_address(parts.hostname):
         raise _bad(name, "has a private address: that needs CHECKOUT_WEBHOOKS_ALLOW_PRIVATE=true.")
     return parts.geturl()
 
@@ -138,14 +137,6 @@ def _split(url: object) -> SplitResult | None:
     except ValueError:
         return None
     return parts
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _texts(value: object) -> bool:

@@ -16,7 +16,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -25,7 +24,7 @@ from yarl import URL
 
 from app.gateway.http_answer import retry_after
 from app.gateway.one_request import one_attempt, one_request_session
-from app.settings.ssrf_guard import is_public_address
+from app.settings.ssrf_guard import is_address, is_public_address
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the present addresses of a name."""
@@ -95,7 +94,7 @@ class WebhookClient:
             self._opened = None
 
     async def _post(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookResponse:
-        if _is_address(self._host) and not self._allowed(self._host):
+        if is_address(self._host) and not self._allowed(self._host):
             raise NoPublicAddress
         with one_attempt():
             async with self._session().post(
@@ -177,11 +176,3 @@ class _CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held open."""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
