@@ -45,7 +45,7 @@ async def _run(url: str, settings: Settings) -> None:
                 await connection.run_sync(_migrate, settings.migrate_lock_seconds)
 
     try:
-        await try_again_while_locked(whole, patience=settings.migrate_patience_seconds)
+        await try_again_while_locked(whole, patience=settings.migrate_timeout_seconds)
     finally:
         await engine.dispose()
 

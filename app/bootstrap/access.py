@@ -24,7 +24,7 @@ async def open_keys(settings: Settings, storage: Storage, clock: SystemClock) ->
             seconds=settings.key_cache_seconds, per_second=settings.unknown_keys_per_second
         ),
     )
-    if not settings.allow_open and not await keys.required():
+    if not settings.allow_unauthenticated and not await keys.required():
         _refuse_to_be_open_elsewhere()
     return keys
 
@@ -41,6 +41,6 @@ def _refuse_to_be_open_elsewhere() -> None:
         if server.config.fd is None and server.config.uds is None and not is_loopback(host):
             raise UnauthenticatedExposure(
                 f"There is no API key yet, so anybody who reaches {host} could check out and operate: create one with "
-                "`python -m app keys create`, listen on 127.0.0.1, or set CHECKOUT_ALLOW_OPEN=true where something "
+                "`python -m app keys create`, listen on 127.0.0.1, or set CHECKOUT_ALLOW_UNAUTHENTICATED=true where something "
                 "else controls access."
             )

@@ -12,7 +12,6 @@ from app.settings.settings import Settings
 
 def api_settings(settings: Settings) -> ApiSettings:
     """Return the API's share of the settings."""
-    remote = any((settings.payment_url, settings.inventory_url, settings.shipping_url))
     return ApiSettings(
         max_body_bytes=settings.max_body_bytes,
         body_seconds=settings.body_timeout_seconds,
@@ -21,17 +20,17 @@ def api_settings(settings: Settings) -> ApiSettings:
         max_in_flight=settings.max_in_flight,
         wait_seconds=settings.wait_seconds,
         max_wait_seconds=settings.max_wait_seconds,
-        storage_patience_seconds=settings.storage_patience_seconds,
+        storage_patience_seconds=settings.storage_timeout_seconds,
         require_idempotency_key=settings.require_idempotency_key,
         page_size=settings.page_size,
         max_page_size=settings.max_page_size,
         rate_limit_per_second=settings.rate_limit_per_second,
-        allow_open=settings.allow_open,
+        allow_open=settings.allow_unauthenticated,
         public_metrics=settings.public_metrics,
         cors_origins=settings.origins,
         heartbeat_seconds=settings.heartbeat_seconds,
         health_cache_seconds=settings.health_cache_seconds,
-        simulate_allowed=settings.sandbox_remote or not remote,
+        simulate_allowed=settings.sandbox_remote or not settings.any_service_is_remote,
     )
 
 

@@ -35,7 +35,7 @@ def open_sender(
         reader,
         destinations,
         render=event_bytes,
-        schedule=RetrySchedule(tuple(map(float, settings.webhook_pauses.split(",")))),
+        schedule=RetrySchedule(tuple(map(float, settings.webhook_retry_delays.split(",")))),
         clock=clock,
         owner=new_owner(),
         timeout=timeout,

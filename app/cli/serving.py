@@ -18,6 +18,7 @@ from app.cli.terminal import words
 from app.saga.ports.clock import SystemClock
 from app.server import service_server
 from app.services import reachable
+from app.settings.deprecated import deprecated_variables
 from app.settings.environment import unknown_variables
 from app.settings.settings import Settings
 from app.sqlite.file import why_not
@@ -96,7 +97,7 @@ async def _session(database: Database) -> tuple[str, str, str]:
 
 
 async def _examined(settings: Settings) -> Findings:
-    unknown = unknown_variables()
+    unknown = [*unknown_variables(), *deprecated_variables()]
     found: Findings = [("settings", "warn" if unknown else "ok", "\n".join(unknown))]
     found += await _database_examined(settings)
     for name, service in (
@@ -110,7 +111,7 @@ async def _examined(settings: Settings) -> Findings:
             found.append((name, "fail", f"{unreached}: is {name.upper()}_URL right?"))
         else:
             found.append((name, "ok", ""))
-    if not all((settings.payment_url, settings.inventory_url, settings.shipping_url)):
+    if not settings.every_service_is_remote:
         books = settings.sandbox_database
         refused = None if books == ":memory:" else why_not(books)
         found.append(("SANDBOX_DATABASE", "fail" if refused else "ok", refused or ""))

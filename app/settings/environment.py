@@ -19,6 +19,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from app.settings.deprecated import DEPRECATED, conflicts
 from app.settings.settings import Settings
 
 EXIT_MISCONFIGURED = 2
@@ -67,10 +68,14 @@ class SettingsError(ValueError):
 
 def read_settings() -> Settings:
     """Return the settings that the environment gives. Raise `SettingsError`."""
+    lines = conflicts()
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        raise SettingsError(list(_lines(error))) from None
+        raise SettingsError([*lines, *_lines(error)]) from None
+    if lines:
+        raise SettingsError(lines)
+    return settings
 
 
 def settings_or_exit() -> Settings:
@@ -92,19 +97,21 @@ def refuse(words: str) -> NoReturn:
 
 
 def variable(name: str) -> str:
-    """Return the environment variable of a setting, as whoever set it spelt it."""
+    """Return the environment variable of a setting, as it is spelt there: by its deprecated name if that is set."""
     field = Settings.model_fields.get(name)
     known = name if field is None else _variable(name, field)
-    return next((one for one in os.environ if one.upper() == known.upper()), known)
+    names = [known.upper(), *(old for old, new in DEPRECATED.items() if new == known)]
+    return next((one for wanted in names for one in os.environ if one.upper() == wanted), known)
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return a sentence for each variable that looks like a setting and is none, such as a misspelt one."""
     known = {_variable(name, field) for name, field in Settings.model_fields.items()} | set(_OTHERS)
+    accepted = known | DEPRECATED.keys()
     sentences = []
     for name in sorted(environment):
         upper = name.upper()
-        if upper in known or not upper.startswith(("CHECKOUT_", "SANDBOX_")) or _CLUSTERS.fullmatch(upper):
+        if upper in accepted or not upper.startswith(("CHECKOUT_", "SANDBOX_")) or _CLUSTERS.fullmatch(upper):
             continue
         prefix, _, rest = upper.partition("_")
         rests = [one.removeprefix(f"{prefix}_") for one in known if one.startswith(f"{prefix}_")]

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.settings.settings import SHORTEST_KEEP_DAYS, Settings
+from app.settings.groups.retention import MIN_KEEP_SAGAS_DAYS
+from app.settings.settings import Settings
 from app.storage.retention import redaction
 from tests.processes import ROOT
 
@@ -23,7 +24,7 @@ def test_the_page_names_the_settings_with_their_defaults() -> None:
         f"`CHECKOUT_KEEP_SAGAS_DAYS` ({settings.keep_sagas_days}: never)",
         f"`CHECKOUT_RETENTION_BATCH` ({settings.retention_batch})",
         f"`CHECKOUT_RETENTION_PAUSE_SECONDS` ({settings.retention_pause_seconds:g})",
-        f"at least {SHORTEST_KEEP_DAYS} ",
+        f"at least {MIN_KEEP_SAGAS_DAYS} ",
     ):
         assert words in PAGE
 

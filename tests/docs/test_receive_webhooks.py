@@ -47,4 +47,4 @@ def test_the_page_names_the_default_delays() -> None:
     assert words in PAGE
     unit = {"s": 1, "min": 60, "h": 3600}
     told = [int(number) * unit[name] for number, name in re.findall(r"(\d+) (s|min|h)\b", words)]
-    assert ",".join(map(str, told)) == Settings().webhook_pauses
+    assert ",".join(map(str, told)) == Settings().webhook_retry_delays

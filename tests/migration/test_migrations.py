@@ -250,7 +250,7 @@ async def test_a_migration_that_never_gets_its_lock_ends_in_a_sentence(
     """With where to look for who holds it, and nothing of it is done."""
     monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("CHECKOUT_MIGRATE_LOCK_SECONDS", "0.05")
-    monkeypatch.setenv("CHECKOUT_MIGRATE_PATIENCE_SECONDS", "0.2")
+    monkeypatch.setenv("CHECKOUT_MIGRATE_TIMEOUT_SECONDS", "0.2")
     migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0006"))
     held = await asyncpg.connect(postgres_url)
     async with held.transaction():

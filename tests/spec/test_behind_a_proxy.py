@@ -14,7 +14,12 @@ PROXY = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Prefix": "/shop"}
 
 def env_of(tmp_path: Path, **more: str) -> dict[str, str]:
     database = f"sqlite:///{tmp_path}/checkout.db"
-    return {"DATABASE_URL": database, "SANDBOX_DATABASE": ":memory:", "CHECKOUT_ALLOW_OPEN": "true", **more}
+    return {
+        "DATABASE_URL": database,
+        "SANDBOX_DATABASE": ":memory:",
+        "CHECKOUT_ALLOW_UNAUTHENTICATED": "true",
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_the_base_path_comes_from_the_option_or_a_trusted_proxy(
 def test_without_keys_what_a_proxy_on_this_machine_passes_on_is_refused(tmp_path: Path) -> None:
     """Whether or not uvicorn trusts the proxy, and has put the client in its place."""
     for number, options in enumerate(([], ["--forwarded-allow-ips", "10.0.0.5"])):
-        env = env_of(tmp_path, CHECKOUT_ALLOW_OPEN="false")
+        env = env_of(tmp_path, CHECKOUT_ALLOW_UNAUTHENTICATED="false")
         with a_checkout(env, tmp_path / f"log-{number}", options=options) as server:
             refused = httpx.post(f"{server.url}/keys", json={}, headers=PROXY, trust_env=False, verify=False)
             assert (refused.status_code, refused.json()["code"]) == (403, "keys_required")

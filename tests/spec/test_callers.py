@@ -327,8 +327,8 @@ async def test_a_bad_key_request_names_its_member(house: House, change: dict[str
 async def test_without_keys_only_loopback_is_served(
     database_url: str, server: str, allowed: bool, status: int
 ) -> None:
-    """Unless the operator says that something else guards the way."""
-    settings = settings_of(database_url, allow_open=allowed)
+    """Unless the operator says that something else controls access."""
+    settings = settings_of(database_url, allow_unauthenticated=allowed)
     app = create_app(lambda: open_service(settings), api_settings(settings))
     host = f"[{server}]" if ":" in server else server
     async with (

@@ -247,7 +247,7 @@ async def test_given_a_place_without_postal_codes_it_is_shipped_to(
         "country": "HK",
         **postal_code,
     }
-    async with serve(allow_open=True) as client:
+    async with serve(allow_unauthenticated=True) as client:
         answer = await client.post("/checkout", json=an_order("ord-1", shipping_address=address))
         assert answer.status_code == 201
         saga_id = answer.json()["id"]
@@ -257,7 +257,7 @@ async def test_given_a_place_without_postal_codes_it_is_shipped_to(
 
 async def test_given_windows_that_meet_each_saga_is_in_one_of_them(serve: Serve) -> None:
     """Also the one that began at the very time where they meet, on either database."""
-    async with serve(allow_open=True) as client:
+    async with serve(allow_unauthenticated=True) as client:
         sagas = [(await client.post("/checkout", json=an_order(f"ord-{n}"))).json() for n in range(3)]
         for saga in sagas:
             seen = [
@@ -307,7 +307,7 @@ async def test_given_a_key_of_the_release_before_its_body_is_known_by_the_stored
 @pytest.mark.parametrize("name", ["order_id", "customer_id"])
 async def test_given_any_name_that_is_taken_it_can_be_looked_for(serve: Serve, name: str) -> None:
     """With every character that the API takes, as both databases store it."""
-    async with serve(allow_open=True) as client:
+    async with serve(allow_unauthenticated=True) as client:
         for number, value in enumerate(
             ("👩‍💻", "a\u202eb", "\ufeffa", "\U0010ffff", "e\u0301", "é", "a\u2028'\"\\%_b")
         ):

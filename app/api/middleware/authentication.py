@@ -1,6 +1,6 @@
 """Who sends a request, and whether they may: decided before the route is run.
 
-Without keys, the service lets everybody do everything, so it answers on loopback alone (see `CHECKOUT_ALLOW_OPEN`).
+Without keys, the service lets everybody do everything, so it answers on loopback alone (see `CHECKOUT_ALLOW_UNAUTHENTICATED`).
 From the first key on, each request needs one: `Authorization: Bearer ck_…`. What a route needs, the route states
 (`route_rights`).
 

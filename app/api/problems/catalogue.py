@@ -93,7 +93,7 @@ PROBLEMS: Mapping[str, ProblemType] = MappingProxyType(
             "This server is open on loopback alone",
             "The server has no keys yet, so it answers only what is asked from its own machine, and directly: what "
             "comes through a proxy may be anybody's. Nothing was changed.",
-            "Make a key with `python -m app keys create`, or set CHECKOUT_ALLOW_OPEN=true behind something that guards it.",
+            "Make a key with `python -m app keys create`, or set CHECKOUT_ALLOW_UNAUTHENTICATED=true behind something that guards it.",
         ),
         "not_found": ProblemType(
             404,

@@ -74,7 +74,7 @@ def test_no_event_is_lost_or_out_of_its_sagas_order(
         "CHECKOUT_WEBHOOKS_ALLOW_PRIVATE": "true",
         "CHECKOUT_WEBHOOK_TIMEOUT_SECONDS": "2",
         "CHECKOUT_WEBHOOK_POLL_SECONDS": "0.05",
-        "CHECKOUT_WEBHOOK_PAUSES": ",".join(["0.2"] * 40),
+        "CHECKOUT_WEBHOOK_RETRY_DELAYS": ",".join(["0.2"] * 40),
     }
     command = [sys.executable, "-m", "tests.chaos.apps.webhook_receiver", str(port), str(arrivals)]
     asyncio.run(_add_first_events(postgres_url))

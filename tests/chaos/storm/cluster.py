@@ -32,7 +32,7 @@ REPLICA_ENV = {
     # A minute of retries: with 20, a service that a busy machine restarts too slowly would rightly park sagas.
     "CHECKOUT_COMPENSATION_MAX_ATTEMPTS": "200",
     "CHECKOUT_STEP_TIMEOUT_SECONDS": "1",
-    "CHECKOUT_STORAGE_PATIENCE_SECONDS": "2",
+    "CHECKOUT_STORAGE_TIMEOUT_SECONDS": "2",
     "CHECKOUT_WAIT_SECONDS": "4",
     "CHECKOUT_LOG_LEVEL": "warning",
     "SANDBOX_REMOTE": "true",

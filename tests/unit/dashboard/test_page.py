@@ -266,7 +266,7 @@ async def test_a_form_comes_from_the_origin_that_it_is_sent_to(
     sqlite_url: str, origin: str, host: str, more: dict[str, str], status: int
 ) -> None:
     """Where the browser doesn't say it outright (plain http): a scheme's own port may be named or not."""
-    async with a_client(sqlite_url, allow_open=True) as client:
+    async with a_client(sqlite_url, allow_unauthenticated=True) as client:
         key = await a_key(client, "operate", everyone=True)
         headers = {"Origin": origin, "Host": host, **more}
         answer = await client.post("/dashboard/sign-in", data={"key": key, "token": ""}, headers=headers)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from app.settings.deprecated import DEPRECATED, deprecated_variables
 from app.settings.environment import SettingsError, read_settings, unknown_variables, variable
 from app.settings.settings import Settings
 
@@ -15,7 +16,7 @@ VARIABLES = [variable(name) for name in Settings.model_fields]
 
 @pytest.fixture(autouse=True)
 def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
+    for name in (*VARIABLES, *DEPRECATED):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -35,7 +36,7 @@ def test_every_variable_that_is_set_but_empty_counts_as_unset(
     [
         ("CHECKOUT_STEP_TIMEOUT_SECONDS", "7\r"),
         ("CHECKOUT_MAX_ITEMS", " 7 "),
-        ("CHECKOUT_ALLOW_OPEN", "true\n"),
+        ("CHECKOUT_ALLOW_UNAUTHENTICATED", "true\n"),
         ("CHECKOUT_PAYMENT_TOKEN", "abc\n"),
         ("PAYMENT_URL", "http://payments:9001\r\n"),
         ("SANDBOX_DATABASE", "books.db\r"),
@@ -132,7 +133,7 @@ def test_a_services_url_is_checked_before_the_first_call(url: str, monkeypatch: 
 
 
 def test_several_wrong_settings_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nobody mends them one start at a time."""
+    """So that an operator fixes all of them at once."""
     for name, value in {
         "DATABASE_URL": f"postgresql://u:{SECRET}/x@h/d",
         "CHECKOUT_MAX_ITEMS": "x",
@@ -179,3 +180,50 @@ def test_what_kubernetes_adds_for_a_service_named_checkout_is_no_misspelling() -
         "CHECKOUT_URL": "http://127.0.0.1:8000",
     }
     assert unknown_variables(given) == []
+
+
+@pytest.mark.parametrize(("old", "new"), DEPRECATED.items())
+def test_a_deprecated_name_is_accepted_with_a_warning(
+    old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sets what the new name sets, and is no misspelling."""
+    value = "true" if "ALLOW" in old else "7"
+    monkeypatch.setenv(new, value)
+    renamed = read_settings()
+    monkeypatch.delenv(new)
+    assert read_settings() != renamed
+    monkeypatch.setenv(old, value)
+    assert read_settings() == renamed
+    given = {old: value, new: value}
+    assert unknown_variables(given) == []
+    (warning,) = deprecated_variables(given)
+    assert old in warning
+    assert new in warning
+
+
+def test_the_old_and_the_new_name_with_the_same_value_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a deployment that runs both releases sets them."""
+    monkeypatch.setenv("CHECKOUT_WEBHOOK_PAUSES", "5,6")
+    monkeypatch.setenv("CHECKOUT_WEBHOOK_RETRY_DELAYS", "5,6")
+    assert read_settings().webhook_retry_delays == "5,6"
+
+
+def test_the_old_and_the_new_name_with_different_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sentence that names both, beside the other faults."""
+    monkeypatch.setenv("CHECKOUT_WEBHOOK_PAUSES", "5,6")
+    monkeypatch.setenv("CHECKOUT_WEBHOOK_RETRY_DELAYS", "7,8")
+    monkeypatch.setenv("CHECKOUT_MAX_ITEMS", "x")
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    first, second = caught.value.lines
+    assert first == (
+        "CHECKOUT_WEBHOOK_PAUSES and CHECKOUT_WEBHOOK_RETRY_DELAYS are the same setting, and have different values: "
+        "set CHECKOUT_WEBHOOK_RETRY_DELAYS alone."
+    )
+    assert "CHECKOUT_MAX_ITEMS" in second
+
+
+def test_a_fault_names_the_deprecated_variable_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHECKOUT_STORAGE_PATIENCE_SECONDS", "x")
+    with pytest.raises(SettingsError, match=r"^CHECKOUT_STORAGE_PATIENCE_SECONDS isn't a number"):
+        read_settings()

@@ -74,5 +74,5 @@ def test_the_settings_refuse_it_without_showing_a_secret() -> None:
         Settings(webhooks=SecretStr(text))
     assert "whsec_" not in str(caught.value)
     assert Settings(webhooks=SecretStr(text), webhooks_allow_private=True).webhook_endpoints[0].name == "shop"
-    with pytest.raises(ValidationError, match="CHECKOUT_WEBHOOK_PAUSES"):
-        Settings(webhook_pauses="5;300")
+    with pytest.raises(ValidationError, match="CHECKOUT_WEBHOOK_RETRY_DELAYS"):
+        Settings(webhook_retry_delays="5;300")

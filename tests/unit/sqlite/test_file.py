@@ -74,7 +74,7 @@ async def test_nothing_is_acknowledged_that_nobody_will_find(
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{path}"),
         sandbox_database=":memory:",
-        storage_patience_seconds=0.3,
+        storage_timeout_seconds=0.3,
         drain_seconds=0.3,
     )
     logging.getLogger("app.sqlite.file").propagate = True
@@ -99,7 +99,7 @@ async def test_once_the_same_file_is_back_the_service_goes_on(path: Path) -> Non
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{path}"),
         sandbox_database=":memory:",
-        storage_patience_seconds=0.3,
+        storage_timeout_seconds=0.3,
         drain_seconds=0.3,
     )
     away = path.with_suffix(".away")

@@ -69,7 +69,7 @@ async def a_shop(url: str, *, keyed: bool = False, **way: Any) -> AsyncIterator[
         sandbox_database=":memory:",
         retry_base_seconds=0.01,
         retry_cap_seconds=0.02,
-        allow_open=True,
+        allow_unauthenticated=True,
     )
     app = create_app(lambda: open_service(settings), api_settings(settings))
     async with app.router.lifespan_context(app):

@@ -31,7 +31,7 @@ async def a_client(url: str, *, scopes: list[str] | None = None) -> AsyncIterato
         webhooks=SecretStr(json.dumps([endpoint])),
         webhooks_allow_private=True,
         webhook_poll_seconds=0.02,
-        webhook_pauses="0",
+        webhook_retry_delays="0",
     )
     app = create_app(lambda: open_service(settings), api_settings(settings))
     hooks = {"response": [_fits_the_description]}

@@ -1,0 +1,1 @@
+"""The groups of settings, one module for each owner."""
