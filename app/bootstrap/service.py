@@ -94,6 +94,7 @@ async def open_service(
             frame=frame_of,
             poll_seconds=settings.watch_poll_seconds,
             max_subscribers=settings.max_watchers,
+            changes=storage.changes,
         )
         metrics = Metrics(
             steps=list(dict.fromkeys(step.name for one in sagas for step in one)),
@@ -118,7 +119,11 @@ async def open_service(
         runner = SagaRunner(known, storage.log, orchestrator, clock=clock, around=partial(around_run, traces))
         keeper = LeaseKeeper(storage.log, lease, clock=clock, new_owner=new_owner, drop=runner.drop)
         cancellations = CancellationPoll(
-            storage.log, runner, lease, poll_seconds=settings.recovery_poll_seconds
+            storage.log,
+            runner,
+            lease,
+            poll_seconds=settings.recovery_poll_seconds,
+            changes=storage.changes,
         )
         recovery = Recovery(
             storage.log,
@@ -128,6 +133,7 @@ async def open_service(
             clock=clock,
             poll_seconds=settings.recovery_poll_seconds,
             max_in_flight=settings.recovery_max_in_flight,
+            changes=storage.changes,
         )
         keys = await open_keys(settings, storage, clock)
         recovery.on_takeover = metrics.resumed
@@ -139,10 +145,11 @@ async def open_service(
             known,
             lease_until=lambda: lease.expires_at,
             lease_held=lambda: lease.held,
+            changes=storage.changes,
         )
         draining = asyncio.Event()
         history = SqlStatistics(storage.log)
-        changes = ChangeNotifier(history, max_subscribers=settings.max_watchers)
+        changes = ChangeNotifier(history, max_subscribers=settings.max_watchers, changes=storage.changes)
         drain = Drain(draining, recovery, runner, settings.drain_seconds, (streams.quiesce, changes.quiesce))
         endpoints = settings.webhook_endpoints
         sender = open_sender(settings, storage, reader, clock)

@@ -1,16 +1,20 @@
-"""Notifies open pages that the list of sagas has changed: one query in each interval, however many pages are open."""
+"""Notifies open pages that the list of sagas has changed: at most one query in each interval, for all of them.
+
+Where changes are reported, it queries when there was one; more rarely otherwise, as a report may be lost.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from app.operations.subscribers import TooManySubscribers
 from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges, poll_pause
 from app.saga.ports.queries import SagaHistory
 
 _logger = logging.getLogger(__name__)
@@ -23,12 +27,22 @@ class ChangeNotifier(Lifecycle):
     """
 
     def __init__(
-        self, queries: SagaHistory, *, poll_seconds: float = 1.0, max_subscribers: int = 500
+        self,
+        queries: SagaHistory,
+        *,
+        poll_seconds: float = 1.0,
+        max_subscribers: int = 500,
+        changes: ChangeSource | None = None,
     ) -> None:
         super().__init__()
         self._queries = queries
         self._poll_seconds = poll_seconds
         self._max_subscribers = max_subscribers
+        self._source = changes or NoChanges()
+        self._loop: BackgroundLoop | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._outdated = True
+        self._polled_at = float("-inf")
         self._subscribers = 0
         self._count = 0
         self._process = secrets.token_hex(4)
@@ -77,7 +91,7 @@ class ChangeNotifier(Lifecycle):
             self._wake_subscribers()
 
     async def _on_start(self) -> None:
-        self._run_loop(
+        self._loop = self._run_loop(
             BackgroundLoop(
                 self._turn,
                 OutageReporter(_logger, "change_poll"),
@@ -86,6 +100,17 @@ class ChangeNotifier(Lifecycle):
                 conclusive=lambda: self._subscribers > 0,
             )
         )
+        self._unsubscribe = self._source.subscribe(self._reported)
+
+    async def _on_stop(self) -> None:
+        self._unsubscribe()
+
+    def _reported(self, change: Change) -> None:
+        """Query at once, or where the last query was just now, when its interval is over."""
+        if change.kind is ChangeKind.EVENTS:
+            self._outdated = True
+            if self._loop is not None and self._since_last_poll() >= self._poll_seconds:
+                self._loop.wake()
 
     def _on_quiesce(self) -> None:
         self._wake_subscribers()
@@ -95,6 +120,15 @@ class ChangeNotifier(Lifecycle):
         self._changed = asyncio.Event()
 
     async def _turn(self) -> float:
-        if self._subscribers:
-            await self.poll()
+        interval = poll_pause(self._source, self._poll_seconds)
+        if self._subscribers and (self._outdated or self._since_last_poll() >= interval):
+            self._outdated, self._polled_at = False, asyncio.get_running_loop().time()
+            try:
+                await self.poll()
+            except BaseException:
+                self._outdated = True
+                raise
         return self._poll_seconds
+
+    def _since_last_poll(self) -> float:
+        return asyncio.get_running_loop().time() - self._polled_at

@@ -1,8 +1,9 @@
-"""Live streams of sagas' events: all subscribers of a process share one query in each interval.
+"""Live streams of sagas' events: all subscribers of a process share one query.
 
-sagas that run here  ── observer ─────────────┐
-                                              ├─▶ one list of frames per saga ──▶ each subscriber, at its own pace
-sagas that run elsewhere ── query, at intervals ┘
+sagas that run here      ── observer ─────────────────┐
+                                                      ├─▶ one list of frames per saga ──▶ each subscriber, at its pace
+sagas that run elsewhere ── query: when a change of   ┘
+                            theirs is reported, and at intervals
 
 A subscriber holds a position in its saga's list, never a copy, so one that reads slowly costs nothing.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from app.operations.saga_view import SagaView
@@ -20,6 +21,7 @@ from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.model.events import EventType, SagaEvent, TrailEntry
+from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges, poll_pause
 from app.saga.ports.queries import SagaNews
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class EventStreams(Lifecycle):
     """The sagas of this process that have subscribers.
 
     `frame` renders an event, once for all its subscribers. Every `poll_seconds` the log is read once for all these
-    sagas together; without subscribers it isn't read. Once it quiesces, all streams end: clients reconnect to another
+    sagas together, more rarely while `changes` reports what others store; without subscribers it isn't read. Once it quiesces, all streams end: clients reconnect to another
     replica, with the seq that they have.
     """
 
@@ -63,14 +65,19 @@ class EventStreams(Lifecycle):
         frame: Callable[[TrailEntry], bytes],
         poll_seconds: float = 0.5,
         max_subscribers: int = 5_000,
+        changes: ChangeSource | None = None,
     ) -> None:
         super().__init__()
         self._news = news
         self._frame = frame
         self._poll_seconds = poll_seconds
         self._max_subscribers = max_subscribers
+        self._changes = changes or NoChanges()
         self._streams: dict[str, SagaStream] = {}
         self._subscribers = 0
+        self._loop: BackgroundLoop | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._changed_sagas: set[str] = set()
 
     @property
     def subscribers(self) -> int:
@@ -118,9 +125,16 @@ class EventStreams(Lifecycle):
             except TimeoutError:
                 yield ()
 
-    async def poll(self) -> None:
-        """Read the log once for all sagas that have subscribers and haven't ended. Raise `LogUnavailable`."""
-        wanted = {saga_id: one.seq for saga_id, one in self._streams.items() if not one.ended}
+    async def poll(self, only: Collection[str] | None = None) -> None:
+        """Read the log once for all sagas that have subscribers and haven't ended, or `only` for those of them.
+
+        Raise `LogUnavailable`.
+        """
+        wanted = {
+            saga_id: one.seq
+            for saga_id, one in self._streams.items()
+            if not one.ended and (only is None or saga_id in only)
+        }
         if not wanted:
             return
         for saga_id, events in (await self._news.since(wanted)).items():
@@ -128,7 +142,7 @@ class EventStreams(Lifecycle):
                 self._add(stream, events)
 
     async def _on_start(self) -> None:
-        self._run_loop(
+        self._loop = self._run_loop(
             BackgroundLoop(
                 self._turn,
                 OutageReporter(_logger, "event_stream_poll"),
@@ -137,14 +151,30 @@ class EventStreams(Lifecycle):
                 conclusive=lambda: self._subscribers > 0,
             )
         )
+        self._unsubscribe = self._changes.subscribe(self._changed)
+
+    async def _on_stop(self) -> None:
+        self._unsubscribe()
+
+    def _changed(self, change: Change) -> None:
+        """Read at once what another process has stored of a saga with subscribers."""
+        if change.kind is not ChangeKind.EVENTS or not change.elsewhere or self._loop is None:
+            return
+        concerned = set(self._streams)
+        if change.saga_ids is not None:
+            concerned &= change.saga_ids
+        if concerned:
+            self._changed_sagas |= concerned
+            self._loop.wake()
 
     def _on_quiesce(self) -> None:
         for stream in self._streams.values():
             stream.wake()
 
     async def _turn(self) -> float:
-        await self.poll()
-        return self._poll_seconds
+        changed, self._changed_sagas = self._changed_sagas, set()
+        await self.poll(changed or None)
+        return poll_pause(self._changes, self._poll_seconds)
 
     def _add(self, stream: SagaStream, events: Sequence[TrailEntry]) -> None:
         """Add new events in order; one that leaves a gap is left to the next poll."""

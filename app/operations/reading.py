@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from app.access.principal import ANONYMOUS, Principal
+from app.operations.saga_changes import SagaChanges
 from app.operations.saga_view import SagaView, view_as_of, view_of, view_of_running
 from app.saga.engine.runner import SagaRunner
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.definition import Definitions
 from app.saga.model.state import SagaStatus
+from app.saga.ports.changes import ChangeSource, NoChanges
 from app.saga.ports.log import ReadSaga, SagaLog, load
 from app.saga.ports.queries import SagaFilter, SagaQueries
 
 POLL_SECONDS = 0.25
-"""How often a saga that another replica runs is read while a request waits for it."""
+"""How often a saga that another replica runs is read while a request waits for it, and changes are not reported."""
 
 
 class SagaReader:
@@ -31,6 +34,7 @@ class SagaReader:
         *,
         lease_until: Callable[[], datetime | None],
         lease_held: Callable[[], bool] = lambda: True,
+        changes: ChangeSource | None = None,
     ) -> None:
         self._runner = runner
         self._log = log
@@ -38,6 +42,7 @@ class SagaReader:
         self._definitions = definitions
         self._lease_until = lease_until
         self._lease_held = lease_held
+        self._changes = SagaChanges(changes or NoChanges())
 
     async def get(self, saga_id: str, *, caller: Principal = ANONYMOUS) -> SagaView | None:
         """Return a saga as it is durable now; None where it doesn't exist or is another tenant's.
@@ -58,20 +63,32 @@ class SagaReader:
 
     async def wait(self, saga_id: str, *, seconds: float, caller: Principal = ANONYMOUS) -> SagaView | None:
         """Return the saga once it is inactive, or as it is after `seconds`, whichever replica runs it."""
+        until = asyncio.get_running_loop().time() + seconds
+        done, view = await self._look(saga_id, until, caller)
+        if done:
+            return view
+        with self._changes.of(saga_id) as changed:
+            while True:
+                changed.clear()
+                done, view = await self._look(saga_id, until, caller)
+                left = until - asyncio.get_running_loop().time()
+                if done or left <= 0:
+                    return view
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(self._changes.pause(POLL_SECONDS), left)):
+                        await changed.wait()
+
+    async def _look(self, saga_id: str, until: float, caller: Principal) -> tuple[bool, SagaView | None]:
+        """Return whether there is nothing more to wait for, and the saga; one that runs here is waited for."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while True:
-            task = self._runner.get(saga_id)
-            if task is not None and not task.at_rest:
-                await task.wait_done(max(0.0, until - loop.time()))
-                if task.at_rest:
-                    view = self._running(task.run)
-                    return view if caller.can_see(view.saga.caller) else None
-            found = await self.get(saga_id, caller=caller)
-            left = until - loop.time()
-            if found is None or found.inactive or left <= 0:
-                return found
-            await asyncio.sleep(min(POLL_SECONDS, left))
+        task = self._runner.get(saga_id)
+        if task is not None and not task.at_rest:
+            await task.wait_done(max(0.0, until - loop.time()))
+            if task.at_rest:
+                view = self._running(task.run)
+                return True, view if caller.can_see(view.saga.caller) else None
+        found = await self.get(saga_id, caller=caller)
+        return found is None or found.inactive or loop.time() >= until, found
 
     async def list_sagas(
         self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20

@@ -1,14 +1,19 @@
-"""Asks which of the sagas that run here an operator wants cancelled, as the request may have come to another replica."""
+"""Asks which of the sagas that run here an operator wants cancelled, as the request may have come to another replica.
+
+Where changes are reported, it asks as soon as there is a request; polling goes on more slowly, as a report may be lost.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lease import Lease
 from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.runner import SagaRunner
+from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges, poll_pause
 from app.saga.ports.log import SagaLog
 
 _logger = logging.getLogger(__name__)
@@ -17,12 +22,23 @@ _logger = logging.getLogger(__name__)
 class CancellationPoll(Lifecycle):
     """One query every `poll_seconds`, while something runs here that can be cancelled."""
 
-    def __init__(self, log: SagaLog, runner: SagaRunner, lease: Lease, *, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        log: SagaLog,
+        runner: SagaRunner,
+        lease: Lease,
+        *,
+        poll_seconds: float,
+        changes: ChangeSource | None = None,
+    ) -> None:
         super().__init__()
         self._log = log
         self._runner = runner
         self._lease = lease
         self._poll_seconds = poll_seconds
+        self._changes = changes or NoChanges()
+        self._loop: BackgroundLoop | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
 
     async def poll(self) -> None:
         """Ask once, and cancel those sagas."""
@@ -32,7 +48,7 @@ class CancellationPoll(Lifecycle):
             self._runner.cancel(saga_id, wish)
 
     async def _on_start(self) -> None:
-        self._run_loop(
+        self._loop = self._run_loop(
             BackgroundLoop(
                 self._turn,
                 OutageReporter(_logger, "cancellation_poll"),
@@ -41,7 +57,15 @@ class CancellationPoll(Lifecycle):
                 conclusive=lambda: self._lease.held,  # else nothing was asked
             )
         )
+        self._unsubscribe = self._changes.subscribe(self._changed)
+
+    async def _on_stop(self) -> None:
+        self._unsubscribe()
+
+    def _changed(self, change: Change) -> None:
+        if change.kind is ChangeKind.CANCELLATIONS and change.elsewhere and self._loop is not None:
+            self._loop.wake()
 
     async def _turn(self) -> float:
         await self.poll()
-        return self._poll_seconds
+        return poll_pause(self._changes, self._poll_seconds)

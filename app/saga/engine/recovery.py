@@ -16,6 +16,7 @@ from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import LogError, LogUnavailable
+from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog, StoredSaga, takeovers
 
@@ -41,6 +42,7 @@ class Recovery(Lifecycle):
         clock: SystemClock,
         poll_seconds: float,
         max_in_flight: int,
+        changes: ChangeSource | None = None,
     ) -> None:
         super().__init__()
         self._log = log
@@ -50,7 +52,9 @@ class Recovery(Lifecycle):
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._max_in_flight = max_in_flight
+        self._changes = changes or NoChanges()
         self._claims: BackgroundLoop | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
         self.on_takeover: Callable[[StoredSaga], None] = lambda _stored: None
 
     def wake(self) -> None:
@@ -107,6 +111,14 @@ class Recovery(Lifecycle):
                 conclusive=lambda: self._lease.held,  # else nothing was asked
             )
         )
+        self._unsubscribe = self._changes.subscribe(self._changed)
+
+    async def _on_stop(self) -> None:
+        self._unsubscribe()
+
+    def _changed(self, change: Change) -> None:
+        if change.kind is ChangeKind.CLAIMABLE and change.elsewhere:
+            self.wake()
 
     async def _turn(self) -> float:
         return 0.0 if await self.claim() >= MAX_CLAIM else self._poll_seconds

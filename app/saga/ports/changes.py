@@ -53,6 +53,15 @@ class ChangeSource(Protocol):
         """
 
 
+SAFETY_NET_FACTOR = 10
+"""How much more rarely a subscriber polls while changes are reported to it: in case a report was lost."""
+
+
+def poll_pause(source: ChangeSource, seconds: float) -> float:
+    """Return the seconds between two polls of what `source` reports too; `seconds` is the interval without it."""
+    return seconds * SAFETY_NET_FACTOR if source.live else seconds
+
+
 class NoChanges:
     """A `ChangeSource` that reports nothing: only polling finds changes."""
 
