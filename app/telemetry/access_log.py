@@ -1,4 +1,4 @@
-"""A log line for each request: what was asked by its route, never its path or query, which may name a customer."""
+"""A log line for each request: its route, never its path or query, which may name a customer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"})
-"""Any other word is the caller's own."""
+"""Any other word is the client's own."""
 
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
-"""Asked every few seconds by machines: told at the level debug."""
+"""Requested every few seconds by machines: logged at the level debug."""
 
 _logger = logging.getLogger("app.access")
 
@@ -25,7 +25,7 @@ class AccessLog:
     def note(
         self, *, method: str, route: str, status: int, took: float, request_id: str, caller: str
     ) -> None:
-        """Note an answer; `took` is in seconds, `caller` empty where nobody is known."""
+        """Note an answer; `took` is in seconds, `caller` empty where it isn't known."""
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if not _logger.isEnabledFor(level):
             return

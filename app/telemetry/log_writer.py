@@ -1,4 +1,4 @@
-"""Writing log lines behind everybody's back: a pipe that nobody reads blocks a thread of its own, never the service.
+"""Log lines are written by a thread of their own: a pipe that nobody reads blocks that thread, never the service.
 
 Lines wait in memory, in order, up to a number of bytes. Past it a line is dropped and counted, and once lines are
 taken again one says how many are missing. At the end of the process what waits is written, if that takes no
@@ -121,7 +121,7 @@ class LogWriter(logging.Handler):
         self.on_drop(lines)
 
     def _missing(self) -> str:
-        """Return the line that tells of what was dropped since the last one, or nothing."""
+        """Return the line that counts what was dropped since the last one, or nothing."""
         with self._counting:
             missing, self._said = self.dropped - self._said, self.dropped
         if not missing:

@@ -27,7 +27,7 @@ _LEVELS = {
     EventType.COMPENSATION_FAILED: logging.ERROR,
     EventType.SAGA_NEEDS_ATTENTION: logging.ERROR,
 }
-"""What isn't named here is a warning."""
+"""Any other event is a warning."""
 
 _logger = structlog.stdlib.get_logger("app.saga")
 _sagas = logging.getLogger("app.saga")
@@ -88,7 +88,7 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
 
 
 def _told(exc_info: structlog.typing.ExcInfo) -> str:
-    """Return a traceback without its errors' words, which may hold what a customer sent; ours never do."""
+    """Return a traceback without its errors' messages, which may hold what a customer sent; the core's own never do."""
     told, seen = [], set()
     error: BaseException | None = exc_info[1]
     while error is not None and id(error) not in seen:
@@ -97,7 +97,7 @@ def _told(exc_info: structlog.typing.ExcInfo) -> str:
         words = f": {error}" if isinstance(error, SagaError) else ""
         told.append("".join(traceback.format_tb(error.__traceback__)) + name + words)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return "\n\nwhich came of\n\n".join(told)
+    return "\n\ncaused by\n\n".join(told)
 
 
 @contextmanager

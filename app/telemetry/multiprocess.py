@@ -28,8 +28,8 @@ _GAUGE_FILE = re.compile(r"gauge_live[a-z]+_([0-9]+)\.db")
 def share_metrics() -> Path | None:
     """Count in one folder with this server's other workers, if there are any; call it before anything is counted.
 
-    Return the folder, or None where each process counts for itself. What workers counted that have ended stays
-    counted, for as long as the server lives.
+    Return the folder, or None where each process counts for itself. The counts of workers that have ended are kept
+    for as long as the server lives.
     """
     if given := os.environ.get(VARIABLE):
         return Path(given)
@@ -39,7 +39,9 @@ def share_metrics() -> Path | None:
     try:
         folder = _folder_of(server.pid)
     except OSError as error:
-        _logger.warning("each worker has metrics of its own, as they can't share a folder: %s", error)
+        _logger.warning(
+            "metrics_not_shared", extra={"error": error, "hint": "Each worker exposes metrics of its own."}
+        )
         return None
     os.environ[VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # as at import, had it been set then
@@ -55,7 +57,7 @@ def _folder_of(server: int) -> Path:
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise FileExistsError(f"{folder} is somebody else's")
+        raise FileExistsError(f"{folder} belongs to another user")
     return folder
 
 
@@ -65,7 +67,7 @@ def sum_of_workers(registry: CollectorRegistry, folder: Path) -> None:
 
 
 def forget_ended_workers(folder: Path) -> None:
-    """Have what a worker was doing when it ended, such as its sagas in flight, be told no longer."""
+    """Remove the gauges of workers that have ended, such as their sagas in flight."""
     workers = {int(match[1]) for path in folder.iterdir() if (match := _GAUGE_FILE.fullmatch(path.name))}
     for pid in workers:
         if not _lives(pid):
