@@ -99,7 +99,7 @@ def test_a_traceback_tells_where_and_not_what(lines: Lines) -> None:
     except ValueError:
         logger.exception("it broke down again")
     first, second = lines.told("app.somewhere")
-    assert "app.saga.model.errors.LogUnavailable: The log is away.\n\nwhich came of\n\n" in first["exception"]
+    assert "app.saga.model.errors.LogUnavailable: The log is away.\n\ncaused by\n\n" in first["exception"]
     assert "test_access_log.py" in second["exception"]
     assert second["exception"].endswith("builtins.ValueError")
     assert "secret" not in second["exception"].replace('int("secret")', "")
