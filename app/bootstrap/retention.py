@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from app.checkout.redaction import CHECKOUT_REDACTION
 from app.operations.retention import Retention
 from app.saga.ports.clock import SystemClock
 from app.settings.settings import Settings
@@ -18,7 +19,7 @@ def open_retention(settings: Settings, storage: Storage, clock: SystemClock) -> 
         return timedelta(days=count) if count else None
 
     return Retention(
-        SqlRetention(storage.log),
+        SqlRetention(storage.log, CHECKOUT_REDACTION),
         clock=clock,
         keep_data=days(settings.keep_data_days),
         keep_sagas=days(settings.keep_sagas_days),

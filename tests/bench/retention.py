@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from uuid_utils import uuid7
 
+from app.checkout.redaction import CHECKOUT_REDACTION
 from app.operations.retention import Retention
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
 from app.saga.engine.runner import SagaRunner
@@ -101,7 +102,7 @@ class Shop:
 def a_retention(*, sagas: bool = False, pause: float = 1.0) -> Callable[[Storage], Retention]:
     """Return how to make what works beside the checkouts."""
     return lambda storage: Retention(
-        SqlRetention(storage.log),
+        SqlRetention(storage.log, CHECKOUT_REDACTION),
         clock=SystemClock(),
         keep_data=90 * DAY,
         keep_sagas=400 * DAY if sagas else None,

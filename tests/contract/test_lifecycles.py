@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import app
+from app.checkout.redaction import CHECKOUT_REDACTION
 from app.operations.change_notifier import ChangeNotifier
 from app.operations.event_streams import EventStreams
 from app.operations.reading import SagaReader
@@ -110,7 +111,7 @@ class _Parts:
                 await super().sleep(min(seconds, SOON))
 
         return Retention(
-            SqlRetention(self.storage.log),
+            SqlRetention(self.storage.log, CHECKOUT_REDACTION),
             clock=Hasty(),
             keep_data=timedelta(days=1),
             keep_sagas=timedelta(days=2),

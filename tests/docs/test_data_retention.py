@@ -8,6 +8,7 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
+from app.checkout.redaction import CHECKOUT_REDACTION
 from app.cli import app
 from app.settings.groups.retention import MIN_KEEP_SAGAS_DAYS
 from app.settings.settings import Settings
@@ -31,7 +32,7 @@ def test_the_page_names_the_settings_with_their_defaults() -> None:
 
 def test_the_page_names_what_is_kept_of_a_result() -> None:
     (line,) = re.findall(r"^\| (.*) of a step's result \|", PAGE, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", line)) == set(redaction._OF_RESULTS)
+    assert set(re.findall(r"`(\w+)`", line)) == set(CHECKOUT_REDACTION.kept_results)
     assert f"`{redaction.REMOVED}`" in PAGE
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from app.bootstrap.http_app import create_app
 from app.bootstrap.limits import api_settings
 from app.bootstrap.service import open_service
+from app.checkout.redaction import CHECKOUT_REDACTION
 from app.cli import app as command_line
 from app.operations.retention import Retention, RetentionCounts
 from app.saga.ports.clock import SystemClock
@@ -54,7 +55,9 @@ async def leave(url: str, *, days: int, **keep: timedelta) -> RetentionCounts:
     clock = VirtualClock(SystemClock().now() + timedelta(days=days))
     given: dict[str, Any] = {"keep_data": timedelta(days=90), "keep_sagas": None, **keep}
     async with open_storage(url) as storage:
-        retention = Retention(SqlRetention(storage.log), clock=clock, batch=2, pause_seconds=0, **given)
+        retention = Retention(
+            SqlRetention(storage.log, CHECKOUT_REDACTION), clock=clock, batch=2, pause_seconds=0, **given
+        )
         return await retention.run()
 
 

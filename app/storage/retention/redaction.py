@@ -9,6 +9,7 @@ removed  whatever says who the customer is, what was bought and where it went, a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 REMOVED = "(removed)"
@@ -17,28 +18,31 @@ REMOVED = "(removed)"
 MARKER = "redacted"
 """A member of a redacted saga's input. No order can have it, as the API refuses members that it doesn't know."""
 
-_OF_INPUT = ("order_id", "amount", "currency")
-_OF_RESULTS = frozenset(
-    {"payment_id", "reservation_id", "shipment_id", "amount", "currency", "status", "carrier", "refund_id"}
-)
 _OF_ERRORS = frozenset({"code", "kind"})
 _OF_EVENTS = frozenset(
     {"outcome", "duration_ms", "looked_up", "next_action_at", "who", "reason", "reference", "action"}
 )
 
 
-def redacted_input(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stays of a saga's input."""
-    kept = {name: given[name] for name in _OF_INPUT if name in given}
-    return {**kept, "customer_id": REMOVED, MARKER: True}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redaction:
+    """What of a saga type is no customer's data: these members of its input, and of its steps' results, are kept."""
 
+    kept_input: tuple[str, ...]
+    kept_results: frozenset[str]
 
-def redacted_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stays of an event's data. Members that nobody thought of here are removed."""
-    kept = {name: value for name, value in data.items() if name in _OF_EVENTS}
-    if isinstance(data.get("result"), Mapping):
-        kept["result"] = {name: value for name, value in data["result"].items() if name in _OF_RESULTS}
-    if isinstance(data.get("error"), Mapping):
-        error = {name: value for name, value in data["error"].items() if name in _OF_ERRORS}
-        kept["error"] = {**error, "message": REMOVED}
-    return kept
+    def input(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what stays of a saga's input."""
+        kept = {name: given[name] for name in self.kept_input if name in given}
+        return {**kept, "customer_id": REMOVED, MARKER: True}
+
+    def data(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what stays of an event's data. Members that are not listed are removed."""
+        kept = {name: value for name, value in data.items() if name in _OF_EVENTS}
+        if isinstance(data.get("result"), Mapping):
+            results = data["result"].items()
+            kept["result"] = {name: value for name, value in results if name in self.kept_results}
+        if isinstance(data.get("error"), Mapping):
+            error = {name: value for name, value in data["error"].items() if name in _OF_ERRORS}
+            kept["error"] = {**error, "message": REMOVED}
+        return kept

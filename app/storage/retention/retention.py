@@ -49,7 +49,7 @@ from app.storage.engine.tables import (
 )
 from app.storage.engine.translation import repeats
 from app.storage.outbox.feed import FeedCursor, behind
-from app.storage.retention.redaction import MARKER, REMOVED, redacted_data, redacted_input
+from app.storage.retention.redaction import MARKER, REMOVED, Redaction
 from app.storage.sagas.saga_rows import document
 from app.storage.sagas.sql_log import SqlLog
 from app.storage.sagas.statistics import first_id
@@ -80,8 +80,9 @@ class UnfinishedSaga:
 class SqlRetention:
     """The old sagas of a database. Every method may raise `LogUnavailable`."""
 
-    def __init__(self, log: SqlLog) -> None:
+    def __init__(self, log: SqlLog, redaction: Redaction) -> None:
         self._log = log
+        self._redaction = redaction
 
     @repeats
     async def redact(self, before: datetime, *, limit: int) -> Batch:
@@ -101,7 +102,7 @@ class SqlRetention:
                 await connection.execute(insert(retention_later), later)
             if page:
                 await connection.execute(update(retention).values(position=page[-1].id))
-            done = await _redact(connection, [*late, *ready])
+            done = await _redact(connection, [*late, *ready], self._redaction)
         return Batch(done=done, more=len(late) + len(page) == limit)
 
     @repeats
@@ -111,7 +112,7 @@ class SqlRetention:
             await _claim(connection, wait=True)
             query = _rows().where(_of(customer_id, caller), saga.c.status.in_(_FINISHED))
             rows = (await connection.execute(query.order_by(saga.c.id).limit(limit))).all()
-            return await _redact(connection, rows)
+            return await _redact(connection, rows, self._redaction)
 
     async def unfinished(self, customer_id: str, *, caller: str | None) -> list[UnfinishedSaga]:
         """Return a customer's sagas that aren't finished, the oldest first."""
@@ -211,7 +212,7 @@ def _of(customer_id: str, caller: str | None) -> ColumnElement[bool]:
     return whose if caller is None else and_(saga.c.caller == caller, whose)
 
 
-async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> int:
+async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]], redaction: Redaction) -> int:
     """Redact these sagas, and return how many of them weren't yet."""
     inputs = {row.id: document(row.input) for row in rows}
     fresh = [row for row in rows if MARKER not in inputs[row.id]]
@@ -226,7 +227,7 @@ async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> int:
             {
                 "saga": row.id,
                 "customer": None if row.customer_id is None else REMOVED,
-                "kept": redacted_input(inputs[row.id]),
+                "kept": redaction.input(inputs[row.id]),
             }
             for row in fresh
         ],
@@ -237,7 +238,7 @@ async def _redact(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> int:
     changed = [
         {"saga": row.saga_id, "number": row.seq, "kept": kept}
         for row in events
-        if (kept := redacted_data(document(row.data))) != _loaded(row.data)
+        if (kept := redaction.data(document(row.data))) != _loaded(row.data)
     ]
     if changed:
         await connection.execute(

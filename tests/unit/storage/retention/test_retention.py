@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from app.checkout.redaction import CHECKOUT_REDACTION
 from app.operations.retention import Retention, RetentionCounts
 from app.saga import EventType, SagaEvent, SagaStatus, fold
 from app.saga.model.errors import LogUnavailable
@@ -85,7 +86,7 @@ class Archive:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.clock = VirtualClock()
-        self.store = SqlRetention(storage.log)
+        self.store = SqlRetention(storage.log, CHECKOUT_REDACTION)
         self._count = 0
 
     def retention(self, **members: Any) -> Retention:
@@ -157,7 +158,10 @@ class Archive:
     async def replicas(self, stack: AsyncExitStack, url: str, **members: Any) -> list[Retention]:
         """Return three processes' retentions."""
         storages = [await stack.enter_async_context(open_storage(url)) for _ in range(3)]
-        return [self.retention(store=SqlRetention(one.log), batch=4, **members) for one in storages]
+        return [
+            self.retention(store=SqlRetention(one.log, CHECKOUT_REDACTION), batch=4, **members)
+            for one in storages
+        ]
 
     async def rows(self, saga_id: str) -> list[int]:
         """Return how many rows each table has of a saga."""
