@@ -20,7 +20,7 @@ from app.bootstrap.start_failures import start_failures
 from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogError
 from app.saga.model.events import EventType
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.model.step import JSON
 from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 

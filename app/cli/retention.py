@@ -16,7 +16,7 @@ from app.bootstrap.retention import open_retention
 from app.cli.failing import database_failure, failure, settings_or_failure
 from app.operations.retention import ErasureResult, Retention, RetentionCounts
 from app.saga.model.errors import LogUnavailable
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.storage import open_storage
 from app.storage.engine.database import UnsafeDatabase
 

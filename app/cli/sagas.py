@@ -18,7 +18,7 @@ from app.cli.failing import STILL_STUCK, failure
 from app.cli.terminal import console, print_records, safe, words
 from app.gateway.http_answer import retry_after
 from app.saga.model.attention import sentence
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.values.money import money
 
 RECONNECT_SECONDS = 1.0

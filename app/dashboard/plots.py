@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from app.dashboard.words import STATUSES, lasting
 from app.operations.statistics import TimeBucket
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES
 
 WIDTH, HEIGHT = 600.0, 120.0

@@ -40,7 +40,7 @@ from app.operations.saga_view import SagaView
 from app.operations.subscribers import TooManySubscribers
 from app.saga.model.attention import sentence
 from app.saga.model.errors import LogUnavailable
-from app.saga.model.state import FINAL, SagaStatus
+from app.saga.model.status import FINAL, SagaStatus
 
 router = APIRouter(include_in_schema=False)
 

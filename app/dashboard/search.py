@@ -12,7 +12,7 @@ from starlette.requests import Request
 from app.access.principal import Principal
 from app.api.http import query
 from app.api.middleware.base_path import link
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
 
 AGES = {

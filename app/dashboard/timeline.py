@@ -10,7 +10,7 @@ from app.dashboard.words import lasting, took, turn
 from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.events import EventType, TrailEntry
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 
 LEAST_PERCENT = 0.7
 """A bar is never thinner, or it could not be seen."""

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.events import EventType
-from app.saga.model.state import SagaState, SagaStatus, StepState, StepStatus
+from app.saga.model.state import SagaState, StepState
+from app.saga.model.status import SagaStatus, StepStatus
 
 UNREADABLE = "This release can't read all of this checkout, so it can neither continue it nor act on it."
 
@@ -126,7 +127,7 @@ def now_is(view: SagaView, now: datetime) -> str:
         what = f"To undo the {step.name} step" if back else f"The {step.name} step"
         return f"{what} is tried again in {took(now, due)}, at {clock(due)}.{last}{why}"
     told = f"The {step.name} step is being undone." if back else f"The {step.name} step is under way."
-    if view.cancel is not None and state.cancel is None:
+    if view.cancel is not None and state.cancelled_by is None:
         told += f" {view.cancel.who} has cancelled the checkout: once this is answered, it goes back."
     if view.next_action_at is not None and view.next_action_at > now:
         told += f" Should this replica die, another takes over after {clock(view.next_action_at)}."
@@ -142,7 +143,7 @@ def turn(state: SagaState) -> StepState | None:
     """Return the step that is being done, or undone, or will be next."""
     if state.status is SagaStatus.COMPENSATING:
         tried = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
-        done = (state.step(name) for name in reversed(state.effects))
+        done = (state.step(name) for name in reversed(state.completion_order))
         return next((step for step in done if step.status not in tried), None)
     return state.current
 

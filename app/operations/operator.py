@@ -18,13 +18,15 @@ from app.access.principal import Principal
 from app.access.scopes import Scope
 from app.operations.operator_rules import RULES, NotAllowed, OperatorVerb, SagaFinished, UnknownSaga
 from app.saga.engine.runner import SagaRunner
-from app.saga.model.decide import asked
 from app.saga.model.definition import Definitions
-from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable, SagaMoved
+from app.saga.model.errors import DefinitionUnknown, IllegalEvent, LogUnavailable, LogUnreadable, SagaMoved
 from app.saga.model.events import Observer, SagaEvent
+from app.saga.model.fold import apply, fold
+from app.saga.model.inferred_state import UNFOLDABLE
+from app.saga.model.next_event import operator_event
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.placeholder import UNFOLDABLE
-from app.saga.model.state import FINAL, IllegalEvent, SagaState, SagaStatus, apply, fold
+from app.saga.model.state import SagaState
+from app.saga.model.status import FINAL, SagaStatus
 from app.saga.ports.log import SagaLog, StoredSaga, UnreadableSaga, load
 
 T = TypeVar("T")
@@ -86,10 +88,12 @@ class Operator:
             if rule.precondition_first:
                 _check_seen(state, seen)
             rule.check(stored, state, step)
-            if stored.cancel is None:  # a pending cancellation is joined, whatever was seen
+            if stored.cancel_request is None:  # a pending cancellation is joined, whatever was seen
                 _check_seen(state, seen)
             if state.status is SagaStatus.NEEDS_ATTENTION:
-                event = asked(state, rule.event, action, self._now(), step=step if rule.names_step else None)
+                event = operator_event(
+                    state, rule.event, action, self._now(), step=step if rule.names_step else None
+                )
                 await self._append(stored, state, event, action)
                 return
             if await self._request_cancel(stored, state, action, seen):
@@ -134,8 +138,8 @@ class Operator:
 
         An earlier request that is still pending is joined, whatever was seen: it has the effect that is wanted.
         """
-        as_seen = state.seq if seen is not None and stored.cancel is None else None
-        pending = await _certain(lambda: self._log.want_cancel(stored.saga.id, action, seen=as_seen))
+        as_seen = state.seq if seen is not None and stored.cancel_request is None else None
+        pending = await _certain(lambda: self._log.request_cancel(stored.saga.id, action, seen=as_seen))
         if pending is None:
             return False
         self._runner.cancel(stored.saga.id, pending)

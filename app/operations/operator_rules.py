@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import ClassVar
 
 from app.saga.model.attention import attention_of
-from app.saga.model.errors import SagaError
+from app.saga.model.errors import IllegalEvent, SagaError
 from app.saga.model.events import EventType
-from app.saga.model.state import IllegalEvent, SagaState, SagaStatus
+from app.saga.model.state import SagaState
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import StoredSaga
 
 
@@ -144,7 +145,7 @@ RULES: Mapping[OperatorVerb, ActionRule] = {
         event=EventType.CANCEL_REQUESTED,
         check=_check_cancel,
         refusals=(PastPivot, NotCancellable),
-        is_done=lambda state: state.cancel is not None or state.status is SagaStatus.COMPENSATING,
+        is_done=lambda state: state.cancelled_by is not None or state.status is SagaStatus.COMPENSATING,
         precondition_first=False,
     ),
     OperatorVerb.RETRY: ActionRule(

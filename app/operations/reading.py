@@ -13,7 +13,7 @@ from app.operations.saga_view import SagaView, view_as_of, view_of, view_of_runn
 from app.saga.engine.runner import SagaRunner
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.definition import Definitions
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.changes import ChangeSource, NoChanges
 from app.saga.ports.log import ReadSaga, SagaLog, load
 from app.saga.ports.queries import SagaFilter, SagaQueries
@@ -51,9 +51,9 @@ class SagaReader:
         except one that needs attention, as an operator may act on it at any replica.
         """
         task = self._runner.get(saga_id)
-        stuck = task is not None and task.run.state.status is SagaStatus.NEEDS_ATTENTION
+        stuck = task is not None and task.instance.state.status is SagaStatus.NEEDS_ATTENTION
         if task is not None and not stuck and self._lease_held():
-            view = self._running(task.run)
+            view = self._running(task.instance)
         else:
             read = await load(self._log, saga_id)
             if read is None:
@@ -82,10 +82,10 @@ class SagaReader:
         """Return whether there is nothing more to wait for, and the saga; one that runs here is waited for."""
         loop = asyncio.get_running_loop()
         task = self._runner.get(saga_id)
-        if task is not None and not task.at_rest:
+        if task is not None and not task.inactive:
             await task.wait_done(max(0.0, until - loop.time()))
-            if task.at_rest:
-                view = self._running(task.run)
+            if task.inactive:
+                view = self._running(task.instance)
                 return True, view if caller.can_see(view.saga.caller) else None
         found = await self.get(saga_id, caller=caller)
         return found is None or found.inactive or loop.time() >= until, found

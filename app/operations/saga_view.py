@@ -9,11 +9,13 @@ from datetime import datetime
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.attention import Attention, StepAction, attention_of
 from app.saga.model.definition import Definitions
-from app.saga.model.errors import DefinitionUnknown
+from app.saga.model.errors import DefinitionUnknown, IllegalEvent
 from app.saga.model.events import EventType, TrailEntry
+from app.saga.model.fold import fold
+from app.saga.model.inferred_state import UNFOLDABLE, infer_state
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.placeholder import UNFOLDABLE, recall
-from app.saga.model.state import FINAL, INACTIVE, IllegalEvent, SagaState, SagaStatus, fold
+from app.saga.model.state import SagaState
+from app.saga.model.status import FINAL, INACTIVE, SagaStatus
 from app.saga.ports.log import NewSaga, ReadSaga, StoredSaga, UnreadableSaga
 
 
@@ -65,7 +67,7 @@ def view_of(read: ReadSaga, definitions: Definitions) -> SagaView:
     state, unreadable = _state(read, definitions)
     if state is None:
         return _unreadable(_damaged(read, unreadable or ""))
-    view = _view(read.saga, state, read.events, read.lease_expires_at, read.cancel)
+    view = _view(read.saga, state, read.events, read.lease_expires_at, read.cancel_request)
     return view if unreadable is None else replace(view, unreadable=unreadable)
 
 
@@ -79,7 +81,7 @@ def view_as_of(read: ReadSaga, seq: int, definitions: Definitions) -> SagaView:
 
 def view_of_running(run: SagaInstance, *, lease_until: datetime | None) -> SagaView:
     """Return a saga that this process runs, as its memory has it."""
-    return _view(run.saga, run.state, tuple(run.events), lease_until, run.wish)
+    return _view(run.saga, run.state, tuple(run.events), lease_until, run.cancel_request)
 
 
 def _state(stored: StoredSaga, definitions: Definitions) -> tuple[SagaState | None, str | None]:
@@ -97,7 +99,7 @@ def _state(stored: StoredSaga, definitions: Definitions) -> tuple[SagaState | No
     except UNFOLDABLE:
         return None, "An event of its trail holds what this release doesn't know."
     try:
-        state = recall(stored.events)
+        state = infer_state(stored.events)
     except (IllegalEvent, *UNFOLDABLE) as error:
         return None, str(error) if isinstance(error, IllegalEvent) else reason
     return state, None if state.status in FINAL else reason
@@ -114,7 +116,7 @@ def _view(
     due = None
     if state.status not in INACTIVE:
         due = state.next_action_at or lease_until or state.updated_at
-    pending = state.cancel or (cancel if state.cancellable else None)
+    pending = state.cancelled_by or (cancel if state.cancellable else None)
     return SagaView(saga=saga, state=state, events=events, next_action_at=due, cancel=pending)
 
 

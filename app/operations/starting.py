@@ -10,7 +10,7 @@ from app.operations.reading import SagaReader
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import LogUnavailable, SagaError
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.model.step import JSON
 from app.saga.ports.log import (
     BusinessKeyConflict,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.saga.model.state import FINAL, SagaStatus
+from app.saga.model.status import FINAL, SagaStatus
 from app.saga.ports.queries import DURATION_EDGES, SagaHistory
 
 MINUTE = timedelta(minutes=1)

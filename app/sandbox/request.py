@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.gateway.answer import Answer
 from app.gateway.port import GatewayVerb, JsonObject, Participant
 from app.gateway.resources import storable
-from app.saga.model.cached_attribute import once
+from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.step import JSON
 from app.values.canonical_json import canonical
 
@@ -48,7 +48,7 @@ class Request:
     idempotency_key: str = ""
     body: JsonObject | None = None
 
-    @once
+    @cached_attribute
     def fingerprint(self) -> str:
         """Identifies the body by its canonical form (RFC 8785); empty without a body."""
         if self.body is None:

@@ -30,7 +30,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, Statu
 
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.events import SagaEvent
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 from app.telemetry.metrics import ANSWERS
 from app.telemetry.trace_context import TraceContext, first_span_of, given_trace, trace_id_of
 

@@ -31,7 +31,7 @@ from rich.console import Console
 
 from app.bootstrap.service import open_service
 from app.saga.model.errors import LogUnavailable
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings
 from app.storage import open_storage

@@ -95,7 +95,7 @@ class Shop:
         )
         running = self._runner.launch(new)
         await running.done
-        assert running.run.state.status is SagaStatus.COMPLETED
+        assert running.instance.state.status is SagaStatus.COMPLETED
         return saga_id
 
 

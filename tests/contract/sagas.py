@@ -8,7 +8,7 @@ from typing import Any
 from uuid_utils import uuid7
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import (
     NewSaga,
     RowChange,

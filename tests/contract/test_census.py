@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.storage import Storage, open_storage
 from tests.builders import NOON, an_id

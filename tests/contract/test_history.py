@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import event as engine_event
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.saga.ports.queries import DURATION_EDGES, SagaFilter
 from app.storage import Storage, open_storage

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.saga.model.errors import LeaseLost, LogUnreadable, SagaFenced
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import (
     SagaLog,
 )

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogRefused, SagaFenced, SagaMoved
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import (
     NewSaga,
     RowChange,
@@ -50,12 +50,12 @@ async def test_a_wish_to_cancel_waits_for_the_sagas_owner(log: SagaLog) -> None:
     """It changes neither the trail nor the epoch, and nobody takes the saga from a living owner for it."""
     await log.renew("me", seconds=60)
     saga, other = await begun(log), await begun(log, owner="another")
-    assert await log.want_cancel(saga.id, an_action()) == an_action()
+    assert await log.request_cancel(saga.id, an_action()) == an_action()
     stored = await loaded(log, saga)
-    assert (stored.cancel, stored.epoch, types(stored)) == (an_action(), 1, [EventType.SAGA_STARTED])
-    assert (await loaded(log, other)).cancel is None
-    assert await log.wishes("me") == {saga.id: an_action()}
-    assert await log.wishes("another") == {}
+    assert (stored.cancel_request, stored.epoch, types(stored)) == (an_action(), 1, [EventType.SAGA_STARTED])
+    assert (await loaded(log, other)).cancel_request is None
+    assert await log.pending_cancellations("me") == {saga.id: an_action()}
+    assert await log.pending_cancellations("another") == {}
     assert saga.id not in [one.saga.id for one in await claimed(log)]
     await log.append(saga.id, epoch=1, events=[succeeded(2)])
 
@@ -63,10 +63,10 @@ async def test_a_wish_to_cancel_waits_for_the_sagas_owner(log: SagaLog) -> None:
 async def test_the_first_wish_stands(log: SagaLog) -> None:
     """Also where twenty people have one at once, and where the first is asked again."""
     saga = await begun(log)
-    told = await asyncio.gather(*(log.want_cancel(saga.id, an_action(str(n))) for n in range(20)))
+    told = await asyncio.gather(*(log.request_cancel(saga.id, an_action(str(n))) for n in range(20)))
     assert len({one.who for one in told if one is not None}) == 1
-    assert (await loaded(log, saga)).cancel == told[0]
-    assert await log.want_cancel(saga.id, an_action("later")) == told[0]
+    assert (await loaded(log, saga)).cancel_request == told[0]
+    assert await log.request_cancel(saga.id, an_action("later")) == told[0]
 
 
 @pytest.mark.parametrize("status", sorted(set(SagaStatus) - {SagaStatus.RUNNING}))
@@ -75,9 +75,9 @@ async def test_only_a_running_saga_takes_a_wish(log: SagaLog, status: SagaStatus
     saga = await begun(log)
     due = AT if status is SagaStatus.COMPENSATING else None
     await log.append(saga.id, epoch=1, events=[succeeded(2)], change=change(status, due=due))
-    assert await log.want_cancel(saga.id, an_action()) is None
-    assert await log.want_cancel(str(uuid7()), an_action()) is None
-    assert (await loaded(log, saga)).cancel is None
+    assert await log.request_cancel(saga.id, an_action()) is None
+    assert await log.request_cancel(str(uuid7()), an_action()) is None
+    assert (await loaded(log, saga)).cancel_request is None
 
 
 async def test_a_wish_about_a_saga_that_has_gone_on_is_refused(log: SagaLog) -> None:
@@ -85,12 +85,12 @@ async def test_a_wish_about_a_saga_that_has_gone_on_is_refused(log: SagaLog) -> 
     saga = await begun(log)
     await log.append(saga.id, epoch=1, events=[succeeded(2)])
     with pytest.raises(SagaMoved):
-        await log.want_cancel(saga.id, an_action(), seen=1)
-    assert await log.want_cancel(saga.id, an_action(), seen=2) == an_action()
+        await log.request_cancel(saga.id, an_action(), seen=1)
+    assert await log.request_cancel(saga.id, an_action(), seen=2) == an_action()
     await log.append(saga.id, epoch=1, events=[succeeded(3)])
-    assert await log.want_cancel(saga.id, an_action(), seen=2) == an_action()
+    assert await log.request_cancel(saga.id, an_action(), seen=2) == an_action()
     with pytest.raises(SagaMoved):
-        await log.want_cancel(saga.id, an_action("b"), seen=2)
+        await log.request_cancel(saga.id, an_action("b"), seen=2)
 
 
 async def test_a_parked_saga_is_due_at_once_when_it_is_to_be_cancelled(log: SagaLog) -> None:
@@ -99,16 +99,16 @@ async def test_a_parked_saga_is_due_at_once_when_it_is_to_be_cancelled(log: Saga
     later = now + LATER
     after, before, hopeless, plain = [await begun(log) for _ in range(4)]
     for saga in (before, hopeless):
-        assert await log.want_cancel(saga.id, an_action()) is not None
+        assert await log.request_cancel(saga.id, an_action()) is not None
     for saga in (after, before, hopeless, plain):
         parked = RowChange(
             status=SagaStatus.RUNNING, next_action_at=later, park=True, cancellable=saga is not hopeless
         )
         await log.append(saga.id, epoch=1, events=[succeeded(2)], change=parked)
-    assert await log.want_cancel(after.id, an_action()) is not None
+    assert await log.request_cancel(after.id, an_action()) is not None
     taken = await claimed(log)
     assert {one.saga.id for one in taken} == {after.id, before.id}, "one past its pivot isn't woken for it"
-    assert {one.cancel for one in taken} == {an_action()}
+    assert {one.cancel_request for one in taken} == {an_action()}
 
 
 async def test_a_person_makes_a_saga_go_on_that_needs_attention(log: SagaLog) -> None:
@@ -173,10 +173,10 @@ async def test_only_what_needs_attention_is_operated_on(log: SagaLog) -> None:
 async def test_an_old_wish_does_not_outlive_what_a_person_did_later(log: SagaLog) -> None:
     """Who has it tried again doesn't want it cancelled by what somebody wanted before it stopped."""
     saga = await begun(log)
-    await log.want_cancel(saga.id, an_action())
+    await log.request_cancel(saga.id, an_action())
     await log.append(saga.id, epoch=1, events=[ended(2)], change=change(SagaStatus.NEEDS_ATTENTION))
     await log.operate(saga.id, epoch=1, event=by_person(3), status=SagaStatus.RUNNING)
-    assert (await loaded(log, saga)).cancel is None
+    assert (await loaded(log, saga)).cancel_request is None
 
 
 async def test_a_late_write_of_the_old_owner_is_fenced_by_a_persons_action(log: SagaLog) -> None:

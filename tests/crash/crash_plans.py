@@ -18,7 +18,7 @@ KEEPS_HOUSE = ("log.renew", "log.claim", "log.load", "log.release")
 THOROUGH = {"completed", "parked"}
 """Scenarios in which a sample also tries those."""
 
-RARE = ("get", "log.abandon", "log.operate", "log.want_cancel")
+RARE = ("get", "log.abandon", "log.operate", "log.request_cancel")
 """Kinds of calls that one scenario alone makes: a sample tries them in every mode."""
 
 run_plan_once = cache(run_plan)

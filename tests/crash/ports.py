@@ -11,7 +11,7 @@ from app.gateway.port import JsonObject
 from app.saga.model.errors import LogUnavailable, StepOutcomeUnknown
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, StoredSaga
 from app.services import Call, Closed, Gateway, Participant
@@ -62,17 +62,19 @@ class GatedLog:
             in_doubt=_unanswered,
         )
 
-    async def want_cancel(
-        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    async def request_cancel(
+        self, saga_id: str, request: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
         return await self._gate.go(
-            "log.want_cancel",
-            lambda: self._log.want_cancel(saga_id, wish, seen=seen),
+            "log.request_cancel",
+            lambda: self._log.request_cancel(saga_id, request, seen=seen),
             in_doubt=_unanswered,
         )
 
-    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
-        return await self._gate.go("log.wishes", lambda: self._log.wishes(owner), in_doubt=_unanswered)
+    async def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
+        return await self._gate.go(
+            "log.pending_cancellations", lambda: self._log.pending_cancellations(owner), in_doubt=_unanswered
+        )
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
         await self._gate.go(

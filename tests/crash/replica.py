@@ -30,7 +30,7 @@ from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import LogUnavailable, SagaMoved
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog, StoredSaga
 from app.saga.ports.queries import SagaFilter

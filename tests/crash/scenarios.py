@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.saga.model.retry import RetryPolicy
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from tests.processes import ADDRESS
 
 NOWHERE = {"shipping_address": {**ADDRESS, "country": "XX"}}

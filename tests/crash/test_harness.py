@@ -9,7 +9,7 @@ import pytest
 
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.events import SagaEvent
-from app.saga.model.state import INACTIVE
+from app.saga.model.status import INACTIVE
 from app.saga.ports.log import NewSaga, RowChange, StartResult, Stored
 from app.saga.ports.memory_log import MemoryLog
 from tests.crash.boundary import Mode, Stop

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from app.saga.model.errors import LogUnavailable
-from app.saga.model.state import INACTIVE
+from app.saga.model.status import INACTIVE
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog
 from app.saga.ports.memory_log import MemoryLog

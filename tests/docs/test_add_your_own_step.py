@@ -126,4 +126,4 @@ async def test_the_pages_errors_say_what_is_known(trouble: Exception, ends: list
     )
     state = await SagaOrchestrator(definition).execute(order, saga_id="test-1")
     assert state.status is SagaStatus.COMPENSATED
-    assert list(state.effects) == ends
+    assert list(state.completion_order) == ends

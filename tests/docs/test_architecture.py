@@ -11,7 +11,7 @@ from app.checkout.definition import checkout_saga
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.model.errors import StepRejected
 from app.saga.model.events import SagaEvent
-from app.saga.model.state import EDGES, FINAL, SagaStatus
+from app.saga.model.status import EDGES, FINAL, SagaStatus
 from app.saga.model.step import JSON, Context
 from app.saga.ports.log import RowChange
 from app.saga.ports.memory_log import MemoryLog

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from app.access.principal import Principal
 from app.bootstrap.service import open_service
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import StoredSaga
 from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings

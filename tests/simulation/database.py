@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from app.saga.model.errors import LeaseLost, SagaFenced, SagaMoved
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import (
     LOST,
     BusinessKeyConflict,
@@ -145,24 +145,24 @@ class Database:
             row.owner = owner
         return [self._stored(row) for row in due]
 
-    def want_cancel(
-        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    def request_cancel(
+        self, saga_id: str, request: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
         """Keep a wish to cancel; the first stands."""
         row = self.rows.get(saga_id)
         if row is None or row.status is not SagaStatus.RUNNING:
             return None
-        if row.cancel is not None and row.cancel.id == wish.id:
+        if row.cancel is not None and row.cancel.id == request.id:
             return row.cancel
         if seen is not None and len(row.events) != seen:
             raise SagaMoved
         if row.cancel is None:
-            row.cancel = wish
+            row.cancel = request
             if row.owner is None:
                 row.next_action_at = self._now()
         return row.cancel
 
-    def wishes(self, owner: str) -> dict[str, OperatorAction]:
+    def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
         """Return the wishes that wait for an owner."""
         return {
             saga_id: row.cancel
@@ -222,5 +222,5 @@ class Database:
             epoch=row.epoch,
             events=tuple(event for _, event in row.events),
             lease_expires_at=self.leases.get(row.owner) if row.owner else None,
-            cancel=row.cancel,
+            cancel_request=row.cancel,
         )

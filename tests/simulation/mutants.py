@@ -17,16 +17,18 @@ from unittest.mock import patch
 
 from app.gateway.port import Call, GatewayVerb, JsonObject, Participant
 from app.saga.engine import orchestrator as orchestrators
+from app.saga.engine import step_call
 from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model import decide as decisions
-from app.saga.model import state as states
-from app.saga.model.decide import Execute
+from app.saga.model import decide, transitions
+from app.saga.model.decisions import Execute
 from app.saga.model.errors import StepOutcomeUnknown, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaState, StepState, StepStatus
+from app.saga.model.fold import apply
+from app.saga.model.state import SagaState, StepState
+from app.saga.model.status import StepStatus
 from app.saga.ports.log import StartResult, Stored, StoredSaga
 from app.storage.journal.journal import AppendEntry, CommitUnknown, Entry, Journal, Result
 from tests.simulation.database import Database, Row
@@ -108,10 +110,10 @@ def _effect_before_log() -> Iterator[None]:
         storing.add_done_callback(lambda task: task.cancelled() or task.exception())
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
         run.owner = self._lease.owner if self._lease else None
-        await orchestrators._ask(Execute(step=run.definition.steps[0], attempt=1), run.context())
+        await step_call.call(Execute(step=run.definition.steps[0], attempt=1), run.context())
         result = await storing
         if not run.events and isinstance(result, Stored):
-            self._note(run, states.apply(run.state, event), [event])
+            self._note(run, apply(run.state, event), [event])
         return result
 
     with patch.object(SagaOrchestrator, "start", mutated):
@@ -122,9 +124,9 @@ def _effect_before_log() -> Iterator[None]:
 def _forward_compensation() -> Iterator[None]:
     def mutated(self: SagaState) -> StepState | None:
         done = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
-        return next((self.step(n) for n in self.effects if self.step(n).status not in done), None)
+        return next((self.step(n) for n in self.completion_order if self.step(n).status not in done), None)
 
-    with patch.object(SagaState, "undoing", property(mutated)):
+    with patch.object(SagaState, "next_compensation", property(mutated)):
         yield
 
 
@@ -133,7 +135,7 @@ def _forward_compensation() -> Iterator[None]:
     "undone_what_was_done",
 )  # fmt: skip
 def _unknown_is_no() -> Iterator[None]:
-    ask = orchestrators._ask
+    ask = step_call.call
 
     async def mutated(action: Any, context: Any) -> Any:
         answer = await ask(action, context)
@@ -141,7 +143,7 @@ def _unknown_is_no() -> Iterator[None]:
             return StepUnavailable(str(answer), retry_after=answer.retry_after)
         return answer
 
-    with patch.object(orchestrators, "_ask", mutated):
+    with patch.object(orchestrators, "call", mutated):
         yield
 
 
@@ -185,7 +187,7 @@ def _synchronous_normal() -> Iterator[None]:
     "completed_stands",
 )
 def _after_the_key_window() -> Iterator[None]:
-    with patch.object(decisions, "_expired", lambda *_: False):
+    with patch.object(decide, "_key_expired", lambda *_: False):
         yield
 
 
@@ -209,14 +211,14 @@ def _stored_at_a_guess() -> Iterator[None]:
     "compensated_leaves_nothing", "undone_what_was_done",
 )  # fmt: skip
 def _unknown_not_undone() -> Iterator[None]:
-    given_up = states._APPLY[EventType.STEP_UNKNOWN]
+    abandon = transitions.TRANSITIONS[EventType.STEP_UNKNOWN]
 
     def mutated(state: SagaState, event: SagaEvent) -> SagaState:
-        after = given_up(state, event)
-        effects = tuple(name for name in after.effects if name != event.step)
-        return states._begin_undoing(replace(after, effects=effects))
+        after = abandon(state, event)
+        order = tuple(name for name in after.completion_order if name != event.step)
+        return transitions._start_next_compensation(replace(after, completion_order=order))
 
-    with patch.dict(states._APPLY, {EventType.STEP_UNKNOWN: mutated}):
+    with patch.dict(transitions.TRANSITIONS, {EventType.STEP_UNKNOWN: mutated}):
         yield
 
 
@@ -225,7 +227,7 @@ def _unknown_not_undone() -> Iterator[None]:
     "compensated_leaves_nothing", "reverse_order", "undone_what_was_done",
 )  # fmt: skip
 def _undone_unacknowledged() -> Iterator[None]:
-    ask = orchestrators._ask
+    ask = step_call.call
 
     async def mutated(action: Any, context: Any) -> Any:
         answer = await ask(action, context)
@@ -233,7 +235,7 @@ def _undone_unacknowledged() -> Iterator[None]:
             return {"status": "closed"}
         return answer
 
-    with patch.object(orchestrators, "_ask", mutated):
+    with patch.object(orchestrators, "call", mutated):
         yield
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from app.saga.model.state import INACTIVE
+from app.saga.model.status import INACTIVE
 from tests.proof.evidence import Evidence, Violation
 from tests.proof.invariants import check
 from tests.simulation.clients import visit

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from app.saga.model.errors import LogRefused, LogUnavailable, SagaError, SagaFenced
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import (
     NewSaga,
     RowChange,
@@ -200,15 +200,17 @@ class ReplicaLog:
 
         return await self._ask("claim", owner, work)
 
-    async def want_cancel(
-        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    async def request_cancel(
+        self, saga_id: str, request: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
         return await self._ask(
-            "want_cancel", saga_id, lambda: self._database.want_cancel(saga_id, wish, seen=seen)
+            "request_cancel", saga_id, lambda: self._database.request_cancel(saga_id, request, seen=seen)
         )
 
-    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
-        return await self._ask("wishes", owner, lambda: self._database.wishes(owner))
+    async def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
+        return await self._ask(
+            "pending_cancellations", owner, lambda: self._database.pending_cancellations(owner)
+        )
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
         check_operate(event, status)

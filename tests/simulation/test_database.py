@@ -11,7 +11,7 @@ import pytest
 
 from app.saga.model.errors import SagaError, SagaFenced
 from app.saga.model.events import EventType
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, Stored
 from app.saga.ports.memory_log import MemoryLog
 from app.storage.journal.journal import AppendEntry, StartEntry
@@ -21,7 +21,7 @@ from tests.simulation.database import Database
 OWNERS = ("a", "b", "c")
 KINDS = (
     *("start", "append", "append", "append", "claim", "abandon", "renew", "release", "pass"),
-    *("want_cancel", "wishes", "operate"),
+    *("request_cancel", "pending_cancellations", "operate"),
 )
 
 
@@ -87,9 +87,9 @@ def _a_call(rng: random.Random, kind: str, step: int, clock: VirtualClock) -> tu
         asked = {"owner": owner, "definitions": [("checkout", 1)], "limit": rng.randint(1, 3)}
     elif kind == "abandon":
         asked = {"saga_id": saga_id, "epoch": epoch, "until": NOON + timedelta(seconds=step)}
-    elif kind == "want_cancel":
-        wish = an_action(id=f"wish-{rng.randrange(3)}", who=owner)
-        asked = {"saga_id": saga_id, "wish": wish, "seen": rng.choice((None, None, 1, 2))}
+    elif kind == "request_cancel":
+        request = an_action(id=f"request-{rng.randrange(3)}", who=owner)
+        asked = {"saga_id": saga_id, "request": request, "seen": rng.choice((None, None, 1, 2))}
     elif kind == "operate":
         event = by_person(EventType.RETRY_REQUESTED, action=f"a-{step}")
         event = replace(event, seq=rng.randint(2, 6), at=clock.now())

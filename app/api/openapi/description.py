@@ -16,7 +16,7 @@ from app.api.openapi.operations import operations
 from app.api.openapi.security import SECURITY_SCHEMES, needed, security_of
 from app.api.openapi.webhook_operations import webhooks
 from app.api.schemas.schemas import schemas
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 
 VERSION = "1"
 """The contract's version, not the release's."""

@@ -21,7 +21,7 @@ from app.operations.saga_view import SagaView
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import FailureKind
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import fold
+from app.saga.model.fold import fold
 from app.saga.model.step import JSON, Context
 from app.saga.ports.log import NewSaga
 from app.settings.webhook_endpoints import EventName

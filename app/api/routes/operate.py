@@ -28,7 +28,7 @@ from app.api.schemas.saga_body import saga_body
 from app.operations.operator_rules import OperatorError, OperatorVerb, UnknownStep
 from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogUnavailable, SagaMoved
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 
 router = APIRouter(tags=["operating"])
 

@@ -18,7 +18,7 @@ from app.api.problems.problem import Problem
 from app.api.schemas.outcome import status_headers, wait_for, with_timeout
 from app.api.schemas.saga_body import saga_body
 from app.operations.saga_view import SagaView
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
 
 router = APIRouter(tags=["sagas"])

@@ -18,7 +18,8 @@ from app.api.schemas.saga_body import saga_body
 from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import FailureKind, LogUnavailable
-from app.saga.model.state import Failure, SagaStatus
+from app.saga.model.state import Failure
+from app.saga.model.status import SagaStatus
 
 _T = TypeVar("_T")
 

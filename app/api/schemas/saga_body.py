@@ -18,7 +18,8 @@ from app.operations.saga_view import SagaView
 from app.saga.model.attention import Attention, StepAction
 from app.saga.model.events import EventType, TrailEntry
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import CompensationState, Failure, SagaStatus, StepState, StepStatus
+from app.saga.model.state import CompensationState, Failure, StepState
+from app.saga.model.status import SagaStatus, StepStatus
 
 
 @dataclass(kw_only=True)

@@ -44,8 +44,8 @@ class CancellationPoll(Lifecycle):
         """Ask once, and cancel those sagas."""
         if not self._lease.held or not self._runner.has_cancellable:
             return
-        for saga_id, wish in (await self._log.wishes(self._lease.owner)).items():
-            self._runner.cancel(saga_id, wish)
+        for saga_id, request in (await self._log.pending_cancellations(self._lease.owner)).items():
+            self._runner.cancel(saga_id, request)
 
     async def _on_start(self) -> None:
         self._loop = self._run_loop(

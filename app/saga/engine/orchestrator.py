@@ -1,55 +1,45 @@
-"""The orchestrator: decide, do, append; again, until the saga rests.
+"""The orchestrator: decide, do, append; again, until nothing is due.
 
-    decide(definition, state, now) ──▶ Execute / Compensate ──▶ the step asks its service
+    decide(definition, state, now) ──▶ Execute / Compensate ──▶ the step calls its service
           ▲                                                          │ answer
           └── state = apply(state, event) ◀── log.append(event) ◀────┘
 
 There is one durable point at each boundary, not two: "step k succeeded" is its result and also the
-intent of step k+1, so a saga of three steps needs four commits. Recovery is this same loop on what
+intent of step k+1, so a saga of three steps needs four commits. Recovery runs this same loop on what
 the log holds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model.decide import (
-    Compensate,
-    Execute,
-    LookUp,
-    Record,
-    Rest,
-    Wait,
-    after_compensate,
-    after_execute,
-    after_look_up,
-    cancelled,
-    decide,
-)
+from app.saga.engine.step_call import call
+from app.saga.model.answers import after_compensate, after_execute, after_look_up
+from app.saga.model.decide import decide
+from app.saga.model.decisions import Compensate, Execute, Inactive, LookUp, Record, Wait
 from app.saga.model.definition import SagaDefinition, StepDefinition
-from app.saga.model.errors import FailureKind, LogError, LogUnavailable, StepError, StepOutcomeUnknown
+from app.saga.model.errors import LogError, LogUnavailable
 from app.saga.model.events import EventType, Observer, SagaEvent
+from app.saga.model.fold import apply
+from app.saga.model.next_event import cancellation_event
 from app.saga.model.retry import Jitter
-from app.saga.model.state import INACTIVE, SagaState, apply
-from app.saga.model.step import JSON, Closed, Context, LooksUp, SagaStep, storable
+from app.saga.model.state import SagaState
+from app.saga.model.status import INACTIVE
+from app.saga.model.step import Closed, Context, SagaStep
 from app.saga.ports.clock import Clock, SystemClock
 from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, Stored
 from app.saga.ports.memory_log import MemoryLog
-
-Answer = Mapping[str, JSON] | Closed | None
-"""What a step answers."""
 
 
 class SagaOrchestrator:
     """Runs sagas to their end over a log.
 
-    `lease` tells whether this process may act; without one it may always. A pause longer than
-    `park_after` seconds isn't waited for in memory: the saga is given back until it is due.
+    `lease` tells whether this process may act; without one it always may. A saga whose next pause is longer than
+    `park_after` seconds doesn't wait in memory: it is parked in the log until it is due.
     """
 
     def __init__(
@@ -75,9 +65,9 @@ class SagaOrchestrator:
         self._observers = observers
 
     async def execute(self, context: Context, *, saga_id: str) -> SagaState:
-        """Run a new saga on `context` to its end and return how it ended.
+        """Run a new saga on `context` to its end and return its last state.
 
-        The steps' results are put into `context` under the steps' names. Raise `LogError` where the
+        The steps' results are put into `context` under the steps' names. Raise `LogError` if the
         log has that saga already.
         """
         new = NewSaga(
@@ -86,52 +76,56 @@ class SagaOrchestrator:
             version=self.definition.version,
             input=dict(context),
         )
-        run = SagaInstance(new, self.definition)
-        if await self._log.load(saga_id) is not None or not isinstance(await self.start(run), Stored):
+        instance = SagaInstance(new, self.definition)
+        if await self._log.load(saga_id) is not None or not isinstance(await self.start(instance), Stored):
             raise LogError(f"Saga {saga_id} has been started already.")
-        await self.run(run)
-        context.update(run.results())
-        return run.state
+        await self.run(instance)
+        context.update(instance.results())
+        return instance.state
 
-    async def start(self, run: SagaInstance) -> StartResult:
-        """Make a new saga durable, before anything is sent; return what the log says to it."""
+    async def start(self, instance: SagaInstance) -> StartResult:
+        """Make a new saga durable, before anything is sent; return the log's answer."""
         if self._lease and not self._lease.held:
             raise LogUnavailable("The lease has lapsed.", stored=False)
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
-        run.owner = self._lease.owner if self._lease else None
-        result = await self._log.start(run.saga, event, owner=run.owner or "local")
+        instance.owner = self._lease.owner if self._lease else None
+        result = await self._log.start(instance.saga, event, owner=instance.owner or "local")
         if isinstance(result, Stored):
-            self._note(run, apply(run.state, event), [event])
+            self._note(instance, apply(instance.state, event), [event])
         return result
 
-    async def run(self, run: SagaInstance) -> None:
-        """Move the saga until it rests, is parked, or isn't ours any more.
+    async def run(self, instance: SagaInstance) -> None:
+        """Move the saga until it is inactive or parked.
 
-        Raise `SagaFenced` or `LeaseLost` where another process may have it; the log tells how it stands.
+        Raise `SagaFenced` or `LeaseLost` if another process may own it; the log has its state then.
         """
-        while not run.parked:
-            stop = run.wish and cancelled(run.state, run.wish, self._clock.now())
-            if stop:  # nothing is under way here, so what is undone next is undone in order
-                await self._append(run, stop)
+        while not instance.parked:
+            request = instance.cancel_request
+            if request and (event := cancellation_event(instance.state, request, self._clock.now())):
+                await self._append(
+                    instance, event
+                )  # nothing is under way here, so the order of compensation is kept
                 continue
-            match decide(run.definition, run.state, self._clock.now()):
-                case Rest():
+            match decide(instance.definition, instance.state, self._clock.now()):
+                case Inactive():
                     return
                 case Wait(until=until):
-                    await run.pause(self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds())))
+                    await instance.pause(
+                        self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
+                    )
                 case Record(event=event):
-                    await self._append(run, event)
+                    await self._append(instance, event)
                 case Execute() | Compensate() | LookUp() as action:
-                    await self._append(run, await self._carry_out(run, action))
+                    await self._append(instance, await self._carry_out(instance, action))
 
-    async def _carry_out(self, run: SagaInstance, action: Execute | Compensate | LookUp) -> SagaEvent:
+    async def _carry_out(self, instance: SagaInstance, action: Execute | Compensate | LookUp) -> SagaEvent:
         """Send one action and return the event that its answer makes."""
         if self._lease:
-            self._lease.check(run.owner)
-        began = self._clock.monotonic()
-        answer = await _ask(action, run.context())
-        duration_ms = round((self._clock.monotonic() - began) * 1000, 3)
-        now, state, jitter = self._clock.now(), run.state, self._jitter
+            self._lease.check(instance.owner)
+        started = self._clock.monotonic()
+        answer = await call(action, instance.context())
+        duration_ms = round((self._clock.monotonic() - started) * 1000, 3)
+        now, state, jitter = self._clock.now(), instance.state, self._jitter
         if isinstance(action, LookUp):
             return after_look_up(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
         if answer is None or isinstance(answer, Closed):
@@ -140,21 +134,21 @@ class SagaOrchestrator:
             return after_execute(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
         return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
 
-    async def _append(self, run: SagaInstance, event: SagaEvent) -> None:
-        """Make an event durable, together with all that follows from it without asking anybody."""
-        state, events = apply(run.state, event), [event]
+    async def _append(self, instance: SagaInstance, event: SagaEvent) -> None:
+        """Make an event durable, together with all that follows from it without a call."""
+        state, events = apply(instance.state, event), [event]
         now = self._clock.now()
-        while isinstance(following := decide(run.definition, state, now), Record):
+        while isinstance(following := decide(instance.definition, state, now), Record):
             state = apply(state, following.event)
             events.append(following.event)
-        heeding = run.wish is not None and state.cancellable
+        cancelling = instance.cancel_request is not None and state.cancellable
         park = (
             isinstance(following, Wait)
-            and not heeding
+            and not cancelling
             and (following.until - now).total_seconds() > self._park_after
         )
         change = None
-        if park or state.status is not run.state.status:
+        if park or state.status is not instance.state.status:
             due = following.until if isinstance(following, Wait) else now
             change = RowChange(
                 status=state.status,
@@ -163,65 +157,20 @@ class SagaOrchestrator:
                 park=park,
                 cancellable=park and state.cancellable,
             )
-        await self._log.append(run.saga.id, epoch=run.epoch, events=events, change=change)
-        run.parked = park
-        self._note(run, state, events)
+        await self._log.append(instance.saga.id, epoch=instance.epoch, events=events, change=change)
+        instance.parked = park
+        self._note(instance, state, events)
 
     def notify(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
-        """Tell the observers of events that are durable, whoever stored them; what an observer raises is swallowed."""
+        """Pass durable events to the observers, whichever process stored them; what an observer raises is swallowed."""
         for event in events:
             for observer in self._observers:
                 with contextlib.suppress(Exception):
                     observer(saga_id, event)
 
-    def _note(self, run: SagaInstance, state: SagaState, events: list[SagaEvent]) -> None:
-        run.advance(state, events)
-        self.notify(run.saga.id, events)
-
-
-async def _ask(
-    action: Execute | Compensate | LookUp, context: Context
-) -> dict[str, JSON] | Closed | StepError | None:
-    """Ask the step and return its answer; anything unforeseen is an unknown outcome."""
-    step = action.step.step
-    ask: Callable[[Context], Awaitable[Answer]] = _cannot_look_up
-    back = isinstance(action, Compensate) or (isinstance(action, LookUp) and action.undoing)
-    policy = action.step.compensation if back else action.step.policy
-    match action:
-        case Execute():
-            ask = step.execute
-        case Compensate():
-            ask = step.compensate
-        case LookUp() if isinstance(step, LooksUp):
-            ask = step.look_up
-    try:
-        async with asyncio.timeout(policy.timeout):
-            answer = await ask(context)
-        if answer is None or isinstance(answer, Closed):
-            return answer
-        result = dict(answer)
-        if not storable(result):
-            return StepOutcomeUnknown("The step's answer isn't JSON.", code="unforeseen")
-    except StepError as error:
-        return error
-    except TimeoutError:
-        return StepOutcomeUnknown(
-            f"No answer within {policy.timeout:g} s.",
-            code="timeout",
-            kind=FailureKind.TIMEOUT,
-        )
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise  # this process stops; the log has all that others need
-        return StepOutcomeUnknown("The step was cancelled from inside.", code="unforeseen")
-    except Exception as error:  # noqa: BLE001 (a step is somebody else's code: whatever it raises is an answer)
-        return StepOutcomeUnknown(f"The step raised {type(error).__name__}.", code="unforeseen")
-    return result
-
-
-async def _cannot_look_up(_context: Context) -> Answer:
-    return None
+    def _note(self, instance: SagaInstance, state: SagaState, events: list[SagaEvent]) -> None:
+        instance.advance(state, events)
+        self.notify(instance.saga.id, events)
 
 
 def _of(steps: Iterable[SagaStep]) -> SagaDefinition:

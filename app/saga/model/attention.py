@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from app.saga.model.events import TrailEntry
-from app.saga.model.state import CompensationState, SagaState, SagaStatus, StepState, StepStatus
+from app.saga.model.state import CompensationState, SagaState, StepState
+from app.saga.model.status import SagaStatus, StepStatus
 from app.saga.model.step import JSON
 
 

@@ -7,6 +7,7 @@ SagaError
 │   └── StepOutcomeUnknown  it may have happened: ask again under the same key
 ├── DefinitionError         the saga's definition can't be run: mend the code
 │   └── DefinitionUnknown   this process has no such definition: leave the saga to one that has
+├── IllegalEvent            the log is not one that this code wrote: leave the saga alone
 ├── LeaseLost               this process may no longer act: stop, touch nothing
 └── LogError                the saga log did not take what was given
     ├── SagaFenced          another owner has moved the saga: stop, touch nothing
@@ -95,6 +96,10 @@ class DefinitionError(SagaError):
 
 class DefinitionUnknown(DefinitionError):
     """This process has no definition of that name and version: leave the saga to one that has."""
+
+
+class IllegalEvent(SagaError):
+    """This event can't follow what the log holds: this code did not write that log."""
 
 
 class LeaseLost(SagaError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from app.saga.model.cached_attribute import once
+from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.step import JSON, encode
 
 
@@ -29,6 +29,10 @@ class EventType(StrEnum):
     SAGA_COMPLETED = "saga_completed"  # every step succeeded
     SAGA_COMPENSATED = "saga_compensated"  # everything done was undone
     SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs a person
+
+
+BY_OPERATORS = frozenset({EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED, EventType.STEP_RESOLVED})
+"""The operators' actions: nothing else makes a saga that needs attention continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class SagaEvent(TrailEntry):
 
     type: EventType
 
-    @once
+    @cached_attribute
     def text(self) -> str:
         """The data as JSON text; raise `LogRefused` where it isn't JSON."""
         return encode(self.data) if self.data else "{}"

@@ -40,7 +40,7 @@ class OperatorAction:
         )
 
     def stored(self) -> dict[str, JSON]:
-        """Return it as JSON on its own, as a wish that waits is kept."""
+        """Return it as JSON on its own, as a cancellation request is stored."""
         return {**self.data(), "at": self.at.isoformat()}
 
     @classmethod

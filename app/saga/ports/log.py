@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from app.saga.model.cached_attribute import once
+from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.errors import LogRefused, LogUnreadable
 from app.saga.model.events import EventType, SagaEvent, TrailEntry
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import FINAL, INACTIVE, SagaStatus
+from app.saga.model.status import FINAL, INACTIVE, SagaStatus
 from app.saga.model.step import JSON, encode
 
 
@@ -47,7 +47,7 @@ class NewSaga:
     customer_id: str | None = None
     request_id: str | None = None
 
-    @once
+    @cached_attribute
     def text(self) -> str:
         """The input as JSON text; raise `LogRefused` where it isn't JSON."""
         return encode(self.input)
@@ -57,7 +57,7 @@ class NewSaga:
 class StoredSaga:
     """A saga with its log, as read. `epoch` is its current owner's.
 
-    `lease_expires_at` says when the owner's lease ends, where it has an owner. `cancel` is a person's wish
+    `lease_expires_at` says when the owner's lease ends, where it has an owner. `cancel` is a person's request
     to stop it, which its owner heeds where it still can.
     """
 
@@ -66,7 +66,7 @@ class StoredSaga:
     epoch: int
     events: tuple[SagaEvent, ...]
     lease_expires_at: datetime | None = None
-    cancel: OperatorAction | None = None
+    cancel_request: OperatorAction | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +118,7 @@ class RowChange:
     """What an append changes about the saga itself, in the same transaction as its events.
 
     `park` gives the saga back: nobody owns it until `next_action_at`, when any replica may claim it; or at
-    once, where it is `cancellable` and a wish to cancel it has come in.
+    once, if it is `cancellable` and its cancellation has been requested.
     """
 
     status: SagaStatus
@@ -252,18 +252,18 @@ class SagaLog(Protocol):
         transaction.
         """
 
-    async def want_cancel(
-        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    async def request_cancel(
+        self, saga_id: str, request: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
-        """Keep a wish to stop a running saga, for its owner; a saga without one is due at once.
+        """Store a request to cancel a running saga, for its owner; a saga without an owner becomes due at once.
 
-        Return the wish that stands, which is the first; None where the saga isn't running. Raise `SagaMoved`
-        where `seen` isn't the number of its last event. `LogUnavailable` with `stored` None says that it may
-        stand all the same; asked again with the same wish it is kept once.
+        Return the request that is stored, which is the first; None if the saga isn't running. Raise `SagaMoved`
+        if `seen` isn't the number of its last event. `LogUnavailable` with `stored` None says that it may be stored
+        all the same; the same request twice is stored once.
         """
 
-    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
-        """Return the wishes to cancel that wait for this owner, by saga."""
+    async def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
+        """Return the cancellation requests for the running sagas of this owner, by saga."""
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
         """Store a person's action on a saga that needs attention, which is then unfinished and due at once.

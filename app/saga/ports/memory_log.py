@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from app.saga.model.errors import LeaseLost, SagaFenced, SagaMoved
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.model.step import encode
 from app.saga.ports.clock import Clock, SystemClock
 from app.saga.ports.log import (
@@ -41,7 +41,7 @@ class _Row:
     next_action_at: datetime | None
     status: SagaStatus = SagaStatus.RUNNING
     epoch: int = 1
-    cancel: OperatorAction | None = None
+    cancel_request: OperatorAction | None = None
     events: list[tuple[int, SagaEvent]] = field(default_factory=list)
 
 
@@ -101,7 +101,7 @@ class MemoryLog:
         if change:
             row.status = change.status
             row.next_action_at = change.next_action_at
-            if change.cancellable and row.cancel is not None:
+            if change.cancellable and row.cancel_request is not None:
                 row.next_action_at = events[-1].at
             if change.park or change.status in INACTIVE:
                 row.owner = None
@@ -139,28 +139,28 @@ class MemoryLog:
             row.owner = owner
         return [self._stored(row) for row in due]
 
-    async def want_cancel(
-        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    async def request_cancel(
+        self, saga_id: str, request: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
-        encode(wish.data())
+        encode(request.data())
         row = self._rows.get(saga_id)
         if row is None or row.status is not SagaStatus.RUNNING:
             return None
-        if row.cancel is not None and row.cancel.id == wish.id:
-            return row.cancel
+        if row.cancel_request is not None and row.cancel_request.id == request.id:
+            return row.cancel_request
         if seen is not None and len(row.events) != seen:
             raise SagaMoved
-        if row.cancel is None:
-            row.cancel = wish
+        if row.cancel_request is None:
+            row.cancel_request = request
             if row.owner is None:
                 row.next_action_at = self._clock.now()
-        return row.cancel
+        return row.cancel_request
 
-    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
+    async def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
         return {
-            saga_id: row.cancel
+            saga_id: row.cancel_request
             for saga_id, row in self._rows.items()
-            if row.cancel is not None and row.owner == owner and row.status is SagaStatus.RUNNING
+            if row.cancel_request is not None and row.owner == owner and row.status is SagaStatus.RUNNING
         }
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
@@ -174,7 +174,7 @@ class MemoryLog:
         ):
             raise SagaMoved
         row.epoch += 1
-        row.status, row.owner, row.cancel = status, None, None
+        row.status, row.owner, row.cancel_request = status, None, None
         row.next_action_at = self._clock.now()
         row.events.append((row.epoch, copy.deepcopy(event)))
 
@@ -200,5 +200,5 @@ class MemoryLog:
             epoch=row.epoch,
             events=tuple(copy.deepcopy(event) for _, event in row.events),
             lease_expires_at=self._leases.get(row.owner) if row.owner else None,
-            cancel=row.cancel,
+            cancel_request=row.cancel_request,
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.saga.model.events import TrailEntry
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import ReadSaga
 
 

@@ -22,7 +22,7 @@ import asyncpg
 
 from app.saga.engine.tasks import end_tasks, uninterrupted
 from app.saga.model.errors import SagaFenced
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
 from app.storage.engine.database import COMMAND_SECONDS, CONNECT_SECONDS, Link, UnsafeDatabase
 from app.storage.engine.faults import TO_BE_REPEATED, Blame, blame_of_state

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.saga.model.errors import SagaFenced
-from app.saga.model.state import INACTIVE, SagaStatus
+from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.faults import Blame, blame_of_sqlite

@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.storage.engine.tables import (
     outbox,
     retention,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, select, text, union_all
 
 from app.saga.model.events import TrailEntry
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import LOST, ReadSaga
 from app.saga.ports.queries import BacklogStats, SagaFilter
 from app.storage.engine.tables import GIVEN_UP, api_key, replica, saga, saga_log

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.saga.model.events import EventType, SagaEvent, TrailEntry
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.model.step import JSON
 from app.saga.ports.log import NewSaga, ReadSaga, StoredSaga, UnreadableSaga
 from app.storage.engine.tables import replica, saga, saga_log
@@ -98,7 +98,7 @@ def _one(row: RowMapping, lines: Sequence[RowMapping]) -> ReadSaga:
             epoch=row["epoch"],
             events=tuple(events),
             lease_expires_at=row["lease_expires_at"],
-            cancel=None if row["cancel"] is None else OperatorAction.read(row["cancel"]),
+            cancel_request=None if row["cancel"] is None else OperatorAction.read(row["cancel"]),
         )
     except DAMAGED:
         return _unreadable(row, lines, "The wish to cancel it can't be made out.")

@@ -35,7 +35,7 @@ from app.saga.model.errors import (
 )
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.model.step import encode
 from app.saga.ports.changes import Change, ChangeKind
 from app.saga.ports.log import (
@@ -260,43 +260,43 @@ class SqlLog:
         return claimed
 
     @repeats
-    async def want_cancel(
-        self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
+    async def request_cancel(
+        self, saga_id: str, request: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
-        encode(wish.data())
+        encode(request.data())
         async with self._writing(self._engine) as connection:
             query = select(saga.c.status, saga.c.owner, saga.c.cancel).where(saga.c.id == saga_id)
             row = (await connection.execute(query.with_for_update())).first()
             if row is None or row.status != SagaStatus.RUNNING.value:
                 return None
             stands = None if row.cancel is None else OperatorAction.read(row.cancel)
-            if stands is not None and stands.id == wish.id:
+            if stands is not None and stands.id == request.id:
                 return stands  # asked again, as its answer was lost
             head = select(func.max(saga_log.c.seq)).where(saga_log.c.saga_id == saga_id)
             if seen is not None and (await connection.execute(head)).scalar_one() != seen:
                 raise SagaMoved
             if stands is not None:
                 return stands
-            values: dict[str, Any] = {"cancel": wish.stored()}
+            values: dict[str, Any] = {"cancel": request.stored()}
             if row.owner is None:
                 values["next_action_at"] = await self.now(connection)
             await connection.execute(update(saga).where(saga.c.id == saga_id).values(values))
             kind = ChangeKind.CLAIMABLE if row.owner is None else ChangeKind.CANCELLATIONS
             await self._changes.announce(connection, kind)
         self._changes.report(Change(kind=kind, saga_ids=frozenset({saga_id})))
-        return wish
+        return request
 
-    async def wishes(self, owner: str) -> dict[str, OperatorAction]:
+    async def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
         query = select(saga.c.id, saga.c.cancel).where(saga.c.owner == owner, text(CANCEL_WANTED))
         async with self.reading() as connection:
             rows = (await connection.execute(query)).all()
-        wishes: dict[str, OperatorAction] = {}
+        requests: dict[str, OperatorAction] = {}
         for row in rows:
             try:
-                wishes[row.id] = OperatorAction.read(row.cancel)
+                requests[row.id] = OperatorAction.read(row.cancel)
             except DAMAGED:  # another release's, or damaged: the others are heard
                 _logger.warning("the wish to cancel saga %s can't be made out", row.id)
-        return wishes
+        return requests
 
     @repeats
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:

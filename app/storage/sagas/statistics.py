@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal_column, select, text
 
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES, BucketCount
 from app.storage.engine.tables import saga
 from app.storage.sagas.sql_log import UNFINISHED, SqlLog

@@ -84,7 +84,7 @@ class Replica:
         new = NewSaga(id=saga_id, definition="checkout", version=1, order_id=saga_id, customer_id="cus-1")
         running = self.runner.launch(new)
         await running.done
-        assert running.run.state.status is SagaStatus.COMPLETED
+        assert running.instance.state.status is SagaStatus.COMPLETED
 
     async def recovered(self, unfinished: int) -> None:
         """Return once so many were taken over and none of them is left in its hands."""

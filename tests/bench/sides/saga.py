@@ -85,7 +85,7 @@ async def main() -> None:
                 )
             running = runner.launch(new)
             await running.done
-            assert running.run.state.status is ends
+            assert running.instance.state.status is ends
 
         await tell(given.clients, given.seconds, one, commits=lambda: commits)
 

@@ -15,7 +15,7 @@ from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView
 from app.operations.starting import SagaStarter
 from app.saga.model.errors import LogUnavailable
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.sandbox import Ledger
 from app.settings.settings import Settings
 

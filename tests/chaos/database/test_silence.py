@@ -17,7 +17,7 @@ from uuid_utils import uuid7
 
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, Stored
 from app.storage import open_storage
 from app.storage.engine import postgres_session

@@ -10,7 +10,7 @@ import pytest
 
 from app.operations.change_notifier import ChangeNotifier
 from app.operations.subscribers import TooManySubscribers
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import BucketCount
 
 

@@ -79,11 +79,11 @@ class Doubtful(MemoryLog):
     async def operate(self, saga_id: str, **how: Any) -> None:
         await self._doubted(lambda: super(Doubtful, self).operate(saga_id, **how))
 
-    async def want_cancel(
+    async def request_cancel(
         self, saga_id: str, wish: OperatorAction, *, seen: int | None = None
     ) -> OperatorAction | None:
         stands: OperatorAction | None = await self._doubted(
-            lambda: super(Doubtful, self).want_cancel(saga_id, wish, seen=seen)
+            lambda: super(Doubtful, self).request_cancel(saga_id, wish, seen=seen)
         )
         return stands
 
@@ -195,7 +195,7 @@ async def test_an_operator_of_all_tenants_acts_under_their_own_name(world: World
     await world.acts(saga, caller=ANONYMOUS)[action]()
     stored = await world.log.load(saga.id)
     assert stored is not None
-    whose = stored.cancel.who if stored.cancel else stored.events[-1].data["who"]
+    whose = stored.cancel_request.who if stored.cancel_request else stored.events[-1].data["who"]
     assert whose == "local"
     assert world.woken == 1
 
@@ -266,8 +266,8 @@ async def test_repeating_a_cancellation_is_no_error(world: World) -> None:
     await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="Second.", seen={1})
     stored = await world.log.load(saga.id)
     assert stored is not None
-    assert stored.cancel is not None
-    assert stored.cancel.reason == "First."
+    assert stored.cancel_request is not None
+    assert stored.cancel_request.reason == "First."
 
 
 async def test_a_parked_saga_is_cancelled_in_its_trail(world: World) -> None:
@@ -316,7 +316,7 @@ async def test_an_action_whose_answer_was_lost_is_found_in_the_log(world: World,
     assert world.woken == 1
     stored = await world.log.load(saga.id)
     assert stored is not None
-    assert (stored.cancel is not None) is (action == "cancel")
+    assert (stored.cancel_request is not None) is (action == "cancel")
     assert sum(who is not None for _, who in await world.trail(saga)) == (action != "cancel")
 
 
@@ -336,7 +336,7 @@ async def test_an_action_that_was_not_stored_is_no_success_where_another_moved_t
     stored = await world.log.load(saga.id)
     assert stored is not None
     assert "ada" not in {who for _, who in await world.trail(saga)}
-    assert stored.cancel is None or stored.cancel.who == "local"
+    assert stored.cancel_request is None or stored.cancel_request.who == "local"
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -364,7 +364,7 @@ async def test_a_saga_that_ends_while_its_cancellation_is_stored_is_read_again(w
         change = RowChange(status=SagaStatus.COMPLETED, next_action_at=None, finished_at=end[-1].at)
         await world.log.append(saga.id, epoch=1, events=end, change=change)
 
-    world.log.want_cancel = ended  # type: ignore[method-assign]
+    world.log.request_cancel = ended  # type: ignore[method-assign]
     with pytest.raises(SagaFinished):
         await world.operator.act(OperatorVerb.CANCEL, saga.id, caller=ADA, reason="So.")
 

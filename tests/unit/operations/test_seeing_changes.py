@@ -18,7 +18,7 @@ from app.saga.engine.lease import Lease
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.events import EventType
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.changes import Change
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import NewSaga, ReadSaga, RowChange, SagaLog, StoredSaga, load
@@ -195,7 +195,7 @@ async def test_a_cancellation_requested_at_another_process_arrives_at_once(
             here.storage.log, here.runner, here.lease, poll_seconds=SLOW, changes=here.storage.changes
         )
         async with poll, asyncio.timeout(LIMIT):
-            await here.elsewhere.log.want_cancel(saga.id, an_action())
+            await here.elsewhere.log.request_cancel(saga.id, an_action())
             await cancelled.wait()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from app.operations.statistics import MINUTE, Statistics
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES, BucketCount
 from tests.builders import VirtualClock
 

@@ -199,7 +199,7 @@ async def test_traces_that_break_down_harm_no_saga(monkeypatch: pytest.MonkeyPat
     replica = House().a_replica()
     running = replica.runner.launch(a_saga())
     await running.wait_done(PATIENCE)
-    assert running.run.state.status is SagaStatus.COMPLETED
+    assert running.instance.state.status is SagaStatus.COMPLETED
 
 
 async def test_a_share_of_the_sagas_is_sampled_whatever_their_ids_begin_with(

@@ -16,7 +16,7 @@ from app.operations.reading import SagaReader
 from app.saga import Definitions, SagaOrchestrator
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.events import SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage

@@ -176,8 +176,8 @@ async def test_a_cancel_that_comes_to_another_replica_is_read_by_the_owner() -> 
         asked = await act(api, url, "cancel", Prefer="respond-async")
         assert (asked.status_code, asked.json()["status"]) == (202, "running")
         assert asked.json()["cancel"]["who"] == "local"
-        for saga_id, wish in (await api.log.wishes("local")).items():
-            owner.cancel(saga_id, wish)
+        for saga_id, request in (await api.log.pending_cancellations("local")).items():
+            owner.cancel(saga_id, request)
         opened.set()
         assert (await api.get(url, Prefer="wait=5")).json()["status"] == "compensated"
 

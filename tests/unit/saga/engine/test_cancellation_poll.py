@@ -6,10 +6,10 @@ import asyncio
 from datetime import timedelta
 
 from app.saga import NewSaga
-from app.saga.engine.runner import SagaTask
+from app.saga.engine.saga_task import SagaTask
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from tests.builders import an_action
 from tests.unit.saga.engine.replica import Replica, a_replica
 
@@ -45,11 +45,11 @@ async def test_the_owner_hears_of_a_wish_that_came_to_another_replica() -> None:
     replica = a_replica()
     await replica.keeper.renew()
     wanted, other = await _in_back_off(replica, "wanted"), await _in_back_off(replica, "other")
-    assert await replica.log.want_cancel("wanted", an_action()) is not None
+    assert await replica.log.request_cancel("wanted", an_action()) is not None
     await replica.cancellations.poll()
     await asyncio.wait_for(wanted.done, 5)
-    assert wanted.run.state.status is SagaStatus.COMPENSATED
-    assert wanted.run.state.cancel is not None
+    assert wanted.instance.state.status is SagaStatus.COMPENSATED
+    assert wanted.instance.state.cancelled_by is not None
     assert not other.done.done()
     await replica.runner.drop()
 
@@ -61,11 +61,11 @@ async def test_nobody_listens_without_a_reason() -> None:
     async def asked(owner: str) -> dict[str, OperatorAction]:
         raise AssertionError(f"the database was asked for {owner}")
 
-    replica.log.wishes = asked  # type: ignore[method-assign]
+    replica.log.pending_cancellations = asked  # type: ignore[method-assign]
     await replica.cancellations.poll()
     await replica.keeper.renew()
     await replica.cancellations.poll()
     running = await _in_back_off(replica, "a")
-    running.run.cancel(an_action())
+    running.instance.cancel(an_action())
     await replica.cancellations.poll()
     await replica.runner.drop()

@@ -41,7 +41,7 @@ from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.decide import POISON_AFTER
 from app.saga.model.errors import LeaseLost
-from app.saga.model.state import apply, initial
+from app.saga.model.fold import apply, initial
 from app.saga.model.step import JSON
 from app.saga.ports.log import RowChange, StartResult
 from tests.builders import VirtualClock, a_saga, an_action
@@ -291,12 +291,12 @@ class Life:
 
     async def _cancel(self) -> None:
         """Have a person stop the saga; who runs it hears of it where they are `told`."""
-        wish = await self.log.want_cancel(self.saga.id, an_action())
-        if wish is None:
+        request = await self.log.request_cancel(self.saga.id, an_action())
+        if request is None:
             return
         self.sent_when_cancelled = len(self.world.sends)
         if self.told and self.running is not None:
-            self.running.cancel(wish)
+            self.running.cancel(request)
 
     async def finish(self) -> None:
         """Let processes come and go until the saga rests."""
@@ -362,7 +362,7 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
     past_pivot = life.pivot in succeeded  # by the trail: the state forgets it when the pivot is undone
     assert not (past_pivot and state.status is SagaStatus.COMPENSATED), how()
     back = state.failure is not None and not past_pivot
-    reverse = list(reversed(state.effects)) if back else []
+    reverse = list(reversed(state.completion_order)) if back else []
     assert order == (reverse[: len(order)] if poisoned else reverse), how()
     concluded = [
         e.step for e in events if e.type in {EventType.STEP_COMPENSATED, EventType.COMPENSATION_FAILED}

@@ -23,18 +23,12 @@ from app.saga import (
     StepUnavailable,
 )
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model.decide import (
-    POISON_AFTER,
-    Compensate,
-    Execute,
-    LookUp,
-    Record,
-    after_compensate,
-    after_execute,
-    cancelled,
-    decide,
-)
-from app.saga.model.state import IllegalEvent, apply
+from app.saga.model.answers import after_compensate, after_execute
+from app.saga.model.decide import POISON_AFTER, decide
+from app.saga.model.decisions import Compensate, Execute, LookUp, Record
+from app.saga.model.errors import IllegalEvent
+from app.saga.model.fold import apply
+from app.saga.model.next_event import cancellation_event
 from app.saga.model.step import JSON
 from tests.builders import (
     NOON,
@@ -117,8 +111,8 @@ class TestCancel:
         """A definite no is a failure without effect; a doubt, or a takeover, is compensated like a success."""
         definition = a_definition()
         state = a_state(*before, CANCEL)
-        assert state.cancel is not None
-        assert (state.cancel.who, state.cancel.reason) == ("ada", "The customer called.")
+        assert state.cancelled_by is not None
+        assert (state.cancelled_by.who, state.cancelled_by.reason) == ("ada", "The customer called.")
         event = recorded(definition, state)
         assert (event.type, event.step) == (given_up, "inventory")
         state = apply(state, event)
@@ -148,7 +142,7 @@ class TestCancel:
     def test_past_the_pivot_or_on_the_way_back_it_is_not_heeded(self, trail: list[SagaEvent]) -> None:
         """Nor is it a second time; and a log that says so is not one that this code wrote."""
         state = a_state(*trail, definition=PIVOTED if len(trail) == 2 else None)
-        assert cancelled(state, an_action(), NOON) is None
+        assert cancellation_event(state, an_action(), NOON) is None
         with pytest.raises(IllegalEvent):
             apply(state, an_event(EventType.CANCEL_REQUESTED, seq=state.seq + 1, data=CANCEL.data))
 
@@ -183,8 +177,12 @@ class TestRetry:
         """Its compensation is due again, and what it may have done is not forgotten."""
         trail = [unknown("payment"), compensation_failed("payment"), ATTEND]
         state = a_state(*trail, RETRY)
-        assert state.undoing is not None
-        assert (state.undoing.name, state.effects, state.undoing.maybe) == ("payment", ("payment",), True)
+        assert state.next_compensation is not None
+        assert (
+            state.next_compensation.name,
+            state.completion_order,
+            state.next_compensation.outcome_unknown,
+        ) == ("payment", ("payment",), True)
 
     @pytest.mark.parametrize(("attempt", "event"), [(3, "compensation_retried"), (4, "compensation_failed")])
     def test_a_compensation_has_its_whole_budget_again(self, attempt: int, event: str) -> None:
@@ -217,7 +215,7 @@ class TestRetry:
         state = a_state(*STUCK, RETRY)
         due = decide(a_definition(), state, NOON + timedelta(hours=23))
         assert isinstance(due, LookUp)
-        assert due.undoing
+        assert due.compensating
 
     def test_a_poisonous_saga_has_its_takeovers_and_its_time_again(self) -> None:
         """It is not stopped for its deadline in the moment in which a person has it tried again."""
@@ -361,7 +359,7 @@ class TestTheLoop:
         assert not task.done()
         stage.clock.advance(1.0)
         await task
-        assert run.state.cancel is None
+        assert run.state.cancelled_by is None
         assert run.state.status is SagaStatus.COMPENSATED
 
     async def test_a_doubtful_action_is_closed(self) -> None:
@@ -428,13 +426,13 @@ class TestTheLoop:
         """The wish is read with the saga; what was under way when its owner died may have happened."""
         stage = Stage()
         run, task = await stage.begin(inventory=[Gate()])
-        wish = an_action()
-        assert await stage.log.want_cancel(run.saga.id, wish) == wish
+        request = an_action()
+        assert await stage.log.request_cancel(run.saga.id, request) == request
         task.cancel()
         await settle()
         (stored,) = await stage.log.claim(owner="other", definitions=[("checkout", 1)], limit=1)
         again = SagaInstance.of(stored, run.definition)
-        assert again.wish == wish
+        assert again.cancel_request == request
         await SagaOrchestrator(run.definition, stage.log, clock=stage.clock).run(again)
         assert await stage.log.trail(run.saga.id) == [
             "saga_started",

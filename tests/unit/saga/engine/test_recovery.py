@@ -12,7 +12,7 @@ import pytest
 from app.saga import MemoryLog, NewSaga
 from app.saga.model.errors import LeaseLost, LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import StoredSaga
 from tests.unit.saga.engine.replica import Clock, Replica, a_replica, a_scripted_replica
 

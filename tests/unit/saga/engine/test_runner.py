@@ -23,7 +23,8 @@ from app.saga import (
     StepRejected,
 )
 from app.saga.engine.lease import Lease
-from app.saga.engine.runner import AFTER_CRASH_SECONDS, SagaRunner, SagaTask
+from app.saga.engine.runner import ABANDON_SECONDS, SagaRunner
+from app.saga.engine.saga_task import SagaTask
 from app.saga.model.errors import DefinitionUnknown, LogRefused, SagaFenced
 from app.saga.ports.log import IdempotencyConflict, RowChange, StartResult, Stored
 from tests.builders import (
@@ -119,8 +120,8 @@ class TestLaunching:
         running = runner.launch(a_saga())
         assert await running.started == Stored()
         await through(running)
-        assert running.run.state.status is SagaStatus.COMPLETED
-        assert running.at_rest
+        assert running.instance.state.status is SagaStatus.COMPLETED
+        assert running.inactive
         assert runner.in_flight == 0
 
     async def test_a_saga_shows_only_once_it_is_durable(self, house: House) -> None:
@@ -145,7 +146,7 @@ class TestLaunching:
         sent = len(house.journal)
         second = runner.launch(a_saga(idempotency_key="k"))
         await through(second)
-        assert second.started.result() == IdempotencyConflict(saga_id=first.run.saga.id, fingerprint="f")
+        assert second.started.result() == IdempotencyConflict(saga_id=first.instance.saga.id, fingerprint="f")
         assert not [line for line in house.journal[sent:] if "." in line]
         assert runner.in_flight == 0
 
@@ -180,8 +181,8 @@ class TestLaunching:
         house = House(house.clock, log=log)
         running = house.runner(lease=lease).launch(a_saga())
         await through(running)
-        house.clock.advance(2 * AFTER_CRASH_SECONDS)
-        assert [stored.saga.id for stored in await house.claim()] == [running.run.saga.id]
+        house.clock.advance(2 * ABANDON_SECONDS)
+        assert [stored.saga.id for stored in await house.claim()] == [running.instance.saga.id]
 
     async def test_a_start_that_nobody_hears_fails_in_silence(self, house: House) -> None:
         """The request may have gone: no warning of an exception never retrieved."""
@@ -203,7 +204,7 @@ class TestWaiting:
         assert waiter.cancelled()
         gate.open.set()
         await through(running)
-        assert running.run.state.status is SagaStatus.COMPLETED
+        assert running.instance.state.status is SagaStatus.COMPLETED
 
     async def test_a_waiter_that_has_waited_long_enough_goes(self, house: House) -> None:
         """And the saga goes on."""
@@ -211,10 +212,10 @@ class TestWaiting:
         running = house.runner(payment=[gate]).launch(a_saga())
         await gate.reached.wait()
         await running.wait_done(0)
-        assert not running.at_rest
+        assert not running.inactive
         gate.open.set()
         await running.wait_done(60)
-        assert running.at_rest
+        assert running.inactive
 
 
 class TestResuming:
@@ -229,7 +230,7 @@ class TestResuming:
         resumed = second.resume(stored)
         assert second.get(stored.saga.id) is resumed
         await through(resumed)
-        assert told(resumed.run.events) == [
+        assert told(resumed.instance.events) == [
             "saga_started",
             "step_succeeded payment",
             "saga_recovered",
@@ -237,7 +238,7 @@ class TestResuming:
             "step_succeeded shipping",
             "saga_completed",
         ]
-        assert (resumed.run.epoch, running.run.epoch) == (2, 1)
+        assert (resumed.instance.epoch, running.instance.epoch) == (2, 1)
         assert house.journal.count("payment.execute") == 1
 
     async def test_a_saga_of_an_unknown_definition_is_left_alone(self, house: House) -> None:
@@ -267,13 +268,13 @@ class TestBreakingDown:
             running = broken.runner().launch(a_saga())
             await through(running)
         assert await broken.claim() == []
-        house.clock.advance(AFTER_CRASH_SECONDS)
+        house.clock.advance(ABANDON_SECONDS)
         (stored,) = await broken.claim()
         assert told(stored.events) == ["saga_started", "saga_recovered"]
         log.append_fails = None
         again = broken.runner().resume(stored)
         await through(again)
-        assert again.run.state.status is SagaStatus.COMPLETED
+        assert again.instance.state.status is SagaStatus.COMPLETED
 
     @pytest.mark.parametrize("error", [LogUnavailable(stored=None), LogRefused()])
     async def test_an_append_that_can_not_be_stored_gives_the_saga_up(
@@ -284,7 +285,7 @@ class TestBreakingDown:
         await broken.log.renew("local", seconds=3600)
         running = broken.runner().launch(a_saga())
         await through(running)
-        house.clock.advance(AFTER_CRASH_SECONDS)
+        house.clock.advance(ABANDON_SECONDS)
         (stored,) = await broken.claim()
         assert told(stored.events)[-1] == "saga_recovered"
 
@@ -295,8 +296,8 @@ class TestBreakingDown:
         running = house.runner().launch(a_saga())
         await through(running)
         log.append_fails = None
-        house.clock.advance(2 * AFTER_CRASH_SECONDS)
-        assert [stored.saga.id for stored in await house.claim()] == [running.run.saga.id]
+        house.clock.advance(2 * ABANDON_SECONDS)
+        assert [stored.saga.id for stored in await house.claim()] == [running.instance.saga.id]
 
     async def test_a_saga_that_can_not_be_given_up_at_once_is_given_up_later(
         self, house: House, caplog: pytest.LogCaptureFixture
@@ -308,7 +309,7 @@ class TestBreakingDown:
         await log.renew("local", seconds=3600)
         await through(broken.runner().launch(a_saga()))
         assert caplog.messages.count("saga_abandon_failed") == 1
-        house.clock.advance(AFTER_CRASH_SECONDS)
+        house.clock.advance(ABANDON_SECONDS)
         (stored,) = await broken.claim()
         assert told(stored.events)[-1] == "saga_recovered"
 
@@ -328,8 +329,8 @@ class TestBreakingDown:
         await house.log.renew("local", seconds=3600)
         running = house.runner(payment=[asyncio.CancelledError()]).launch(a_saga())
         await through(running)
-        house.clock.advance(AFTER_CRASH_SECONDS)
-        assert running.at_rest or await house.claim()
+        house.clock.advance(ABANDON_SECONDS)
+        assert running.inactive or await house.claim()
 
     async def test_a_lapsed_lease_stops_the_saga_without_a_word(self, house: House) -> None:
         """A lapse is a death: others come."""
@@ -342,7 +343,7 @@ class TestBreakingDown:
         gate.open.set()
         await through(running)
         assert "inventory.execute" not in " ".join(house.journal)
-        assert not running.at_rest
+        assert not running.inactive
 
     async def test_without_a_lease_no_saga_is_started(self, house: House) -> None:
         """It would be stored for an owner who may not run it, and its first send would end the next lease."""
@@ -365,7 +366,7 @@ class TestStopping:
         await settle()
         gate.open.set()
         await draining
-        assert running.run.state.status is SagaStatus.COMPLETED
+        assert running.instance.state.status is SagaStatus.COMPLETED
 
     async def test_draining_stops_what_does_not_finish_where_it_is(self, house: House) -> None:
         """The log has all that others need, and every waiter is let go."""
@@ -375,13 +376,13 @@ class TestStopping:
         await settle()
         await runner.drain(0)
         await waiter
-        assert not running.at_rest
+        assert not running.inactive
         assert runner.in_flight == 0
-        assert await house.log.trail(running.run.saga.id) == ["saga_started", "step_succeeded payment"]
+        assert await house.log.trail(running.instance.saga.id) == ["saga_started", "step_succeeded payment"]
         (stored,) = await house.claim()
         resumed = house.runner().resume(stored)
         await through(resumed)
-        assert resumed.run.state.status is SagaStatus.COMPLETED
+        assert resumed.instance.state.status is SagaStatus.COMPLETED
 
     async def test_draining_nothing_ends_at_once(self, house: House) -> None:
         """No saga, no wait."""
@@ -424,13 +425,13 @@ class TestStopping:
         assert stored.status is SagaStatus.COMPENSATING
         resumed = house.runner().resume(stored)
         await through(resumed)
-        assert resumed.run.state.status is SagaStatus.COMPENSATED
-        assert running.run.epoch < resumed.run.epoch
+        assert resumed.instance.state.status is SagaStatus.COMPENSATED
+        assert running.instance.epoch < resumed.instance.epoch
 
 
 def test_a_broken_saga_rests_for_a_moment_only() -> None:
     """Long enough not to spin, short enough not to be noticed."""
-    assert timedelta(seconds=0) < timedelta(seconds=AFTER_CRASH_SECONDS) <= timedelta(seconds=10)
+    assert timedelta(seconds=0) < timedelta(seconds=ABANDON_SECONDS) <= timedelta(seconds=10)
 
 
 async def test_a_saga_that_is_dropped_before_it_began_is_let_go_of() -> None:

@@ -10,20 +10,9 @@ from typing import Any
 import pytest
 
 from app.saga import EventType, SagaDefinition, SagaEvent, SagaState, StepError
-from app.saga.model.decide import (
-    POISON_AFTER,
-    Compensate,
-    Decision,
-    Execute,
-    LookUp,
-    Record,
-    Rest,
-    Wait,
-    after_compensate,
-    after_execute,
-    after_look_up,
-    decide,
-)
+from app.saga.model.answers import after_compensate, after_execute, after_look_up
+from app.saga.model.decide import POISON_AFTER, decide
+from app.saga.model.decisions import Compensate, Decision, Execute, Inactive, LookUp, Record, Wait
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.retry import RetryPolicy
 from app.saga.model.step import JSON, Closed
@@ -329,7 +318,7 @@ class TestKeyWindow:
 )
 def test_a_saga_at_rest_is_left_alone(trail: list[SagaEvent]) -> None:
     """However much time passes."""
-    assert due(*trail, at=9999) == Rest()
+    assert due(*trail, at=9999) == Inactive()
 
 
 class TestAnswersToAnAction:

@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from app.saga import EventType, FailureKind, SagaEvent, SagaState, SagaStatus, StepStatus, fold
-from app.saga.model.state import EDGES, FINAL, INACTIVE, IllegalEvent, apply, initial
+from app.saga.model.errors import IllegalEvent
+from app.saga.model.fold import apply, initial
+from app.saga.model.status import EDGES, FINAL, INACTIVE
 from tests.builders import (
     NOON,
     a_definition,
@@ -112,7 +114,7 @@ def test_the_success_of_a_step_begins_the_next() -> None:
     state = a_state(succeeded("payment", payment_id="p-1"))
     assert statuses(state) == [StepStatus.SUCCEEDED, StepStatus.RUNNING, StepStatus.PENDING]
     assert state.step("payment").result == {"payment_id": "p-1"}
-    assert state.effects == ("payment",)
+    assert state.completion_order == ("payment",)
 
 
 def test_a_completed_saga_has_every_step_succeeded_and_a_time() -> None:
@@ -120,7 +122,7 @@ def test_a_completed_saga_has_every_step_succeeded_and_a_time() -> None:
     state = a_state(*COMPLETED)
     assert state.status is SagaStatus.COMPLETED
     assert set(statuses(state)) == {StepStatus.SUCCEEDED}
-    assert (state.finished_at, state.failure, state.effects) == (
+    assert (state.finished_at, state.failure, state.completion_order) == (
         NOON,
         None,
         ("payment", "inventory", "shipping"),
@@ -132,16 +134,16 @@ def test_a_failed_step_turns_the_saga_back_to_the_last_effect() -> None:
     state = a_state(succeeded("payment"), succeeded("inventory"), failed("shipping"))
     assert state.status is SagaStatus.COMPENSATING
     assert statuses(state) == [StepStatus.SUCCEEDED, StepStatus.COMPENSATING, StepStatus.FAILED]
-    assert state.effects == ("payment", "inventory")
-    assert state.undoing == state.step("inventory")
+    assert state.completion_order == ("payment", "inventory")
+    assert state.next_compensation == state.step("inventory")
 
 
 def test_an_unknown_step_is_an_effect_to_be_undone_first() -> None:
     """A step that may have had an effect is compensated too, before those that came before it."""
     state = a_state(succeeded("payment"), unknown("inventory"))
-    assert state.effects == ("payment", "inventory")
+    assert state.completion_order == ("payment", "inventory")
     assert state.step("inventory").status is StepStatus.COMPENSATING
-    assert state.step("inventory").maybe
+    assert state.step("inventory").outcome_unknown
 
 
 def test_effects_are_undone_one_after_the_other_in_reverse() -> None:
@@ -150,19 +152,19 @@ def test_effects_are_undone_one_after_the_other_in_reverse() -> None:
         succeeded("payment"), succeeded("inventory"), failed("shipping"), compensated("inventory")
     )
     assert statuses(state) == [StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.FAILED]
-    assert state.undoing == state.step("payment")
+    assert state.next_compensation == state.step("payment")
 
 
 def test_a_compensated_saga_has_every_effect_undone_and_a_time() -> None:
     """compensating → compensated."""
     state = a_state(*COMPENSATED)
-    assert (state.status, state.finished_at, state.undoing) == (SagaStatus.COMPENSATED, NOON, None)
+    assert (state.status, state.finished_at, state.next_compensation) == (SagaStatus.COMPENSATED, NOON, None)
 
 
 def test_a_saga_whose_first_step_fails_is_compensated_without_any_compensation() -> None:
     """Nothing was done, so nothing is undone; it still ends as compensated."""
     state = a_state(failed("payment"), finished(EventType.SAGA_COMPENSATED))
-    assert (state.status, state.effects) == (SagaStatus.COMPENSATED, ())
+    assert (state.status, state.completion_order) == (SagaStatus.COMPENSATED, ())
 
 
 def test_a_saga_that_needs_attention_is_not_finished() -> None:
@@ -298,13 +300,13 @@ def test_a_retried_step_keeps_its_attempts_and_the_time_of_the_next() -> None:
 @pytest.mark.parametrize(("outcome", "maybe"), [("unavailable", False), ("unknown", True)])
 def test_only_an_unknown_attempt_leaves_doubt(outcome: str, maybe: bool) -> None:
     """An unavailable service certainly did nothing."""
-    assert a_state(retried("payment", outcome=outcome)).step("payment").maybe is maybe
+    assert a_state(retried("payment", outcome=outcome)).step("payment").outcome_unknown is maybe
 
 
 def test_doubt_stays_after_a_definite_no() -> None:
     """An earlier attempt may still be on its way, whatever a later one is told."""
     state = a_state(retried("payment", outcome="unknown"), retried("payment", 2, outcome="unavailable"))
-    assert state.step("payment").maybe
+    assert state.step("payment").outcome_unknown
 
 
 def test_a_success_clears_the_error_and_the_pause() -> None:
@@ -335,14 +337,14 @@ def test_a_retried_compensation_keeps_its_own_count_and_pause() -> None:
 def test_a_takeover_leaves_doubt_about_the_step_on_its_way() -> None:
     """What was under way when the owner died may have arrived."""
     state = a_state(succeeded("payment"), was_recovered())
-    assert [step.maybe for step in state.steps] == [False, True, False]
+    assert [step.outcome_unknown for step in state.steps] == [False, True, False]
 
 
 def test_a_takeover_while_going_back_casts_no_doubt_on_a_failed_step() -> None:
     """A definite no before the owner died stays definite."""
     state = a_state(succeeded("payment"), failed("inventory"), was_recovered())
-    assert not state.step("inventory").maybe
-    assert state.effects == ("payment",)
+    assert not state.step("inventory").outcome_unknown
+    assert state.completion_order == ("payment",)
 
 
 def test_takeovers_are_counted_until_there_is_progress() -> None:

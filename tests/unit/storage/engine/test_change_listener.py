@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges
 from app.saga.ports.log import NewSaga, RowChange
 from app.storage import Storage, open_storage
@@ -90,7 +90,7 @@ async def test_a_cancellation_an_operators_action_and_a_released_lease_are_repor
         heard = Heard(here.changes)
         await heard.live()
         saga_id = await a_running_saga(there)
-        await there.log.want_cancel(saga_id, action)
+        await there.log.request_cancel(saga_id, action)
         await heard.until(lambda one: one.kind is ChangeKind.CANCELLATIONS and one.elsewhere)
         attention = SagaEvent(seq=2, at=AT, type=EventType.SAGA_NEEDS_ATTENTION)
         change = RowChange(status=SagaStatus.NEEDS_ATTENTION, next_action_at=None)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.clock import SLEW, steadily
 from app.saga.ports.log import NewSaga, RowChange
 from app.storage import Storage, open_storage

@@ -13,7 +13,7 @@ from uuid_utils import uuid7
 
 from app.saga.model.errors import SagaFenced
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import EventName
 from app.storage import Storage, open_storage

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text, update
 from uuid_utils import uuid7
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
@@ -84,11 +84,11 @@ async def test_a_saga_that_cannot_be_taken_over_is_put_off_and_the_others_are_ta
 
 async def test_a_wish_that_cannot_be_made_out_hides_no_other(storage: Storage) -> None:
     bad, good = await _started(storage, owner="me"), await _started(storage, owner="me")
-    wish = an_action("cancel")
-    assert await storage.log.want_cancel(good, wish) == wish
+    request = an_action("cancel")
+    assert await storage.log.request_cancel(good, request) == request
     async with storage.log.writing() as connection:
         await connection.execute(update(saga).where(saga.c.id == bad).values(cancel={"who": 7}))
-    assert list(await storage.log.wishes("me")) == [good]
+    assert list(await storage.log.pending_cancellations("me")) == [good]
 
 
 async def test_a_newer_releases_word_in_the_outbox_stops_neither_the_feed_nor_an_endpoint(

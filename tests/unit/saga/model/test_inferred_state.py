@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from app.saga import SagaEvent
+from app.saga.model.errors import IllegalEvent
 from app.saga.model.events import EventType
-from app.saga.model.placeholder import recall
-from app.saga.model.state import IllegalEvent, SagaStatus, StepStatus
+from app.saga.model.inferred_state import infer_state
+from app.saga.model.status import SagaStatus, StepStatus
 from app.saga.model.step import StepKind
 from tests.builders import NOON
 
@@ -33,7 +34,7 @@ def a_log(*lines: tuple[EventType, str | None]) -> Sequence[SagaEvent]:
 
 
 def test_steps_are_those_that_the_log_names_in_their_order() -> None:
-    state = recall(a_log((E.STEP_SUCCEEDED, "a"), (E.STEP_SUCCEEDED, "b"), (E.SAGA_COMPLETED, None)))
+    state = infer_state(a_log((E.STEP_SUCCEEDED, "a"), (E.STEP_SUCCEEDED, "b"), (E.SAGA_COMPLETED, None)))
     assert (state.status, [step.name for step in state.steps]) == (SagaStatus.COMPLETED, ["a", "b"])
 
 
@@ -41,7 +42,7 @@ def test_what_was_undone_is_told_as_undone() -> None:
     log = a_log(
         (E.STEP_SUCCEEDED, "a"), (E.STEP_FAILED, "b"), (E.STEP_COMPENSATED, "a"), (E.SAGA_COMPENSATED, None)
     )
-    state = recall(log)
+    state = infer_state(log)
     assert [step.status for step in state.steps] == [StepStatus.COMPENSATED, StepStatus.FAILED]
     assert state.failure is not None
     assert state.failure.step == "b"
@@ -49,7 +50,7 @@ def test_what_was_undone_is_told_as_undone() -> None:
 
 def test_a_step_that_failed_behind_the_pivot_is_not_told_as_undone() -> None:
     """Nothing was undone for it, so there was no way back: the step before it was the pivot."""
-    state = recall(
+    state = infer_state(
         a_log(
             (E.STEP_SUCCEEDED, "a"),
             (E.STEP_SUCCEEDED, "b"),
@@ -64,4 +65,4 @@ def test_a_step_that_failed_behind_the_pivot_is_not_told_as_undone() -> None:
 
 def test_what_is_no_log_is_refused() -> None:
     with pytest.raises(IllegalEvent):
-        recall(a_log((E.SAGA_COMPENSATED, None), (E.STEP_SUCCEEDED, "a")))
+        infer_state(a_log((E.SAGA_COMPENSATED, None), (E.STEP_SUCCEEDED, "a")))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.state import SagaState, StepState, apply
+from app.saga.model.fold import apply
+from app.saga.model.state import SagaState, StepState
 from app.saga.model.step import StepKind
 
 UNFOLDABLE = (ValueError, TypeError, KeyError, AttributeError)
@@ -18,7 +19,7 @@ UNFOLDABLE = (ValueError, TypeError, KeyError, AttributeError)
 _GIVEN_UP = frozenset({EventType.STEP_FAILED, EventType.STEP_UNKNOWN})
 
 
-def recall(events: Sequence[SagaEvent]) -> SagaState:
+def infer_state(events: Sequence[SagaEvent]) -> SagaState:
     """Return the state that a log tells by itself, of the steps that it names. Raise as `fold` does."""
     kinds = _kinds(events)
     state = SagaState(steps=tuple(StepState(name=name, kind=kind) for name, kind in kinds.items()))

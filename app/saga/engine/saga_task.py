@@ -1,0 +1,41 @@
+"""The task that runs a saga."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.saga.engine.saga_instance import SagaInstance
+from app.saga.model.status import INACTIVE
+from app.saga.ports.log import SUSPECT_AFTER, StartResult
+
+
+class SagaTask:
+    """A saga that runs here. `started` resolves with the log's answer, `done` when this process has finished with it."""
+
+    def __init__(self, instance: SagaInstance, *, resumed: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        self.instance = instance
+        self.resumed = resumed
+        self.started: asyncio.Future[StartResult] = loop.create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.started.add_done_callback(_mark_retrieved)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it was taken over and has made no progress yet: it may be what kills its processes."""
+        return self.resumed and not self.done.done() and self.instance.state.recoveries >= SUSPECT_AFTER
+
+    @property
+    def inactive(self) -> bool:
+        """Whether the saga is finished or waits for an operator."""
+        return self.instance.state.status in INACTIVE
+
+    async def wait_done(self, seconds: float) -> None:
+        """Return when this process has finished with the saga, at the latest after `seconds`; never cancel it."""
+        await asyncio.wait({self.done}, timeout=seconds)
+
+
+def _mark_retrieved(future: asyncio.Future[StartResult]) -> None:
+    """Nobody may be waiting for it: a client may have disconnected."""
+    if not future.cancelled():
+        future.exception()
