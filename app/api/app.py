@@ -18,7 +18,7 @@ from app.api.middleware.cors import allow_origins
 from app.api.middleware.fast_path import FastPath
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.request_context import RequestContextMiddleware
-from app.api.openapi.description import DESCRIPTION, VERSION, describe, operation_id
+from app.api.openapi.document import DESCRIPTION, VERSION, describe
 from app.api.problems.handlers import answer_errors
 from app.api.readiness import Readiness
 from app.api.routes import (
@@ -64,7 +64,6 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )
     app.state.settings = settings
@@ -96,8 +95,8 @@ def create_api(
         metrics,
         pages,
     ):
-        app.include_router(routes.router)
+        app.router.routes.extend(routes.router.routes)  # built once, not once for each application
     for router in also:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     describe(app, settings)
     return app

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from app.api import ApiSettings, OpenService, create_api
-from app.dashboard import docs, routes
+from app.dashboard.routes import ROUTERS
 
 
 def create_app(open_service: OpenService, settings: ApiSettings | None = None) -> FastAPI:
     """Return the application. `open_service()` is entered when the server starts and left when it stops."""
-    return create_api(open_service, settings, also=(docs.router, routes.router))
+    return create_api(open_service, settings, also=ROUTERS)

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from app.api.openapi.description import VERSION
+from app.api.openapi.document import VERSION
 from app.storage.engine.migrations import head
 
 _TREE = Path(__file__).resolve().parents[2]

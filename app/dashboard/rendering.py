@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse
 
 from app.access.scopes import Scope
 from app.api.context import caller_of
-from app.api.middleware.base_path import link
+from app.api.middleware.base_path import base_path, link
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
 from app.api.schemas.operator_requests import LONGEST_REASON
@@ -84,7 +84,7 @@ def template(name: str) -> Template:
 
 
 def page(request: Request, name: str, *, status: int = 200, now: datetime, **members: Any) -> HTMLResponse:
-    """Return a page. Its templates see who looks, and what that person may do."""
+    """Return a page. Its templates know the caller, and what it may do."""
     caller = caller_of(request)
     html = template(name).render(
         caller=caller,
@@ -112,3 +112,8 @@ def problem_page(request: Request, problem: Problem, *, now: datetime, back: str
     if row.retry_after is not None:
         answer.headers["Retry-After"] = str(row.retry_after)
     return answer
+
+
+def here_of(request: Request) -> str:
+    """Return the URL that the service's own paths come behind, as this request has it."""
+    return f"{request.url.scheme}://{request.url.netloc}{base_path()}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from starlette.requests import Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from app.access.principal import Principal
-from app.api.http import query
+from app.api.http.parameters import Name, one_of, saga_before, saga_cursor
 from app.api.middleware.base_path import link
+from app.api.problems.validation import InvalidValue
 from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
 
@@ -29,50 +32,50 @@ AGES = {
 
 _AGE = re.compile(r"(over-)?(\d+)([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_PARAMETERS = ("status", "q", "step", "age", "span", "cursor")
 _SAGA_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Search:
+def _among(words: Collection[str]) -> AfterValidator:
+    """Take one of these words."""
+
+    def check(value: str) -> str:
+        if value not in words:
+            raise InvalidValue("wrong_form", f"Give one of {', '.join(filter(None, words))}.")
+        return value
+
+    return AfterValidator(check)
+
+
+def _cursor(value: str) -> str:
+    return saga_cursor(saga_before(value)) if value else ""
+
+
+class Search(BaseModel):
     """The list's parameters. `q` is a saga's id, an order's or a customer's, whole.
 
-    Those that failed at a step are looked for in the last seven days where nothing else is said: no index
-    knows them, and years of checkouts would have to be read.
+    Sagas that failed at a step are looked for in the last seven days if nothing else is said: no index
+    has them, and years of checkouts would have to be read.
     """
 
-    status: SagaStatus | None = None
-    q: str = ""
-    step: str = ""
-    age: str = ""
-    span: str = "hour"
-    cursor: str = ""
+    model_config = ConfigDict(frozen=True)
 
+    status: Annotated[SagaStatus | None, one_of(SagaStatus)] = None
+    q: Annotated[Name, BeforeValidator(lambda value: value.strip() if value else value)] = None
+    step: Name = None
+    age: Annotated[str, _among(AGES)] = ""
+    span: Annotated[str, BeforeValidator(lambda value: value or "hour"), _among(("hour", "day"))] = "hour"
+    cursor: Annotated[str, AfterValidator(_cursor)] = ""
+
+    @model_validator(mode="before")
     @classmethod
-    def of(cls, request: Request) -> Search:
-        """Return what a request asks for; raise an `invalid_request` problem that names what is wrong."""
-        found = query.parameters(request, _PARAMETERS)
-        status, age, span = found.get("status", ""), found.get("age", ""), found.get("span", "") or "hour"
-        if status and status not in list(SagaStatus):
-            raise query.wrong("status", "wrong_form", f"Give one of {', '.join(SagaStatus)}.")
-        if age not in AGES:
-            raise query.wrong("age", "wrong_form", f"Give one of {', '.join(filter(None, AGES))}.")
-        if span not in {"hour", "day"}:
-            raise query.wrong("span", "wrong_form", "Give hour or day.")
-        query.before(found)
-        return cls(
-            status=SagaStatus(status) if status else None,
-            q=query.text(found | {"q": found.get("q", "").strip()}, "q") or "",
-            step=query.text(found, "step") or "",
-            age=age or ("7d" if found.get("step") else ""),
-            span=span,
-            cursor=found.get("cursor", ""),
-        )
+    def _recent_failures(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "age": given.get("age") or "7d"} if given.get("step") else given
 
     @property
     def saga_id(self) -> str | None:
         """The saga that is looked for by its id."""
-        return self.q.lower() if _SAGA_ID.fullmatch(self.q.lower()) else None
+        sought = (self.q or "").lower()
+        return sought if _SAGA_ID.fullmatch(sought) else None
 
     @property
     def narrowed(self) -> bool:
@@ -82,7 +85,7 @@ class Search:
     @property
     def before(self) -> str | None:
         """The id below which the page begins."""
-        return query.before({"cursor": self.cursor})
+        return saga_before(self.cursor) if self.cursor else None
 
     def wanted(self, caller: Principal, now: datetime) -> list[SagaFilter]:
         """Return what to ask for: a saga is shown that fits any of these."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.api.problems.problem import Problem
-from app.api.problems.validation import MOST, complaint, pointer_of
+from app.api.problems.validation import MOST, field_error, pointer_of
 from app.values.card_numbers import holds_card_number, places_of_card_numbers
 
 _CODE = "card_number"
@@ -16,7 +16,7 @@ def refuse_card_numbers(body: object) -> None:
     """Raise a `card_number_refused` problem that points at each card number in a JSON body."""
     if places := places_of_card_numbers(body):
         pointers = sorted(map(pointer_of, places))[:MOST]
-        raise card_number_refused([complaint(pointer, _CODE, _DETAIL) for pointer in pointers])
+        raise card_number_refused([field_error(pointer, _CODE, _DETAIL) for pointer in pointers])
 
 
 def refuse_card_number_in_header(name: str, values: Iterable[str]) -> None:

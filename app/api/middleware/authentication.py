@@ -21,14 +21,13 @@ from app.access.keys import Keys
 from app.access.principal import ANONYMOUS, Principal
 from app.access.read_tokens import PREFIX as RT
 from app.access.read_tokens import ReadTokens
-from app.access.rights import Rights
 from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import AppContext, count_problem
 from app.api.http.long_lived import LastingAnswers
 from app.api.middleware.base_path import link
 from app.api.middleware.credentials import address_of, bearer_of, session_of, take_read_token
 from app.api.middleware.loopback import from_outside
-from app.api.middleware.route_rights import Matched, RouteRights
+from app.api.middleware.route_rights import Matched, RouteRights, authorize
 from app.api.problems.problem import Problem
 from app.saga.model.errors import LogUnavailable
 from app.values.card_numbers import holds_card_number
@@ -142,20 +141,8 @@ class Authentication:
             raise _NotSignedIn
         if caller is None:
             raise Problem("unauthenticated", headers=_CHALLENGE)
-        _authorize(caller, rights)
+        authorize(caller, rights)
         return caller
-
-
-def _authorize(caller: Principal, rights: Rights) -> None:
-    """Raise a problem if a caller lacks what a route needs."""
-    if rights.scope is not None and not caller.has_scope(rights.scope):
-        raise Problem("forbidden", f"This needs a key with the scope `{rights.scope}`. Nothing was changed.")
-    if rights.all_tenants and not caller.all_tenants:
-        raise Problem(
-            "forbidden",
-            "This needs a key that sees everyone's sagas (`everyone`); yours sees its own caller's. "
-            "Nothing was changed.",
-        )
 
 
 async def _reader(

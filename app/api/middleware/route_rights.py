@@ -18,8 +18,10 @@ from typing import Any, TypeVar
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 
+from app.access.principal import Principal
 from app.access.rights import CLOSED, PUBLIC, Rights
 from app.access.scopes import Scope
+from app.api.problems.problem import Problem
 
 _ATTRIBUTE = "__rights__"
 _CACHED = 1024
@@ -53,6 +55,18 @@ def stated_rights(route: APIRoute) -> Rights | None:
     """Return what a route states; None where it states nothing, and is closed."""
     rights: Rights | None = getattr(route.endpoint, _ATTRIBUTE, None)
     return rights
+
+
+def authorize(caller: Principal, rights: Rights) -> None:
+    """Raise a problem if a caller lacks what a route needs."""
+    if rights.scope is not None and not caller.has_scope(rights.scope):
+        raise Problem("forbidden", f"This needs a key with the scope `{rights.scope}`. Nothing was changed.")
+    if rights.all_tenants and not caller.all_tenants:
+        raise Problem(
+            "forbidden",
+            "This needs a key that sees everyone's sagas (`everyone`); yours sees its own caller's. "
+            "Nothing was changed.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

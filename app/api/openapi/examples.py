@@ -1,256 +1,109 @@
-"""Examples for the API's documentation: sagas told by events, shown by the very code that shows real ones."""
+"""Examples of what operations take and answer, for the API's description."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.api.http.card_number_check import refuse_card_numbers
-from app.api.http.json_encoding import encode
-from app.api.http.query import wrong
-from app.api.problems.problem import Problem
-from app.api.problems.validation import NO_SAGA, complaint, invalid
-from app.api.schemas.order import Order
-from app.api.schemas.outcome import failed, saga_url
-from app.api.schemas.plan import plan_of
-from app.api.schemas.saga_body import saga_body
-from app.checkout.definition import checkout_saga
-from app.operations.saga_view import SagaView
-from app.saga.model.definition import SagaDefinition
-from app.saga.model.errors import FailureKind
-from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.fold import fold
-from app.saga.model.step import JSON, Context
-from app.saga.ports.log import NewSaga
+from app.api.openapi.example_problems import problems
+from app.api.openapi.example_sagas import EVENT_ID, ORDER, SAGA_ID, operated, plan, sagas
+from app.api.schemas.outcome import saga_url
 from app.settings.webhook_endpoints import EventName
 
-REQUEST_ID = "5f0c3b1e-6a52-4b0e-9d0a-3c6f1a2b4d5e"
-SAGA_ID = "019c0b7e-5f00-7a31-8c22-5b0d9e4f7a10"
-_EVENT_ID = f"evt_{SAGA_ID.replace('-', '')}_5"
-_BEGAN = datetime(2026, 1, 30, 9, 30, tzinfo=UTC)
+_STREAM = """retry: 2000
 
-ORDER: dict[str, JSON] = {
-    "order_id": "ord-1001",
-    "customer_id": "cus-7",
-    "currency": "EUR",
-    "items": [{"sku": "TSHIRT-M", "quantity": 2, "unit_price": 1999}],
-    "payment_method": "tok_visa",
-    "shipping_address": {
-        "name": "Ada L.",
-        "line1": "1 Main St",
-        "line2": None,
-        "city": "Paris",
-        "region": None,
-        "postal_code": "75001",
-        "country": "FR",
-    },
-    "metadata": {"campaign": "spring"},
+id: 1
+event: saga_started
+data: {"seq":1,"at":"2026-11-23T09:00:00.000000Z","event":"saga_started"}
+
+id: 2
+event: step_failed
+data: {"seq":2,"at":"2026-11-23T09:00:00.104000Z","event":"step_failed","step":"payment","attempt":1}
+
+id: 3
+event: saga_compensated
+data: {"seq":3,"at":"2026-11-23T09:00:00.104000Z","event":"saga_compensated"}
+
+event: end
+data: {}
+"""
+_TEXT = "ck_k3y9abcd_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+_FIRST_KEY = {"caller": "ops", "who": "ada", "scopes": ["checkout", "operate", "keys"], "everyone": True}
+_NEW_KEY = {"caller": "shop", "who": "shop-backend", "scopes": ["checkout"]}
+_A_KEY = {
+    "id": "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55",
+    "prefix": "k3y9abcd",
+    **_NEW_KEY,
+    "everyone": False,
+    "created_at": "2026-11-23T09:00:00.000000Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+    "created_by": "ada",
+    "created_by_key": "0193b3c8-11d0-7f0a-9c46-2f1f0c7a6b1e",
+}
+_READS = "rt_k3y9abcd_1769766300_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+_A_READ_TOKEN = {
+    "token": _READS,
+    "expires_at": "2026-01-30T09:45:00.000000Z",
+    "saga_url": f"/sagas/{SAGA_ID}?read_token={_READS}",
+    "events_url": f"/sagas/{SAGA_ID}/events?read_token={_READS}",
 }
 
-_RESULTS: Mapping[str, dict[str, JSON]] = {
-    "payment": {"amount": 3998, "currency": "EUR", "payment_id": "pay_01", "status": "captured"},
-    "inventory": {"reservation_id": "res_01", "status": "reserved"},
-    "shipping": {"shipment_id": "shp_01", "status": "booked"},
-}
-_UNDONE: Mapping[str, dict[str, JSON]] = {
-    "payment": {"refund_id": "ref_01", "status": "refunded"},
-    "inventory": {"status": "released"},
-    "shipping": {"status": "cancelled"},
-}
-_WORDS: Mapping[str, tuple[str, str]] = {
-    "payment": ("Charge", "Refund or void"),
-    "inventory": ("Reserve all items or none", "Put the items back"),
-    "shipping": ("Book a shipment", "Cancel the shipment"),
-}
 
-
-class _Named:
-    """A step that is only talked about."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.execute, self.compensate = (_talk(words) for words in _WORDS[name])
-
-
-def _talk(words: str) -> Callable[[Context], Coroutine[Any, Any, None]]:
-    async def action(_: Context) -> None:
-        """Do nothing."""
-
-    action.__doc__ = words
-    return action
-
-
-def _definition() -> SagaDefinition:
-    payment, inventory, shipping = (_Named(name) for name in _RESULTS)
-    return checkout_saga(payment=payment, inventory=inventory, shipping=shipping)
-
-
-class _Story:
-    """Tells a saga event by event, 20 ms apart."""
-
-    def __init__(self) -> None:
-        self._events: list[SagaEvent] = []
-        self.then(EventType.SAGA_STARTED)
-
-    def then(self, event: EventType, step: str | None = None, *, attempt: int = 1, **data: JSON) -> _Story:
-        at = _BEGAN + timedelta(milliseconds=20 * len(self._events))
-        sent = step is not None and "who" not in data
-        if sent:
-            data["duration_ms"] = 12.4
-        self._events.append(
-            SagaEvent(
-                seq=len(self._events) + 1,
-                at=at,
-                type=event,
-                step=step,
-                attempt=attempt if sent else None,
-                data=data,
-            )
-        )
-        return self
-
-    def succeeded(self, *steps: str) -> _Story:
-        for step in steps:
-            self.then(EventType.STEP_SUCCEEDED, step, result=_RESULTS[step])
-        return self
-
-    def undone(self, *steps: str) -> _Story:
-        for step in steps:
-            self.then(EventType.STEP_COMPENSATED, step, result=_UNDONE[step])
-        return self
-
-    def view(self) -> SagaView:
-        given = Order.of(ORDER, max_items=1).saga_input()
-        saga = NewSaga(id=SAGA_ID, definition="checkout", version=1, input=given, request_id=REQUEST_ID)
-        state = fold(_definition(), self._events)
-        view = SagaView(saga=saga, state=state, events=tuple(self._events), next_action_at=None)
-        if view.inactive:
-            return view
-        due = state.next_action_at or _BEGAN + timedelta(seconds=10)
-        return SagaView(saga=saga, state=state, events=view.events, next_action_at=due)
-
-
-def _shown(body: object) -> Any:
-    return json.loads(encode(body))
-
-
-def _failed(code: str, message: str, kind: FailureKind, *, after: tuple[str, ...], at: str) -> dict[str, Any]:
-    """Return the problem of a checkout whose step `at` was given up after the others had succeeded."""
-    unknown = kind in {FailureKind.TIMEOUT, FailureKind.UNUSABLE}
-    given_up = EventType.STEP_UNKNOWN if unknown else EventType.STEP_FAILED
-    attempt = 1 if kind is FailureKind.REFUSED else 4
-    story = _Story().succeeded(*after)
-    story.then(given_up, at, attempt=attempt, error={"code": code, "message": message, "kind": kind})
-    story.undone(*([at] if unknown else []), *reversed(after)).then(EventType.SAGA_COMPENSATED)
-    body: dict[str, Any] = _shown(failed(story.view()).body(REQUEST_ID))
-    return body
-
-
-def _stuck() -> _Story:
-    stuck = _Story().succeeded("payment")
-    out_of_stock = {"code": "out_of_stock", "message": "TSHIRT-M is out of stock.", "kind": "refused"}
-    not_reversible = {"code": "not_reversible", "message": "The charge can't be undone.", "kind": "refused"}
-    stuck.then(EventType.STEP_FAILED, "inventory", error=out_of_stock)
-    stuck.then(EventType.COMPENSATION_FAILED, "payment", error=not_reversible)
-    return stuck.then(EventType.SAGA_NEEDS_ATTENTION)
-
-
-def sagas() -> dict[str, Any]:
-    """Return sagas by how they stand."""
-    retried = _Story().succeeded("payment")
-    retried.then(
-        EventType.STEP_RETRIED,
-        "inventory",
-        error={"code": "unavailable", "message": "The service was not reached.", "kind": "unavailable"},
-        outcome="unavailable",
-        next_action_at="2026-01-30T09:30:00.140000Z",
-    )
-    completed = _Story().succeeded(*_RESULTS).then(EventType.SAGA_COMPLETED)
-    told = {"completed": completed, "running": retried, "needs_attention": _stuck()}
-    return {name: _shown(saga_body(story.view())) for name, story in told.items()}
-
-
-def operated() -> dict[str, Any]:
-    """Return a saga that rests after each of the operator's actions."""
-    person: dict[str, JSON] = {"who": "ada", "reason": "The customer called.", "action": "a1"}
-    cancelled = {"code": "cancelled", "message": "An operator cancelled the checkout.", "kind": "cancelled"}
-    cancel = _Story().succeeded("payment").then(EventType.CANCEL_REQUESTED, **person)
-    cancel.then(EventType.STEP_FAILED, "inventory", attempt=0, error=cancelled).undone("payment")
-    retry = _stuck().then(EventType.RETRY_REQUESTED, **person).undone("payment")
-    resolve = _stuck().then(EventType.STEP_RESOLVED, "payment", **person, reference="bank transfer 4711")
-    told = {"cancel": cancel, "retry": retry, "resolve": resolve}
+def _readiness(wrong: str | None) -> dict[str, Any]:
+    well: dict[str, Any] = {"ok": True}
+    last = well if wrong is None else {"ok": False, "detail": wrong}
     return {
-        name: _shown(saga_body(story.then(EventType.SAGA_COMPENSATED).view())) for name, story in told.items()
+        "ready": wrong is None,
+        "checks": {"database": well, "schema": well, "lease": well, "draining": last},
     }
 
 
-def plan() -> Any:
-    """Return the plan of the example order."""
-    return _shown(plan_of(Order.of(ORDER, max_items=1), _definition()))
+Shown = dict[tuple[str, str], dict[str, Any]]
+"""Examples by an operation's name and the status of the answer, or `request`; each by its own name."""
+
+SUMMARIES = {
+    "first": {"summary": "A service's first key"},
+    "shop": {"summary": "A shop's key, created with that"},
+}
 
 
-def problems() -> dict[str, dict[str, Any]]:
-    """Return an example of each problem that has more to it than its row of the table."""
-    refused, both = FailureKind.REFUSED, ("payment", "inventory")
-    url = {"saga_url": saga_url(SAGA_ID)}
-    mended = complaint(
-        "/items/0/quantity",
-        "not_an_integer",
-        "Give an integer: no quotes, no decimal point, not true or false.",
-    )
-    examples = {
-        "invalid_request": invalid([mended], outcome=NO_SAGA),
-        "invalid_operation": invalid([complaint("/reason", "missing", "Add this member.")]),
-        "invalid_dry_run": wrong("dry_run", "wrong_form", "Give true or false.", outcome=NO_SAGA),
-        "invalid_empty": invalid([complaint("", "unknown_member", "Send an empty object: {}.")]),
-        "invalid_key": invalid([complaint("/scopes", "missing", "Add this member.")]),
-        "invalid_query": wrong("cursr", "unknown_parameter", "Remove this parameter, or mend its name."),
-        "card_number_refused": _card_as_payment_method(),
-        "checkout_in_progress": Problem("checkout_in_progress", members=url),
-        "order_in_checkout": Problem("order_in_checkout", members=url),
-        "order_already_checked_out": Problem("order_already_checked_out", members=url),
+def of_operations() -> Shown:
+    """Return the examples of what each operation takes and answers; problems have their own."""
+    saga, acted = sagas(), operated()
+    running, reason = {"running": saga["running"]}, {"reason": "The customer called."}
+    resolution = {"step": "payment", "reference": "bank transfer 4711", **reason}
+    page = {"data": [saga["running"]], "next_cursor": "AZwLfl8AejGMIlsNnk96EA"}
+    actions: Shown = {}
+    for action, given in (("cancel", reason), ("retry", reason), ("resolve", resolution)):
+        actions[f"{action}_saga", "request"] = {action: given}
+        actions[f"{action}_saga", "200"] = {"inactive": acted[action]}
+        actions[f"{action}_saga", "202"] = running
+    return actions | {
+        ("place_checkout", "request"): {"order": ORDER},
+        ("place_checkout", "200"): {"plan": plan()},
+        ("place_checkout", "201"): {"completed": saga["completed"]},
+        ("place_checkout", "202"): {name: saga[name] for name in ("running", "needs_attention")},
+        ("read_saga", "200"): saga,
+        ("watch_saga", "200"): {"stream": _STREAM},
+        ("issue_read_token", "201"): {"token": _A_READ_TOKEN},
+        ("list_sagas", "200"): {"page": page},
+        ("read_events", "200"): {"events": events()},
+        ("list_webhooks", "200"): {"endpoints": {"data": [endpoint()]}},
+        ("list_deliveries", "200"): {"page": {"data": [delivery()], "next_cursor": None}},
+        ("redeliver_delivery", "request"): {"nothing": {}},
+        ("redeliver_delivery", "202"): {"again": delivery()},
+        ("enable_webhook", "request"): {"nothing": {}},
+        ("enable_webhook", "200"): {"enabled": endpoint()},
+        ("check_liveness", "200"): {"alive": {"alive": True}},
+        ("check_readiness", "200"): {"ready": _readiness(None)},
+        ("check_readiness", "503"): {"not_ready": _readiness("It is shutting down.")},
+        ("create_key", "201"): {"key": {**_A_KEY, "key": _TEXT}},
+        ("create_key", "request"): {"first": _FIRST_KEY, "shop": _NEW_KEY},
+        ("list_keys", "200"): {"keys": {"data": [_A_KEY]}},
+        ("revoke_key", "200"): {"key": _A_KEY},
+        ("read_metrics", "200"): {"some": 'checkout_sagas_finished_total{outcome="completed"} 7.0\n'},
     }
-    return {name: _shown(problem.body(REQUEST_ID)) for name, problem in examples.items()} | {
-        "payment_declined": _failed(
-            "card_declined", "The card was declined.", refused, after=(), at="payment"
-        ),
-        "inventory_refused": _failed(
-            "out_of_stock", "TSHIRT-M is out of stock.", refused, after=("payment",), at="inventory"
-        ),
-        "shipping_refused": _failed(
-            "address_unserviceable", "No carrier serves the address.", refused, after=both, at="shipping"
-        ),
-        "unusable_answer": _failed(
-            "unusable_answer", "The service answered 500.", FailureKind.UNUSABLE, after=both, at="shipping"
-        ),
-        "service_unavailable": _failed(
-            "unavailable",
-            "The service was not reached.",
-            FailureKind.UNAVAILABLE,
-            after=("payment",),
-            at="inventory",
-        ),
-        "service_timeout": _failed(
-            "timeout", "No answer within 5 s.", FailureKind.TIMEOUT, after=(), at="payment"
-        ),
-        "deadline_exceeded": _failed(
-            "deadline_exceeded",
-            "The whole checkout took longer than its deadline.",
-            FailureKind.DEADLINE,
-            after=("payment",),
-            at="inventory",
-        ),
-    }
-
-
-def _card_as_payment_method() -> Problem:
-    try:
-        refuse_card_numbers({"payment_method": "4242 4242 4242 4242"})
-    except Problem as refused:
-        return refused
-    raise AssertionError("This is a card number.")
 
 
 def webhook(event: EventName) -> dict[str, Any]:
@@ -268,7 +121,7 @@ def events() -> dict[str, Any]:
     return {
         "data": [
             {
-                "id": _EVENT_ID,
+                "id": EVENT_ID,
                 "type": "checkout.completed",
                 "timestamp": "2026-01-30T09:30:00.080000Z",
                 "data": sagas()["completed"],
@@ -301,7 +154,7 @@ def delivery() -> dict[str, Any]:
     return {
         "id": 17,
         "endpoint": "shop",
-        "event_id": _EVENT_ID,
+        "event_id": EVENT_ID,
         "type": "checkout.completed",
         "saga_url": saga_url(SAGA_ID),
         "timestamp": "2026-01-30T09:30:00.080000Z",
@@ -312,9 +165,3 @@ def delivery() -> dict[str, Any]:
         "last_status": 503,
         "last_error": "The receiver answered 503.",
     }
-
-
-def problem(name: str) -> dict[str, Any]:
-    """Return the example of a problem that its row of the table says all about."""
-    body: dict[str, Any] = _shown(Problem(name).body(REQUEST_ID))
-    return body

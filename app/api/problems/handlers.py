@@ -16,7 +16,7 @@ from app.api.middleware.base_path import link
 from app.api.middleware.request_context import request_id_of
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
-from app.api.problems.validation import invalid
+from app.api.problems.validation import invalid, request_errors
 from app.api.schemas.outcome import status_headers
 from app.operations.starting import AlreadyCompleted, AlreadyInProgress, KeyReused
 from app.saga.model.errors import DefinitionUnknown, LogUnavailable, LogUnreadable
@@ -88,16 +88,7 @@ def problem_of(error: Exception) -> Problem:
         case LogUnreadable():
             return Problem("saga_unreadable")
         case RequestValidationError():
-            return invalid(
-                [
-                    {
-                        "parameter": str(e["loc"][-1]),
-                        "detail": "Give another value: this one can't be used.",
-                        "code": "invalid",
-                    }
-                    for e in error.errors()
-                ]
-            )
+            return invalid(request_errors(error))
         case HTTPException(status_code=status) if status < 500:
             headers = _allowed(error.headers) if status == 405 else dict(error.headers or {})
             return Problem(_BY_STATUS.get(status, "bad_request"), headers=headers)

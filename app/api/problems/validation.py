@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.problems.problem import Problem
 from app.values.card_numbers import holds_card_number
 
 MOST = 50
-"""At most so much that is wrong is listed."""
+"""At most so many errors are listed."""
 
 NOTHING_DONE = "Nothing was done."
 NO_SAGA = "No saga was made; the Idempotency-Key is still free."
@@ -24,7 +25,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "missing": ("missing", "Add this member."),
     "extra_forbidden": (
         "unknown_member",
-        "Remove this member, or mend its name: there is none of that name.",
+        "Remove this member, or fix its name: there is none of that name.",
     ),
     "int_type": ("not_an_integer", "Give an integer: no quotes, no decimal point, not true or false."),
     "string_type": ("not_a_string", "Give a string."),
@@ -37,13 +38,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "list_type": ("not_an_array", "Give an array."),
     "dict_type": ("not_an_object", "Give an object, or leave the member out."),
     "model_type": ("not_an_object", "Give an object."),
+    "model_attributes_type": ("not_an_object", "Give an object."),
     "too_short": ("too_few", "Give at least {min_length}."),
     "too_long": ("too_many", "Give at most {max_length}."),
 }
 
 
 def may_be_shown(name: str) -> bool:
-    """Whether a name that a client sent may stand in an answer: it could be one of ours, and is no card number."""
+    """Whether a name that a client sent may be shown in an answer: it could be one of ours, and is no card number."""
     return _SHOWN.fullmatch(name) is not None and not holds_card_number(name)
 
 
@@ -57,7 +59,7 @@ class InvalidValue(ValueError):
         self.pointer = pointer
 
 
-def complaint(pointer: str, code: str, detail: str) -> dict[str, str]:
+def field_error(pointer: str, code: str, detail: str) -> dict[str, str]:
     """Return one member of `errors` about the body; `pointer` is a JSON pointer (RFC 6901)."""
     return {"pointer": pointer, "detail": detail, "code": code}
 
@@ -65,28 +67,54 @@ def complaint(pointer: str, code: str, detail: str) -> dict[str, str]:
 def invalid(errors: list[dict[str, str]], *, outcome: str = NOTHING_DONE) -> Problem:
     """Return the problem that these errors are; `outcome` says what became of the request."""
     places = "place" if len(errors) == 1 else "places"
-    detail = f"Mend {len(errors)} {places} that `errors` points at. {outcome}"
+    detail = f"Fix {len(errors)} {places} that `errors` points at. {outcome}"
     return Problem("invalid_request", detail, members={"errors": errors})
 
 
-def complaints(error: ValidationError) -> list[dict[str, str]]:
-    """Return what pydantic found, in the API's own words, at most 50 of it."""
+def parameter_problem(name: str, code: str, detail: str, *, outcome: str = NOTHING_DONE) -> Problem:
+    """Return the problem with one query parameter."""
+    shown = name if may_be_shown(name) else ""
+    return invalid([{"parameter": shown, "detail": detail, "code": code}], outcome=outcome)
+
+
+def field_errors(error: ValidationError) -> list[dict[str, str]]:
+    """Return what pydantic found in a body, in the API's own words, at most 50 errors."""
     found = error.errors(include_url=False, include_input=False)[:MOST]
-    return [_complaint(entry["type"], pointer_of(entry["loc"]), entry.get("ctx", {})) for entry in found]
+    return [_in_body(entry["type"], entry["loc"], entry.get("ctx", {})) for entry in found]
 
 
-def _complaint(kind: str, pointer: str, context: Mapping[str, Any]) -> dict[str, str]:
-    unfit = context.get("error")
-    if isinstance(unfit, InvalidValue):
-        return complaint(pointer if unfit.pointer is None else unfit.pointer, unfit.code, unfit.words)
+def request_errors(error: RequestValidationError) -> list[dict[str, str]]:
+    """Return what the framework found in a request, at most 50 errors: `loc` begins with where that is."""
+    found = []
+    for entry in error.errors()[:MOST]:
+        (place, *loc), context = entry["loc"], entry.get("ctx", {})
+        if place == "body":
+            found.append(_in_body(entry["type"], tuple(loc), context))
+        else:
+            kind = "header" if place == "header" else "parameter"
+            code, words, _ = _said(entry["type"], context)
+            found.append({kind: str(loc[0]), "detail": words, "code": code})
+    return found
+
+
+def _in_body(kind: str, loc: tuple[int | str, ...], context: Mapping[str, Any]) -> dict[str, str]:
+    code, words, pointer = _said(kind, context)
+    return field_error(pointer_of(loc) if pointer is None else pointer, code, words)
+
+
+def _said(kind: str, context: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    """Return the code of an error, what to do, and where, if the validator knows better."""
+    refused = context.get("error")
+    if isinstance(refused, InvalidValue):
+        return refused.code, refused.words, refused.pointer
     code, words = _WORDS.get(kind, ("invalid", "Give another value: this one can't be used."))
-    return complaint(pointer, code, words.format_map(context))
+    return code, words.format_map(context), None
 
 
-def pointer_of(place: tuple[int | str, ...]) -> str:
+def pointer_of(loc: tuple[int | str, ...]) -> str:
     """Return the JSON pointer, as far as it is made of names that could be ours: a name may be data too."""
     pointer = ""
-    for part in place:
+    for part in loc:
         if isinstance(part, str) and (part == "[key]" or not may_be_shown(part)):
             break
         pointer += f"/{part}"

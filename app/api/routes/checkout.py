@@ -19,28 +19,50 @@ from app.api.http.card_number_check import refuse_card_number_in_header
 from app.api.http.idempotency import fingerprint, idempotency_key, is_of_earlier_release
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import encode
+from app.api.http.parameters import true_or_false
 from app.api.http.prefer import preference
-from app.api.http.query import flag, parameters
 from app.api.http.simulation import simulation
+from app.api.http.strict_route import check_query
 from app.api.limits import ApiSettings
 from app.api.middleware.admission import Admission
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.request_context import request_id_of
 from app.api.middleware.route_rights import requires
+from app.api.openapi.checkout import CHECKOUT
+from app.api.openapi.responses import headers, operation_id
 from app.api.problems.problem import Problem
-from app.api.problems.validation import NO_SAGA
+from app.api.problems.validation import NO_SAGA, InvalidValue, parameter_problem
 from app.api.schemas.order import Order
 from app.api.schemas.outcome import accepted, outcome, saga_url, status_headers, wait_for
-from app.api.schemas.plan import plan_of
+from app.api.schemas.plan import PlanBody, plan_of
+from app.api.schemas.saga_body import SagaBody
 from app.operations.saga_view import SagaView
 from app.operations.starting import StartedSaga
 from app.saga.model.errors import LogUnavailable
 from app.telemetry.trace_context import accepted_traceparent
 
-router = APIRouter(tags=["checkout"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["checkout"])
+
+_PLACED = ("Location", "Saga-Status", "Idempotent-Replayed", "Preference-Applied")
 
 
-@router.post("/checkout")
+@router.post(
+    "/checkout",
+    status_code=201,
+    response_model=SagaBody,
+    response_description="The checkout completed.",
+    responses={
+        200: {"model": PlanBody, "description": "The plan (dry_run=true)."},
+        201: headers(*_PLACED),
+        202: {
+            "model": SagaBody,
+            "description": "The saga is durable and not finished: it is still running, or Saga-Status is "
+            "`needs_attention` and an operator has to act.",
+            **headers(*_PLACED, "Retry-After", "Link"),
+        },
+    },
+    openapi_extra=CHECKOUT,
+)
 @requires(Scope.CHECKOUT)
 async def place_checkout(request: Request) -> Response:
     """Check an order out: charge, reserve and ship, or undo what was done.
@@ -49,7 +71,7 @@ async def place_checkout(request: Request) -> Response:
     first request's answer.
     """
     settings, service = settings_of(request), service_of(request)
-    dry_run = flag(parameters(request, ("dry_run",), outcome=NO_SAGA), "dry_run", outcome=NO_SAGA)
+    dry_run = _dry_run(request)
     check_headers(request, max_bytes=settings.max_body_bytes)
     for name in ("Idempotency-Key", "X-Simulate"):
         refuse_card_number_in_header(name, request.headers.getlist(name))
@@ -89,6 +111,14 @@ async def place_checkout(request: Request) -> Response:
         except LogUnavailable as error:
             raise _not_stored(error, key) from None
     return await _answer(request, service, settings, placed)
+
+
+def _dry_run(request: Request) -> bool:
+    check_query(request, ("dry_run",), outcome=NO_SAGA)
+    try:
+        return true_or_false(request.query_params.get("dry_run", "false"))
+    except InvalidValue as refused:
+        raise parameter_problem("dry_run", refused.code, refused.words, outcome=NO_SAGA) from None
 
 
 async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from pydantic import WithJsonSchema
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.access.scopes import Scope as Right
 from app.api.context import caller_of, service_of, settings_of
-from app.api.http import query
+from app.api.http.event_stream import BEGIN, HEARTBEAT, EventStream
 from app.api.http.json_encoding import encode
-from app.api.http.saga_id import known_form
+from app.api.http.parameters import LastEventId, SagaId
+from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
+from app.api.openapi.responses import operation_id, problems
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import with_timeout
 from app.api.schemas.saga_body import trail_line
@@ -24,14 +28,10 @@ from app.operations.event_streams import SagaStream
 from app.operations.subscribers import TooManySubscribers
 from app.saga.model.events import TrailEntry
 
-router = APIRouter(tags=["sagas"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["sagas"], route_class=StrictRoute)
 
-RETRY_MS = 2000
 _SEQ = re.compile(r"[0-9]{1,9}")
-_BEGIN = f"retry: {RETRY_MS}\n\n".encode()
-_HEARTBEAT = b": still here\n\n"
 _END = b"event: end\ndata: {}\n\n"
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def frame_of(event: TrailEntry) -> bytes:
@@ -43,18 +43,38 @@ def frame_of(event: TrailEntry) -> bytes:
     )
 
 
-@router.get("/sagas/{saga_id}/events")
+@router.get(
+    "/sagas/{saga_id}/events",
+    status_code=200,
+    response_class=EventStream,
+    response_description=(
+        "Server-sent events: `id` is the seq, `event` the trail's word, `data` the trail's line as JSON; a comment "
+        "as heartbeat; `event: end` once the saga is finished."
+    ),
+    openapi_extra=problems(
+        "not_found", "invalid_last_event_id", "invalid_query", "too_many_watchers", "shutting_down"
+    ),
+)
 @requires(Right.READ, read_token=True)
-async def watch_saga(request: Request, saga_id: str) -> Response:
+async def watch_saga(
+    request: Request,
+    saga_id: SagaId,
+    last_event_id: Annotated[
+        str | None,
+        WithJsonSchema({"type": "string", "pattern": f"^{_SEQ.pattern}$"}),
+        Query(description="As Last-Event-ID, for clients that can't send headers."),
+    ] = None,
+    last_event_id_header: LastEventId = None,
+) -> Response:
     """Follow one saga: the trail so far, then each event as it becomes durable; `end` once it is finished.
 
-    Whoever was cut off goes on behind `Last-Event-ID`, at any replica. A saga that needs attention isn't
-    finished: its stream goes on when a person has acted.
+    A client that was cut off continues after `Last-Event-ID`, at any replica. A saga that needs attention isn't
+    finished: its stream continues once an operator has acted.
     """
     service, settings = service_of(request), settings_of(request)
-    after = _after(request)
+    after = _after(last_event_id_header or last_event_id)
     view = await with_timeout(
-        service.reader.get(known_form(saga_id), caller=caller_of(request)),
+        service.reader.get(saga_id, caller=caller_of(request)),
         settings.storage_patience_seconds,
     )
     if view is None:
@@ -75,13 +95,13 @@ async def watch_saga(request: Request, saga_id: str) -> Response:
     )
 
 
-class _Stream(StreamingResponse):
+class _Stream(EventStream):
     """One watcher's answer; its place among the watchers is given back however it ends, begun or not."""
 
     def __init__(
         self, place: ExitStack, following: AsyncIterator[Sequence[bytes]], watched: SagaStream
     ) -> None:
-        super().__init__(_frames(following, watched), headers=_HEADERS, media_type="text/event-stream")
+        super().__init__(_frames(following, watched))
         self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,17 +110,16 @@ class _Stream(StreamingResponse):
 
 
 async def _frames(following: AsyncIterator[Sequence[bytes]], watched: SagaStream) -> AsyncIterator[bytes]:
-    yield _BEGIN
+    yield BEGIN
     async for frames in following:
-        yield b"".join(frames) or _HEARTBEAT
+        yield b"".join(frames) or HEARTBEAT
     if watched.ended:
         yield _END
 
 
-def _after(request: Request) -> int:
-    """Return the seq behind which the stream begins: the header's, or the parameter's where there is no header."""
-    given = query.parameters(request, ("last_event_id",)).get("last_event_id", "")
-    value = (request.headers.get("last-event-id") or given).strip() or "0"
+def _after(last_event_id: str | None) -> int:
+    """Return the seq after which the stream begins."""
+    value = (last_event_id or "").strip() or "0"
     if not _SEQ.fullmatch(value):
         raise Problem("invalid_last_event_id", "It is the id of an event of this stream: a whole number.")
     return int(value)

@@ -7,67 +7,29 @@ import base64
 import binascii
 import re
 import struct
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of, webhooks_of
-from app.api.http import query
 from app.api.http.json_encoding import encode
+from app.api.http.parameters import CURSOR, Limit, Prefer, page_limit
 from app.api.http.prefer import preference
+from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
-from app.api.problems.problem import Problem
+from app.api.openapi.responses import headers, operation_id, problems
+from app.api.problems.validation import parameter_problem
 from app.api.schemas.event_body import EventPageBody, event_body
 from app.api.schemas.outcome import with_timeout
 from app.storage.outbox.feed import FeedCursor
 
-router = APIRouter(tags=["events"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["events"], route_class=StrictRoute)
 
 LOOK_AGAIN_SECONDS = 0.5
 _PLACE = struct.Struct(">qq")
-
-
-@router.get("/events")
-@requires(Scope.READ)
-async def read_events(request: Request) -> Response:
-    """Read how sagas ended, in an order in which nothing ever appears before a cursor that was handed out.
-
-    Begin without `after`, then send each answer's `next` as `after`. With `Prefer: wait=N` an answer
-    without events comes only after N seconds.
-    """
-    service, settings, webhooks = service_of(request), settings_of(request), webhooks_of(request)
-    found = query.parameters(request, ("after", "limit"))
-    after = _place(found.get("after"))
-    limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
-    caller = caller_of(request)
-    if not caller.has_scope(Scope.READ):
-        raise Problem("forbidden")
-    prefer = preference(request.headers.getlist("prefer"))
-    loop = asyncio.get_running_loop()
-    until = loop.time() + prefer.seconds(0, at_most=settings.max_wait_seconds)
-    while True:
-        reading = webhooks.events(caller, after, limit=limit + 1)
-        told = await with_timeout(reading, settings.storage_patience_seconds)
-        left = until - loop.time()
-        if told or left <= 0 or service.closing.is_set():
-            break
-        try:
-            async with asyncio.timeout(min(left, LOOK_AGAIN_SECONDS)):
-                await service.closing.wait()
-        except TimeoutError:
-            pass
-    page = told[:limit]
-    body = EventPageBody(
-        data=[event_body(one) for one in page],
-        next=_cursor(page[-1].cursor if page else after),
-        more=len(told) > limit,
-    )
-    headers = {"Cache-Control": "private, no-cache"}
-    if prefer.wait is not None:
-        headers |= prefer.applied(at_most=settings.max_wait_seconds, can_go_on=False)
-    return Response(encode(body), headers=headers, media_type="application/json")
 
 
 def _cursor(place: FeedCursor) -> str:
@@ -75,7 +37,7 @@ def _cursor(place: FeedCursor) -> str:
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def _place(value: str | None) -> FeedCursor:
+def _place(value: str) -> FeedCursor:
     if not value:
         return FeedCursor()
     try:
@@ -86,4 +48,52 @@ def _place(value: str | None) -> FeedCursor:
                 return place
     except (ValueError, struct.error, binascii.Error):
         pass
-    raise query.wrong("after", "wrong_form", "Give the next of an earlier answer as it was, or none.")
+    raise parameter_problem("after", "wrong_form", "Give the next of an earlier answer as it was, or none.")
+
+
+_After = Annotated[str, CURSOR, Query(description="The next of the answer before.")]
+
+
+@router.get(
+    "/events",
+    response_model=EventPageBody,
+    response_description="Events.",
+    responses={200: headers("Preference-Applied")},
+    openapi_extra=problems("invalid_query"),
+)
+@requires(Scope.READ)
+async def read_events(
+    request: Request, after: _After = "", limit: Limit = "", prefer: Prefer = ()
+) -> Response:
+    """Read how sagas ended, in an order in which nothing ever appears before a cursor that was handed out.
+
+    Start without `after`, then send each answer's `next` as `after`. With `Prefer: wait=N` an answer
+    without events comes only after N seconds.
+    """
+    service, settings, webhooks = service_of(request), settings_of(request), webhooks_of(request)
+    place, size = _place(after), page_limit(limit, settings)
+    caller = caller_of(request)
+    preferred = preference(prefer)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + preferred.seconds(0, at_most=settings.max_wait_seconds)
+    while True:
+        reading = webhooks.events(caller, place, limit=size + 1)
+        told = await with_timeout(reading, settings.storage_patience_seconds)
+        left = until - loop.time()
+        if told or left <= 0 or service.closing.is_set():
+            break
+        try:
+            async with asyncio.timeout(min(left, LOOK_AGAIN_SECONDS)):
+                await service.closing.wait()
+        except TimeoutError:
+            pass
+    page = told[:size]
+    body = EventPageBody(
+        data=[event_body(one) for one in page],
+        next=_cursor(page[-1].cursor if page else place),
+        more=len(told) > size,
+    )
+    answered = {"Cache-Control": "private, no-cache"}
+    if preferred.wait is not None:
+        answered |= preferred.applied(at_most=settings.max_wait_seconds, can_go_on=False)
+    return Response(encode(body), headers=answered, media_type="application/json")

@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from app.api.http.json_encoding import Body, encode
 from app.api.middleware.route_rights import public
-from app.api.readiness import Readiness
+from app.api.openapi.responses import operation_id
+from app.api.readiness import Readiness, ReadyBody
 
-router = APIRouter(tags=["health"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["health"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class AliveBody(Body):
 _ALIVE = encode(AliveBody(alive=True))
 
 
-@router.get("/livez")
+@router.get("/livez", response_model=AliveBody, response_description="The process is alive.")
 @public
 async def check_liveness() -> Response:
     """Tell that the process lives.
@@ -35,7 +36,12 @@ async def check_liveness() -> Response:
     return Response(_ALIVE, media_type="application/json")
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    response_model=ReadyBody,
+    response_description="It can take work.",
+    responses={503: {"model": ReadyBody, "description": "It can't, and why."}},
+)
 @public
 async def check_readiness(request: Request) -> Response:
     """Tell whether the process can take work, and what is wrong where it can't."""

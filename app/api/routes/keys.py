@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -15,25 +15,23 @@ from pydantic import (
     Field,
     StrictBool,
     StrictStr,
-    ValidationError,
 )
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.keys import NAME, ApiKey, KeyRefused, Keys
 from app.access.scopes import Scope
-from app.api.context import caller_of, service_of, settings_of
-from app.api.http import query
-from app.api.http.json_body import check_headers, read_json
+from app.api.context import caller_of, service_of
 from app.api.http.json_encoding import Body, encode
-from app.api.http.saga_id import known_form
+from app.api.http.parameters import ID, true_or_false
+from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
+from app.api.openapi.responses import operation_id, problems
 from app.api.problems.problem import Problem
-from app.api.problems.validation import InvalidValue, complaints, invalid
+from app.api.problems.validation import InvalidValue, invalid
 from app.values.timestamps import instant_of
 
-router = APIRouter(tags=["keys"])
-
+router = APIRouter(generate_unique_id_function=operation_id, tags=["keys"], route_class=StrictRoute)
 
 _NAME = Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})
 
@@ -100,24 +98,29 @@ class MadeKeyBody(KeyBody):
     key: Annotated[str, Field(description="What to send as Bearer; it can't be shown again.")]
 
 
-@router.post("/keys")
-@requires(Scope.KEYS, all_tenants=True)
-async def create_key(request: Request) -> Response:
-    """Make a key. Its text is in this answer and nowhere else.
+@dataclass(frozen=True, kw_only=True)
+class KeyListBody(Body):
+    """Every key, oldest first."""
 
-    It has no scope that the key which asks has not, and ends no later. A service's first key closes it to all
-    who have none, so that one has to be able to operate and to make the others.
+    data: list[KeyBody]
+
+
+@router.post(
+    "/keys",
+    status_code=201,
+    response_model=MadeKeyBody,
+    response_description="The key; its text is shown here alone.",
+    openapi_extra=problems("invalid_key", "invalid_query", "not_found"),
+)
+@requires(Scope.KEYS, all_tenants=True)
+async def create_key(request: Request, new: NewKey) -> Response:
+    """Create a key. Its text is in this answer and nowhere else.
+
+    It has no scope that the key which asks has not, and ends no later. A service's first key closes the service
+    to everybody without a key, so that key has to be able to operate and to create the others.
     """
-    keys, settings = _keys(request), settings_of(request)
-    query.parameters(request)
-    check_headers(request, max_bytes=settings.max_body_bytes)
-    body = await read_json(request, max_bytes=settings.max_body_bytes)
     try:
-        new = NewKey.model_validate(body)
-    except ValidationError as error:
-        raise invalid(complaints(error)) from None
-    try:
-        key, text = await keys.create(**dict(new), maker=caller_of(request))
+        key, text = await _keys(request).create(**dict(new), maker=caller_of(request))
     except KeyRefused as refused:
         name, _, detail = str(refused).partition(": ")
         pointer = {"pointer": f"/{name}"} if name in NewKey.model_fields else {}
@@ -127,23 +130,41 @@ async def create_key(request: Request) -> Response:
     return _answer(MadeKeyBody(**key_body(key).members(), key=text), 201)
 
 
-@router.get("/keys")
+@router.get(
+    "/keys",
+    response_model=KeyListBody,
+    response_description="Every key there ever was.",
+    openapi_extra=problems("invalid_query", "not_found"),
+)
 @requires(Scope.KEYS, all_tenants=True)
 async def list_keys(request: Request) -> Response:
     """List every key there ever was, oldest first, without their secrets."""
-    query.parameters(request)
-    return _answer({"data": [key_body(key) for key in await _keys(request).list_keys()]}, 200)
+    return _answer(KeyListBody(data=[key_body(key) for key in await _keys(request).list_keys()]), 200)
 
 
-@router.post("/keys/{key_id}/revoke")
+@router.post(
+    "/keys/{key_id}/revoke",
+    response_model=KeyBody,
+    response_description="The key, which opens nothing any more.",
+    openapi_extra=problems("not_found", "invalid_query"),
+)
 @requires(Scope.KEYS, all_tenants=True)
-async def revoke_key(request: Request, key_id: str) -> Response:
-    """End a key. Other replicas honour it within CHECKOUT_KEY_CACHE_SECONDS.
+async def revoke_key(
+    *,
+    request: Request,
+    key_id: Annotated[str, *ID, Path(description="The key's id.")],
+    cascade: Annotated[
+        bool,
+        BeforeValidator(true_or_false),
+        Query(description="Revoke also the keys that were created with it, and those created with these."),
+    ] = False,
+) -> Response:
+    """Revoke a key. Other replicas refuse it within CHECKOUT_KEY_CACHE_SECONDS.
 
-    With `cascade=true` the keys that were made with it end too, and those made with these: for one that was stolen.
+    With `cascade=true` the keys that were created with it are revoked too, and those created with these: for a
+    key that was stolen.
     """
-    cascade = query.flag(query.parameters(request, ("cascade",)), "cascade")
-    key = await _keys(request).revoke(known_form(key_id), cascade=cascade)
+    key = await _keys(request).revoke(key_id, cascade=cascade)
     if key is None:
         raise Problem("not_found")
     return _answer(key_body(key), 200)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import html
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from app.api.http.json_encoding import encode
 from app.api.middleware.base_path import base_path, reached_under
 from app.api.middleware.route_rights import public
+from app.api.openapi.responses import operation_id, problems
 from app.api.problems.catalogue import NOTICES, PROBLEMS
 from app.api.problems.problem import Problem
 
-router = APIRouter(tags=["pages"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["pages"])
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -28,9 +30,22 @@ _ANY_PATH = "/any-base-path.invalid"
 _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 
 
-@router.get("/problems/{name}")
+@router.get(
+    "/problems/{name}",
+    response_class=HTMLResponse,
+    response_description="A page.",
+    openapi_extra=problems("not_found"),
+)
 @public
-async def read_problem(name: str) -> Response:
+async def read_problem(
+    name: Annotated[
+        str,
+        Path(
+            description="The last part of a problem's type.",
+            json_schema_extra={"enum": [*PROBLEMS, *NOTICES]},
+        ),
+    ],
+) -> Response:
     """Say in words what a problem's `type` means, and what to do about it."""
     row = PROBLEMS.get(name) or NOTICES.get(name)
     if row is None:

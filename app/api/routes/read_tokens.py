@@ -14,16 +14,17 @@ from starlette.responses import Response
 
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
-from app.api.http import query
 from app.api.http.json_encoding import Body, encode
-from app.api.http.saga_id import known_form
+from app.api.http.parameters import SagaId
+from app.api.http.strict_route import StrictRoute
 from app.api.middleware.base_path import link
 from app.api.middleware.credentials import READ_PARAMETER, bearer_of
 from app.api.middleware.route_rights import requires
+from app.api.openapi.responses import operation_id, problems
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import saga_url, with_timeout
 
-router = APIRouter(tags=["sagas"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["sagas"], route_class=StrictRoute)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +37,22 @@ class ReadTokenBody(Body):
     events_url: Annotated[str, Field(description="Where its events are followed, with the token.")]
 
 
-@router.post("/sagas/{saga_id}/read-token")
+@router.post(
+    "/sagas/{saga_id}/read-token",
+    status_code=201,
+    response_model=ReadTokenBody,
+    response_description="The token.",
+    openapi_extra=problems("not_found", "invalid_query"),
+)
 @requires(Scope.READ)
-async def issue_read_token(request: Request, saga_id: str) -> Response:
+async def issue_read_token(request: Request, saga_id: SagaId) -> Response:
     """Get a short-lived token that reads this saga and nothing else, to give to a browser.
 
     It ends after CHECKOUT_READ_TOKEN_SECONDS, and with the key that asked for it. An EventSource sends no
-    header, so it stands in the address; or send it as `Authorization: Bearer`.
+    header, so the token goes into the URL; or send it as `Authorization: Bearer`.
     """
     service = service_of(request)
-    query.parameters(request)
-    reading = service.reader.get(known_form(saga_id), caller=caller_of(request))
+    reading = service.reader.get(saga_id, caller=caller_of(request))
     if await with_timeout(reading, settings_of(request).storage_patience_seconds) is None:
         raise Problem("not_found")
     key = bearer_of(request.scope)

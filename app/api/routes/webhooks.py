@@ -1,120 +1,144 @@
-"""Webhooks, for operators: how each endpoint stands, and having an event sent again."""
+"""Webhooks, for operators: the state of each endpoint, and sending an event again."""
 
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query
+from pydantic import WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.access.scopes import Scope
-from app.api.context import caller_of, settings_of, webhooks_of
-from app.api.http import query
-from app.api.http.json_body import check_headers, read_json
+from app.api.context import settings_of, webhooks_of
 from app.api.http.json_encoding import encode
+from app.api.http.parameters import CURSOR_REFUSED, Limit, Name, one_of, optional, page_limit
+from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
+from app.api.openapi.responses import operation_id, problems
 from app.api.problems.problem import Problem
-from app.api.problems.validation import complaint, invalid
+from app.api.problems.validation import InvalidValue
 from app.api.schemas.event_body import (
+    DeliveryBody,
     DeliveryPageBody,
+    EndpointBody,
     EndpointsBody,
     delivery_body,
     endpoint_body,
 )
+from app.api.schemas.operator_requests import EmptyObject
 from app.api.schemas.outcome import with_timeout
 from app.storage.outbox.deliveries import DeliveryStatus
 from app.webhooks import UnknownDelivery
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["webhooks"], route_class=StrictRoute)
 
 _ID = re.compile(r"[1-9][0-9]{0,13}")
 _HEADERS = {"Cache-Control": "private, no-cache"}
 
 
-@router.get("/webhooks")
+def _before(cursor: str) -> int:
+    if not _ID.fullmatch(cursor):
+        raise InvalidValue("wrong_form", CURSOR_REFUSED)
+    return int(cursor)
+
+
+_DeliveryCursor = Annotated[
+    int | None,
+    optional(_before),
+    WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$"}),
+    Query(description="The next_cursor of the page before."),
+]
+
+
+@router.get(
+    "/webhooks",
+    response_model=EndpointsBody,
+    response_description="The endpoints.",
+    openapi_extra=problems("invalid_query"),
+)
 @requires(Scope.OPERATE, all_tenants=True)
 async def list_webhooks(request: Request) -> Response:
     """List the endpoints that the operator configured, with what waits for each."""
-    webhooks, settings = webhooks_of(request), settings_of(request)
-    _operators_only(request)
-    query.parameters(request)
-    views = await with_timeout(webhooks.endpoints(), settings.storage_patience_seconds)
+    views = await with_timeout(
+        webhooks_of(request).endpoints(), settings_of(request).storage_patience_seconds
+    )
     body = EndpointsBody(data=[endpoint_body(view) for view in views])
     return Response(encode(body), headers=_HEADERS, media_type="application/json")
 
 
-@router.get("/webhooks/deliveries")
+@router.get(
+    "/webhooks/deliveries",
+    response_model=DeliveryPageBody,
+    response_description="A page.",
+    openapi_extra=problems("invalid_query"),
+)
 @requires(Scope.OPERATE, all_tenants=True)
-async def list_deliveries(request: Request) -> Response:
+async def list_deliveries(
+    request: Request,
+    status: Annotated[
+        DeliveryStatus | None, one_of(DeliveryStatus), Query(description="Only those with this status.")
+    ] = None,
+    endpoint: Annotated[Name, Query(description="Only those to this endpoint.")] = None,
+    cursor: _DeliveryCursor = None,
+    limit: Limit = "",
+) -> Response:
     """List deliveries, the newest first. A page that isn't the last has a `next_cursor`."""
     webhooks, settings = webhooks_of(request), settings_of(request)
-    _operators_only(request)
-    found = query.parameters(request, ("status", "endpoint", "cursor", "limit"))
-    status = found.get("status") or None
-    if status is not None and status not in list(DeliveryStatus):
-        raise query.wrong("status", "wrong_form", f"Give one of {', '.join(DeliveryStatus)}.")
-    cursor = found.get("cursor") or None
-    if cursor is not None and not _ID.fullmatch(cursor):
-        raise query.wrong(
-            "cursor", "wrong_form", "Give the next_cursor of an earlier page as it was, or none."
-        )
-    limit = query.count(found, "limit", otherwise=settings.page_size, at_most=settings.max_page_size)
-    reading = webhooks.deliveries(
-        status=DeliveryStatus(status) if status else None,
-        endpoint=query.text(found, "endpoint"),
-        before=int(cursor) if cursor else None,
-        limit=limit + 1,
-    )
+    size = page_limit(limit, settings)
+    reading = webhooks.deliveries(status=status, endpoint=endpoint, before=cursor, limit=size + 1)
     deliveries = await with_timeout(reading, settings.storage_patience_seconds)
     body = DeliveryPageBody(
-        data=[delivery_body(one) for one in deliveries[:limit]],
-        next_cursor=str(deliveries[limit - 1].id) if len(deliveries) > limit else None,
+        data=[delivery_body(one) for one in deliveries[:size]],
+        next_cursor=str(deliveries[size - 1].id) if len(deliveries) > size else None,
     )
     return Response(encode(body), headers=_HEADERS, media_type="application/json")
 
 
-@router.post("/webhooks/deliveries/{delivery_id}/redeliver")
+@router.post(
+    "/webhooks/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    response_model=DeliveryBody,
+    response_description="It is sent again.",
+    openapi_extra=problems("not_found", "invalid_empty", "invalid_query"),
+)
 @requires(Scope.OPERATE, all_tenants=True)
-async def redeliver_delivery(request: Request, delivery_id: str) -> Response:
-    """Have a delivery sent again, at once, under the same id and with a new budget of attempts."""
-    webhooks, settings = webhooks_of(request), settings_of(request)
-    await _nothing_more(request)
+async def redeliver_delivery(
+    request: Request,
+    delivery_id: Annotated[
+        str,
+        WithJsonSchema({"type": "integer", "minimum": 1}),
+        Path(description="The delivery's id."),
+    ],
+    _: EmptyObject,
+) -> Response:
+    """Send a delivery again, at once, under the same id and with a new budget of attempts."""
     if not _ID.fullmatch(delivery_id):
         raise Problem("not_found")
+    redelivering = webhooks_of(request).redeliver(int(delivery_id))
     try:
-        delivery = await with_timeout(webhooks.redeliver(int(delivery_id)), settings.storage_patience_seconds)
+        delivery = await with_timeout(redelivering, settings_of(request).storage_patience_seconds)
     except UnknownDelivery:
         raise Problem("not_found") from None
     return Response(encode(delivery_body(delivery)), 202, _HEADERS, "application/json")
 
 
-@router.post("/webhooks/{name}/enable")
+@router.post(
+    "/webhooks/{name}/enable",
+    response_model=EndpointBody,
+    response_description="It is enabled.",
+    openapi_extra=problems("not_found", "invalid_empty", "invalid_query"),
+)
 @requires(Scope.OPERATE, all_tenants=True)
-async def enable_webhook(request: Request, name: str) -> Response:
+async def enable_webhook(
+    request: Request, name: Annotated[str, Path(description="The endpoint's name.")], _: EmptyObject
+) -> Response:
     """Send an endpoint everything again, from where it was left; nothing that happened meanwhile is lost."""
-    webhooks, settings = webhooks_of(request), settings_of(request)
-    await _nothing_more(request)
     try:
-        view = await with_timeout(webhooks.enable(name), settings.storage_patience_seconds)
+        view = await with_timeout(
+            webhooks_of(request).enable(name), settings_of(request).storage_patience_seconds
+        )
     except UnknownDelivery:
         raise Problem("not_found") from None
     return Response(encode(endpoint_body(view)), headers=_HEADERS, media_type="application/json")
-
-
-def _operators_only(request: Request) -> None:
-    """Deliveries are of everyone's sagas, so who sees only their own doesn't see them."""
-    caller = caller_of(request)
-    if not (caller.has_scope(Scope.OPERATE) and caller.all_tenants):
-        raise Problem("forbidden")
-
-
-async def _nothing_more(request: Request) -> None:
-    """Take an empty JSON object alone: no page of another site can send that, nor a misspelt wish pass."""
-    settings = settings_of(request)
-    _operators_only(request)
-    query.parameters(request)
-    check_headers(request, max_bytes=settings.max_body_bytes)
-    content = await read_json(request, max_bytes=settings.max_body_bytes)
-    if content != {} or not isinstance(content, dict):
-        raise invalid([complaint("", "unknown_member", "Send an empty object: {}.")])

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from app.api.problems.validation import complaints, invalid
+from app.api.problems.validation import InvalidValue, field_errors, invalid
 from app.api.schemas.order import NAMED, PRINTED, TRIM, Reference, Strict
 
 LONGEST_REASON = 1000
@@ -34,7 +34,7 @@ class Operation(Strict):
         try:
             return cls.model_validate(body)
         except ValidationError as error:
-            raise invalid(complaints(error)) from None
+            raise invalid(field_errors(error)) from None
 
 
 class Resolution(Operation):
@@ -44,6 +44,17 @@ class Resolution(Operation):
     reference: Annotated[
         Reference | None, Field(description="Where it was settled: a ticket, a refund's id.")
     ] = None
+
+
+class EmptyObject(Strict):
+    """{}, and nothing in it: no page of another site can send that, nor can a misspelt member pass."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_empty(cls, body: object) -> object:
+        if not isinstance(body, dict) or body:
+            raise InvalidValue("unknown_member", "Send an empty object: {}.", pointer="")
+        return body
 
 
 def seen_by(if_match: Sequence[str]) -> frozenset[int] | None:

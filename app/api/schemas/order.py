@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.problems.validation import NO_SAGA, InvalidValue, complaints, invalid
+from app.api.problems.validation import NO_SAGA, InvalidValue, field_errors, invalid
 from app.saga.model.step import JSON
 from app.values.money import CURRENCIES
 
@@ -176,7 +176,7 @@ class Order(Strict):
         try:
             return cls.model_validate(body, context={"max_items": max_items})
         except ValidationError as error:
-            raise invalid(complaints(error), outcome=NO_SAGA) from None
+            raise invalid(field_errors(error), outcome=NO_SAGA) from None
 
     def saga_input(self) -> dict[str, JSON]:
         """Return what the saga begins with."""

@@ -178,6 +178,14 @@ class SagaBody(Body):
         return shown
 
 
+@dataclass(kw_only=True)
+class SagaPageBody(Body):
+    """A page of sagas, newest first."""
+
+    data: list[SagaBody]
+    next_cursor: Annotated[str | None, Field(description="null on the last page.")]
+
+
 def saga_body(view: SagaView) -> SagaBody:
     """Return what is shown of a saga."""
     saga, state = view.saga, view.state

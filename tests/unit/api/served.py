@@ -21,7 +21,7 @@ from starlette.routing import Match, Route
 
 from app.api import ApiSettings, AppContext
 from app.api.openapi.__main__ import document
-from app.api.openapi.examples import ORDER
+from app.api.openapi.example_sagas import ORDER
 from app.bootstrap.http_app import create_app
 from app.checkout.definition import checkout_saga
 from app.operations.operator import Operator

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.problems.validation import complaints
+from app.api.problems.validation import field_errors
 from app.api.routes.keys import NewKey
 from app.values.timestamps import instant_of
 
@@ -73,8 +73,8 @@ def test_a_key_ends_at_a_time_and_not_at_what_may_be_one(value: object) -> None:
     """Seconds or milliseconds? A day, but where?"""
     with pytest.raises(ValidationError) as refused:
         NewKey.model_validate({"caller": "a", "who": "b", "scopes": ["read"], "expires_at": value})
-    (complaint,) = complaints(refused.value)
-    assert (complaint["pointer"], complaint["code"]) == ("/expires_at", "not_a_time")
+    (field_error,) = field_errors(refused.value)
+    assert (field_error["pointer"], field_error["code"]) == ("/expires_at", "not_a_time")
 
 
 @pytest.mark.parametrize("value", [None, "2030-01-01T00:00:00Z", "2030-01-01T01:00:00+01:00"])

@@ -13,16 +13,17 @@ from urllib.parse import parse_qs
 
 import pytest
 from prometheus_client.exposition import choose_encoder
+from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from app.access.keys import _KEY
 from app.api.http.etag import matches
 from app.api.http.idempotency import idempotency_key
 from app.api.http.json_body import check_headers, parse
+from app.api.http.parameters import Name, instant, known_form, saga_before
 from app.api.http.prefer import preference
-from app.api.http.query import before, instant, parameters, text
-from app.api.http.saga_id import known_form
 from app.api.http.simulation import simulation
+from app.api.http.strict_route import check_query
 from app.api.middleware.credentials import _BEARER, session_of, take_read_token
 from app.api.middleware.forwarded import forwarded_prefix, through_proxy
 from app.api.middleware.loopback import from_outside
@@ -55,6 +56,7 @@ def a_request(query: str = "", **headers: str) -> Request:
     return Request(scope)
 
 
+NAME: TypeAdapter[str | None] = TypeAdapter(Name)
 RIGHTS = RouteRights([*sagas.router.routes, *webhooks.router.routes])
 PARSERS: dict[str, Callable[[str], object]] = {
     "Prefer": lambda given: preference([given]),
@@ -77,14 +79,14 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "Host": lambda given: from_outside(a_request(host=given).scope),
     "X-Forwarded-Prefix": lambda given: forwarded_prefix(a_request(x_forwarded_prefix=given).scope),
     "Forwarded": lambda given: through_proxy(a_request(forwarded=given).scope),
-    "Last-Event-ID": lambda given: _after(a_request(last_event_id=given)),
+    "Last-Event-ID": _after,
     "a path": lambda given: RIGHTS.find("GET", f"/{given}"),
     "a saga's id": known_form,
     "a read token": lambda given: take_read_token(a_request(given).scope),
-    "a query": lambda given: parameters(a_request(given), ("a",)),
-    "a text of a query": lambda given: text({"a": given}, "a"),
-    "a time of a query": lambda given: instant({"a": given}, "a"),
-    "a cursor": lambda given: before({"cursor": given}),
+    "a query": lambda given: check_query(a_request(given), ("a",)),
+    "a text of a query": NAME.validate_python,
+    "a time of a query": instant,
+    "a cursor": saga_before,
     "a form": lambda given: parse_qs(given, strict_parsing=True, max_num_fields=MOST_FIELDS),
     "a body": lambda given: parse(given.encode("latin-1")),
     "a card number": holds_card_number,

@@ -1,4 +1,4 @@
-"""The schemas of the API's description: of what is taken and answered, made from the very types that do so."""
+"""The schemas of the API's description: as the framework makes them of the types, and what it can't know of them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,10 @@ from pydantic import TypeAdapter
 
 from app.api.limits import ApiSettings
 from app.api.problems.catalogue import PROBLEMS
-from app.api.readiness import ReadyBody
-from app.api.routes.health import AliveBody
-from app.api.routes.keys import KeyBody, MadeKeyBody, NewKey
-from app.api.routes.read_tokens import ReadTokenBody
-from app.api.schemas.event_body import (
-    DeliveryBody,
-    DeliveryPageBody,
-    EndpointBody,
-    EndpointsBody,
-    EventBody,
-    EventPageBody,
-)
-from app.api.schemas.operator_requests import Operation, Resolution
 from app.api.schemas.order import Order
-from app.api.schemas.plan import PlanBody
-from app.api.schemas.saga_body import SagaBody
 
 Schema = dict[str, Any]
 
-_SHOWN = (
-    *(
-        NewKey,
-        KeyBody,
-        MadeKeyBody,
-        ReadTokenBody,
-        Operation,
-        Resolution,
-        Order,
-        SagaBody,
-        PlanBody,
-        ReadyBody,
-        AliveBody,
-    ),
-    *(EventBody, EventPageBody, EndpointBody, EndpointsBody, DeliveryBody, DeliveryPageBody),
-)
 _SPARSE = ("Trail", "Check", "Action")
 """Answers that leave out a member which doesn't apply."""
 
@@ -79,11 +48,11 @@ _PROBLEM: Schema = {
         "instance": {"type": "string", "format": "uri-reference"},
         "saga": {"$ref": "#/components/schemas/Saga"},
         "saga_url": {"type": "string", "format": "uri-reference"},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Complaint"}},
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
     },
 }
 _COMPLAINT: Schema = {
-    "title": "Complaint",
+    "title": "FieldError",
     "description": "One thing that is wrong with a request. It never repeats what was sent.",
     "type": "object",
     "required": ["detail", "code"],
@@ -95,29 +64,6 @@ _COMPLAINT: Schema = {
         "code": {"type": "string"},
     },
 }
-_PAGE: Schema = {
-    "title": "SagaPage",
-    "description": "A page of sagas, newest first.",
-    "type": "object",
-    "required": ["data", "next_cursor"],
-    "properties": {
-        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Saga"}},
-        "next_cursor": {"type": ["string", "null"], "description": "null on the last page."},
-    },
-}
-_KEY_LIST: Schema = {
-    "title": "KeyList",
-    "description": "Every key, oldest first.",
-    "type": "object",
-    "required": ["data"],
-    "properties": {"data": {"type": "array", "items": {"$ref": "#/components/schemas/Key"}}},
-}
-_EMPTY_OBJECT: Schema = {
-    "title": "EmptyObject",
-    "description": "{}, and nothing in it.",
-    "type": "object",
-    "additionalProperties": False,
-}
 _STEP_RESULT: Schema = {
     "title": "StepResult",
     "description": "What a service answered.",
@@ -126,17 +72,17 @@ _STEP_RESULT: Schema = {
 }
 
 
-def schemas(settings: ApiSettings) -> dict[str, Schema]:
-    """Return every schema by its name.
+def schemas(made: dict[str, Schema], settings: ApiSettings) -> dict[str, Schema]:
+    """Return every schema by its name: those that the framework made of the routes, and those of a checkout.
 
     None has a `default`: generators of clients take a member that has one for one that is always there, so
-    that a request without it no longer type-checks. What is meant where it is left out, words say.
+    that a request without it no longer type-checks. What a missing member means, words say.
     """
-    _, made = TypeAdapter.json_schemas(
-        [(shape.__name__, "validation", TypeAdapter(shape)) for shape in _SHOWN],
-        ref_template="#/components/schemas/{model}",
-    )
-    named: dict[str, Schema] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made["$defs"])))
+    order = TypeAdapter(Order).json_schema(ref_template="#/components/schemas/{model}")
+    made = made | order.pop("$defs") | {"Order": order}
+    for name in ("HTTPValidationError", "ValidationError"):  # every bad request is a Problem
+        made.pop(name, None)
+    named: dict[str, Schema] = json.loads(re.sub(r'(\w)Body"', r'\1"', json.dumps(made)))
     for schema in named.values():
         for member in schema.get("properties", {}).values():
             member.pop("title", None)  # says no more than its name
@@ -155,18 +101,14 @@ def schemas(settings: ApiSettings) -> dict[str, Schema]:
     return named | {
         "WebhookEvent": _webhook_event(named["Event"]),
         "Problem": _PROBLEM,
-        "Complaint": _COMPLAINT,
-        "SagaPage": _PAGE,
-        "KeyList": _KEY_LIST,
-        "EmptyObject": _EMPTY_OBJECT,
+        "FieldError": _COMPLAINT,
         "StepResult": _STEP_RESULT,
     }
 
 
 def _never_null(member: Schema) -> None:
-    """Where a member that does not apply is left out, null is never sent."""
-    if "default" in member:
-        del member["default"]
+    """A member that does not apply is left out: null is never sent."""
+    if {"type": "null"} in member.get("anyOf", ()):
         member |= next(kind for kind in member.pop("anyOf") if kind != {"type": "null"})
 
 

@@ -1,0 +1,85 @@
+"""A route that takes nothing that it doesn't know: a misspelt `dry_run` must not charge, a misspelt filter not list all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from typing import Any
+
+from fastapi._compat import ModelField
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.access.rights import CLOSED
+from app.api.context import caller_of, settings_of
+from app.api.http.card_number_check import refuse_card_numbers_in_fields
+from app.api.http.json_body import check_headers, read_json
+from app.api.middleware.route_rights import authorize, stated_rights
+from app.api.problems.validation import NOTHING_DONE, parameter_problem
+
+
+def check_query(request: Request, known: Collection[str], *, outcome: str = NOTHING_DONE) -> None:
+    """Raise a problem if a query parameter is unknown, is repeated, or holds a card number.
+
+    `outcome` says what became of the request.
+    """
+    if not request.scope["query_string"]:
+        return
+    given = request.query_params.multi_items()
+    refuse_card_numbers_in_fields(given)
+    found: set[str] = set()
+    for name, _ in given:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            detail = f"Remove this parameter, or fix its name. Known here: {names}."
+            raise parameter_problem(name, "unknown_parameter", detail, outcome=outcome)
+        if name in found:
+            raise parameter_problem(name, "repeated_parameter", "Give this parameter once.", outcome=outcome)
+        found.add(name)
+
+
+class StrictRoute(APIRoute):
+    """Checks the caller's rights, refuses query parameters that its function doesn't declare, and reads JSON strictly."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the framework's handler behind the checks."""
+        handle = super().get_route_handler()
+        known = tuple(_names(self.dependant.query_params))
+        rights = stated_rights(self) or CLOSED
+        has_body = self.body_field is not None
+
+        async def strict(request: Request) -> Response:
+            authorize(caller_of(request), rights)
+            check_query(request, known)
+            if has_body:
+                most = settings_of(request).max_body_bytes
+                check_headers(request, max_bytes=most)
+                request = _ReadRequest(request, await read_json(request, max_bytes=most))
+            return await handle(request)
+
+        return strict
+
+
+def _names(parameters: Iterable[ModelField]) -> Iterator[str]:
+    """Yield the names of query parameters, or of a model's members."""
+    for parameter in parameters:
+        model = parameter.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield from model.model_fields
+        else:
+            yield parameter.alias
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read: the framework gets the JSON as it is."""
+
+    def __init__(self, request: Request, content: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._content = content
+
+    async def body(self) -> bytes:
+        return b"read"
+
+    async def json(self) -> Any:
+        return self._content
