@@ -79,8 +79,8 @@ class Readiness:
         except TimeoutError:
             return {"checks": "The checks took too long."}
         except Exception:
-            _logger.exception("the health checks broke down")
-            return {"checks": "The checks broke down; the log says how."}
+            _logger.exception("health_checks_failed")
+            return {"checks": "The checks failed; the log says how."}
 
 
 def _rendered(found: Mapping[str, str | None]) -> tuple[int, bytes]:

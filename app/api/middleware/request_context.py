@@ -82,9 +82,9 @@ class RequestContextMiddleware:
             answer = self._app if refused is None else refused.response(request_id)
             await (_headers_of(answer) if head else answer)(inner, receive, send_in_envelope)
         except ClientDisconnect:
-            _logger.info("the caller of request %s hung up", request_id)
+            _logger.info("client_disconnected", extra={"request_id": request_id})
         except Exception:
-            _logger.exception("request %s broke down", request_id)
+            _logger.exception("request_failed", extra={"request_id": request_id})
             if started:
                 raise
             fault = Problem("internal_error").response(request_id)
