@@ -25,7 +25,7 @@ from app.saga.ports.log import (
     recovered,
     taken_together,
 )
-from app.storage.journal.journal import AppendEntry, Entry, Result, StartEntry
+from app.storage.journal.entries import AppendEntry, Entry, Result, StartEntry
 
 
 @dataclass(kw_only=True, slots=True)

@@ -30,7 +30,8 @@ from app.saga.model.fold import apply
 from app.saga.model.state import SagaState, StepState
 from app.saga.model.status import StepStatus
 from app.saga.ports.log import StartResult, Stored, StoredSaga
-from app.storage.journal.journal import AppendEntry, CommitUnknown, Entry, Journal, Result
+from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, Result
+from app.storage.journal.journal import Journal
 from tests.simulation.database import Database, Row
 from tests.simulation.network import ServiceGateway
 from tests.simulation.storage import ReplicaLog

@@ -21,7 +21,8 @@ from app.saga.ports.log import (
     check_start,
 )
 from app.saga.ports.queries import SagaFilter
-from app.storage.journal.journal import AppendEntry, CommitUnknown, Entry, Journal, Result, StartEntry
+from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, Result, StartEntry
+from app.storage.journal.journal import Journal
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault
 from tests.simulation.world import World

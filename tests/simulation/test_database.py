@@ -14,7 +14,7 @@ from app.saga.model.events import EventType
 from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, Stored
 from app.saga.ports.memory_log import MemoryLog
-from app.storage.journal.journal import AppendEntry, StartEntry
+from app.storage.journal.entries import AppendEntry, StartEntry
 from tests.builders import NOON, VirtualClock, an_action, an_event, by_person
 from tests.simulation.database import Database
 

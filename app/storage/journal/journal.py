@@ -32,14 +32,21 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from app.saga.engine.lifecycle import Lifecycle
-from app.saga.model.errors import LogRefused, LogUnavailable, SagaFenced
-from app.saga.model.events import SagaEvent
-from app.saga.ports.log import NewSaga, RowChange, StartResult, Stored
+from app.saga.model.errors import LogRefused, LogUnavailable
+from app.saga.ports.log import Stored
 from app.storage.engine.faults import Blame
+from app.storage.journal.entries import (
+    BatchWriter,
+    CommitUnknown,
+    Entry,
+    RejectedBatch,
+    Result,
+    StartEntry,
+    saga_of,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -60,48 +67,12 @@ HALVED_ABOVE = 32
 """A queue of up to so many entries is written as a whole: halves of it would cost more in commits than they save."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StartEntry:
-    """A saga to be stored with its first event."""
-
-    saga: NewSaga
-    event: SagaEvent
-    owner: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AppendEntry:
-    """Events to be appended, all or none, under the epoch in which their writer owns the saga."""
-
-    saga_id: str
-    epoch: int
-    events: Sequence[SagaEvent]
-    change: RowChange | None
-
-
-Entry = StartEntry | AppendEntry
-Result = StartResult | SagaFenced | LogRefused
-"""What became of an entry; for an append, `Stored` stands for stored."""
-
-
 class _Waiting(NamedTuple):
     """An entry, what its writer awaits, and since when it waits, in seconds of the monotonic clock."""
 
     entry: Entry
     result: asyncio.Future[Result]
     since: float
-
-
-class CommitUnknown(Exception):
-    """The batch may or may not have been stored: write it again. `blame` says whose fault it may be."""
-
-    def __init__(self, message: str, *, blame: Blame = Blame.MOMENT) -> None:
-        super().__init__(message)
-        self.blame = blame
-
-
-class RejectedBatch(Exception):
-    """The database refused the batch for what is in it; nothing of it was stored."""
 
 
 class _OneByOne(Exception):
@@ -114,25 +85,6 @@ class _Locked(Exception):
 
 class _Unstorable(Exception):
     """The one entry fails each time, and others don't."""
-
-
-class BatchWriter(Protocol):
-    """Writes a batch in one transaction. One implementation per database."""
-
-    async def open(self) -> None:
-        """Connect. Raise `CommitUnknown` where that can't be done now."""
-
-    async def write(self, batch: Sequence[Entry], *, hurried: bool = False) -> list[Result | None]:
-        """Store a batch and return each entry's result; None: it ran into another's change, write it again.
-
-        `hurried` waits only a moment for a lock. Raise `CommitUnknown` or `RejectedBatch`.
-        """
-
-    async def probe(self) -> None:
-        """Return once something else has been stored, which changes nothing. Raise `CommitUnknown` where nothing can be."""
-
-    async def close(self) -> None:
-        """Disconnect; never raise."""
 
 
 class Journal(Lifecycle):
@@ -258,12 +210,12 @@ class Journal(Lifecycle):
                     in_vain += loop.time() - began
         finally:
             self._aside = [*waiting, *self._aside]
-        self._locked = {_saga_of(one.entry) for one in self._aside}
+        self._locked = {saga_of(one.entry) for one in self._aside}
         if self._aside:
             self._again_later(max(ASIDE_SECONDS, ASIDE_SHARE * in_vain))
 
     def _put_aside(self, one: _Waiting) -> None:
-        saga_id = _saga_of(one.entry)
+        saga_id = saga_of(one.entry)
         if saga_id not in self._locked:
             _logger.warning("what saga %s has to store waits for a lock that somebody holds", saga_id)
             self._locked.add(saga_id)
@@ -294,7 +246,7 @@ class Journal(Lifecycle):
             self._put_aside(batch[0])
             return
         except _Unstorable as error:
-            _logger.error("what saga %s has to store can't be: %s", _saga_of(batch[0].entry), error)  # noqa: TRY400 (no fault of ours)
+            _logger.error("what saga %s has to store can't be: %s", saga_of(batch[0].entry), error)  # noqa: TRY400 (no fault of ours)
             _fail(batch[0].result, LogUnavailable(f"This can't be stored: {error}.", stored=None))
             return
         except RejectedBatch as error:
@@ -311,11 +263,7 @@ class Journal(Lifecycle):
             if result is not None and not one.result.done():  # its caller may have been cancelled
                 one.result.set_result(result)
         self.on_stored(
-            [
-                _saga_of(one.entry)
-                for one, result in zip(batch, results, strict=True)
-                if type(result) is Stored
-            ]
+            [saga_of(one.entry) for one, result in zip(batch, results, strict=True) if type(result) is Stored]
         )
 
     async def _write(self, entries: list[Entry], *, hurried: bool) -> list[Result | None]:
@@ -389,24 +337,7 @@ class _Alike:
         return self._count
 
 
-def _saga_of(entry: Entry) -> str:
-    return entry.saga.id if isinstance(entry, StartEntry) else entry.saga_id
-
-
 def _fail(future: asyncio.Future[Result], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # its waiter may have left
-
-
-__all__ = [
-    "AppendEntry",
-    "BatchWriter",
-    "CommitUnknown",
-    "Entry",
-    "Journal",
-    "RejectedBatch",
-    "Result",
-    "StartEntry",
-    "Stored",
-]

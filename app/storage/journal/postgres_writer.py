@@ -27,14 +27,7 @@ from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
 from app.storage.engine.database import COMMAND_SECONDS, CONNECT_SECONDS, Link, UnsafeDatabase
 from app.storage.engine.faults import TO_BE_REPEATED, Blame, blame_of_state
 from app.storage.engine.postgres_session import FORGETFUL_POOLER, beginning, of_forgetful_pooler
-from app.storage.journal.journal import (
-    AppendEntry,
-    CommitUnknown,
-    Entry,
-    RejectedBatch,
-    Result,
-    StartEntry,
-)
+from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, RejectedBatch, Result, StartEntry
 from app.storage.outbox.feed import event_name_for
 
 T = TypeVar("T")

@@ -17,14 +17,7 @@ from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.faults import Blame, blame_of_sqlite
 from app.storage.engine.tables import instant_text
-from app.storage.journal.journal import (
-    AppendEntry,
-    CommitUnknown,
-    Entry,
-    RejectedBatch,
-    Result,
-    StartEntry,
-)
+from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, RejectedBatch, Result, StartEntry
 from app.storage.outbox.feed import event_name_for
 
 T = TypeVar("T")

@@ -56,7 +56,8 @@ from app.storage.engine.faults import Blame, blame_of
 from app.storage.engine.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
 from app.storage.engine.tables import CANCEL_WANTED, replica, saga, saga_log
 from app.storage.engine.translation import commit, repeats, translated
-from app.storage.journal.journal import AppendEntry, Journal, StartEntry
+from app.storage.journal.entries import AppendEntry, StartEntry
+from app.storage.journal.journal import Journal
 from app.storage.sagas.saga_rows import DAMAGED, read_sagas, select_sagas
 
 _logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from app import storage
 from app.main import app
-from app.storage.journal.journal import Entry, Result, Stored
+from app.saga.ports.log import Stored
+from app.storage.journal.entries import Entry, Result
 from app.storage.journal.sqlite_writer import SqliteWriter
 
 

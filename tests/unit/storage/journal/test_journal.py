@@ -14,17 +14,8 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga, Stored
 from app.storage.engine.faults import Blame
 from app.storage.journal import journal as journals
-from app.storage.journal.journal import (
-    ALIKE,
-    HALVED_ABOVE,
-    AppendEntry,
-    CommitUnknown,
-    Entry,
-    Journal,
-    RejectedBatch,
-    Result,
-    StartEntry,
-)
+from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, RejectedBatch, Result, StartEntry
+from app.storage.journal.journal import ALIKE, HALVED_ABOVE, Journal
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

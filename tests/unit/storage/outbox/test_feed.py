@@ -18,7 +18,7 @@ from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.database import Database
-from app.storage.journal.journal import AppendEntry, BatchWriter, Entry, StartEntry
+from app.storage.journal.entries import AppendEntry, BatchWriter, Entry, StartEntry
 from app.storage.journal.postgres_writer import PostgresWriter
 from app.storage.journal.sqlite_writer import SqliteWriter
 from app.storage.outbox.feed import FeedCursor
