@@ -230,7 +230,7 @@ async def test_a_statement_that_was_given_up_behind_a_pooler_never_lands(
         start = a_start()
         with pytest.raises(CommitUnknown, match="no answer"):
             await writer.write([start])
-        assert writer._left == []
+        assert writer._stale_backends == []
         await transaction.rollback()
         async with asyncio.timeout(20):
             while await psql.fetchval(  # noqa: ASYNC110 (another process's)

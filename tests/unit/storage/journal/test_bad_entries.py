@@ -20,7 +20,6 @@ from app.storage import Storage, open_storage
 from app.storage.engine import postgres_session
 from app.storage.engine.faults import Blame, blame_of_sqlite, blame_of_state
 from app.storage.journal import journal
-from app.storage.journal.postgres_writer import PostgresWriter
 from app.storage.journal.sqlite_writer import SqliteWriter
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -88,7 +87,7 @@ async def test_what_this_release_can_not_make_out_leaves_no_transaction_open(
     async def unknown(*_: object) -> None:
         raise ValueError("'waiting' is not a valid SagaStatus")
 
-    monkeypatch.setattr(PostgresWriter, "_first_there", staticmethod(unknown))
+    monkeypatch.setattr("app.storage.journal.postgres_batch._conflicting_saga", unknown)
     async with open_storage(any_postgres_url) as storage:
         assert await storage.log.start(a_saga(order_id="one"), STARTED, owner="me") == Stored()
         # The bad one comes last in its batch, and what follows is a batch of its own.

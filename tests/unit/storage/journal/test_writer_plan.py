@@ -12,10 +12,11 @@ from uuid_utils import uuid7
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga
 from app.storage import open_storage
-from app.storage.journal.postgres_writer import _PLANNED, _WRITE, PostgresWriter
+from app.storage.journal.postgres_batch import WRITE_BATCH
+from app.storage.journal.postgres_writer import _PLANNED, PostgresWriter
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
-PARAMETERS = len(set(re.findall(r"\$\d+", _WRITE)))
+PARAMETERS = len(set(re.findall(r"\$\d+", WRITE_BATCH)))
 
 
 async def test_tables_that_were_analyzed_while_they_were_empty_are_soon_read_by_their_keys(
@@ -36,7 +37,7 @@ async def test_tables_that_were_analyzed_while_they_were_empty_are_soon_read_by_
             await storage.log.append(saga.id, epoch=1, events=[done])
         assert writer._connection is not None
         name = await writer._connection.fetchval(
-            "SELECT name FROM pg_prepared_statements WHERE statement = $1", _WRITE
+            "SELECT name FROM pg_prepared_statements WHERE statement = $1", WRITE_BATCH
         )
         nothing = ", ".join(["NULL"] * PARAMETERS)
         rows = await writer._connection.fetch(f'EXPLAIN EXECUTE "{name}"({nothing})')
@@ -52,7 +53,7 @@ async def test_no_table_is_read_as_a_whole_before_it_was_ever_analyzed(postgres_
     connection = await asyncpg.connect(postgres_url)
     try:
         await connection.execute(_PLANNED)
-        await connection.execute(f"PREPARE written AS {_WRITE}")
+        await connection.execute(f"PREPARE written AS {WRITE_BATCH}")
         nothing = ", ".join(["NULL"] * PARAMETERS)
         plan = [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE written({nothing})")]
     finally:
