@@ -36,6 +36,7 @@ from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.engine.migrations import upgrade
+from app.storage.sagas.claims import due_sagas
 from tests.bench import filling
 from tests.bench.growth_page import Growth, Recovered, Timed, amount, page, per_saga, tables
 from tests.bench.page import FeedItem
@@ -296,8 +297,8 @@ async def claims(url: str, count: int) -> list[Timed]:
         async def find() -> int:
             async with storage.log.writing() as connection:
                 now = await storage.log.now(connection)
-                alive = await storage.log._alive(connection)
-                return len((await connection.execute(storage.log._due(now, alive, DEFINITIONS, CLAIM))).all())
+                alive = await storage.log._replicas.alive(connection)
+                return len((await connection.execute(due_sagas(now, alive, DEFINITIONS, CLAIM))).all())
 
         async def claim() -> int:
             return len(await storage.log.claim(owner="claimer", definitions=DEFINITIONS, limit=CLAIM))

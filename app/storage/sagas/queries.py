@@ -12,8 +12,8 @@ from app.saga.model.status import SagaStatus
 from app.saga.ports.log import LOST, ReadSaga
 from app.saga.ports.queries import BacklogStats, SagaFilter
 from app.storage.engine.tables import GIVEN_UP, api_key, replica, saga, saga_log
-from app.storage.sagas.saga_rows import document, entry_of, event_of, read_sagas, select_sagas
-from app.storage.sagas.sql_log import UNFINISHED, SqlLog
+from app.storage.sagas.saga_rows import UNFINISHED, document, entry_of, event_of, read_sagas, select_sagas
+from app.storage.sagas.sql_log import SqlLog
 from app.storage.sagas.statistics import ID_SLACK, first_id
 
 _COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt")

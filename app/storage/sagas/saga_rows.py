@@ -17,6 +17,8 @@ from app.saga.model.step import JSON
 from app.saga.ports.log import NewSaga, ReadSaga, StoredSaga, UnreadableSaga
 from app.storage.engine.tables import replica, saga, saga_log
 
+UNFINISHED = (SagaStatus.RUNNING.value, SagaStatus.COMPENSATING.value)
+
 DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
 """What a value raises that isn't what the schema's owner writes."""
 
@@ -150,6 +152,20 @@ def event_of(row: Mapping[str, Any] | RowMapping) -> SagaEvent:
         attempt=row["attempt"],
         data=row["data"],
     )
+
+
+def log_row(saga_id: str, epoch: int, event: SagaEvent) -> dict[str, Any]:
+    """Return an event as its row of `saga_log`."""
+    return {
+        "saga_id": saga_id,
+        "seq": event.seq,
+        "epoch": epoch,
+        "at": event.at,
+        "event": event.type.value,
+        "step": event.step,
+        "attempt": event.attempt,
+        "data": dict(event.data),
+    }
 
 
 def entry_of(row: RowMapping) -> TrailEntry:

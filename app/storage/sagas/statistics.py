@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, case, func, literal_column, select, text
 from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES, BucketCount
 from app.storage.engine.tables import saga
-from app.storage.sagas.sql_log import UNFINISHED, SqlLog
+from app.storage.sagas.saga_rows import UNFINISHED
+from app.storage.sagas.sql_log import SqlLog
 
 ID_SLACK = timedelta(seconds=5)
 """By how much an id may be older or younger than what the log says of its saga's begin."""

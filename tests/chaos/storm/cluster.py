@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.storage.engine.database import Database
 from app.storage.engine.tables import replica, saga
-from app.storage.sagas.sql_log import UNFINISHED
+from app.storage.sagas.saga_rows import UNFINISHED
 from tests.chaos.database.crashing_postgres import CrashingPostgres
 from tests.chaos.storm.plan import Plan
 from tests.chaos.storm.processes import ServerProcess, a_port, replica_process, service_process

@@ -73,7 +73,9 @@ async def test_a_saga_that_cannot_be_taken_over_is_put_off_and_the_others_are_ta
     with caplog.at_level(logging.ERROR):
         taken = await storage.log.claim(owner="heir", definitions=ONE, limit=10)
         assert [one.saga.id for one in taken] == [good]
-        assert bad in caplog.text
+        assert [(one.message, one.__dict__["saga"]) for one in caplog.records] == [
+            ("saga_claim_deferred", bad)
+        ]
         later = await _started(storage)
         taken = await storage.log.claim(owner="heir", definitions=ONE, limit=10)
         assert [one.saga.id for one in taken] == [later]

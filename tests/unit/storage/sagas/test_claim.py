@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from uuid_utils import uuid7
 
+import app.storage.sagas.claims
 import app.storage.sagas.saga_rows
-import app.storage.sagas.sql_log
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga
 from app.storage import open_storage
@@ -40,9 +40,9 @@ async def test_a_claim_that_is_overtaken_by_an_append_tries_again_and_takes_the_
                 await storage.log.append(saga.id, epoch=1, events=[event])
             return found
 
-        monkeypatch.setattr(app.storage.sagas.sql_log, "read_sagas", overtaking)
+        monkeypatch.setattr(app.storage.sagas.claims, "read_sagas", overtaking)
         taken = await storage.log.claim(owner="heir", definitions=[("one", 1)], limit=10)
-        if times == app.storage.sagas.sql_log.CLAIM_TRIES:  # given up for now, and nothing half done
+        if times == app.storage.sagas.claims.CLAIM_TRIES:  # given up for now, and nothing half done
             assert taken == []
             taken = await storage.log.claim(owner="heir", definitions=[("one", 1)], limit=10)
         monkeypatch.undo()
