@@ -104,11 +104,11 @@ class SqliteFiles:
                     "stored: put it back, or restart on the one that is to be used."
                 )
                 if not self._lost:
-                    _logger.error(sentence)
+                    _logger.error("database_file_lost", extra={"path": path, "hint": sentence})
                 self._lost = True
                 raise SqliteFileError(sentence)
         if self._lost:
-            _logger.warning("The database's file %s is back.", self._path)
+            _logger.warning("database_file_recovered", extra={"path": self._path})
         self._lost = False
 
 

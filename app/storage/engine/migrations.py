@@ -142,7 +142,7 @@ async def require_current(engine: AsyncEngine) -> None:
         at = await current(engine)
     except SchemaAhead as ahead:
         if ahead.runs:
-            _logger.warning("%s", ahead)
+            _logger.warning("schema_ahead", extra={"hint": str(ahead)})
             return
         raise
     if at != head():
@@ -156,7 +156,7 @@ async def try_again_while_locked(
 
     A statement that waits for a lock on a table has all others wait behind it; so it waits briefly, then lets them by.
     """
-    until, told = monotonic() + patience, False
+    until, logged = monotonic() + patience, False
     while True:
         try:
             await work()
@@ -168,9 +168,14 @@ async def try_again_while_locked(
                     f"The schema was not changed: for {patience:g} s others held locks on its tables. Look in "
                     "pg_stat_activity who has had a transaction open for so long (xact_start), end it, and try again."
                 ) from error
-            if not told:
-                _logger.warning("the tables are in use: waiting for a moment at which they can be changed")
-                told = True
+            if not logged:
+                _logger.warning(
+                    "migration_waits_for_lock",
+                    extra={
+                        "hint": "Other transactions use the tables. The migration runs once they have ended."
+                    },
+                )
+                logged = True
             await asyncio.sleep(LOCK_PAUSE_SECONDS)
         else:
             return

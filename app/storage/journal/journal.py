@@ -164,7 +164,7 @@ class Journal(Lifecycle):
 
     async def _on_stop(self) -> None:
         for one in (*self._queue, *self._aside):
-            _fail(one.result, LogUnavailable("The journal was closed.", stored=None))
+            _reject(one.result, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()
         self._aside.clear()
         await self._writer.close()
@@ -191,10 +191,10 @@ class Journal(Lifecycle):
             await self._store(batch, hurried=hurried)
         except BaseException as error:
             for one in batch:
-                _fail(one.result, LogUnavailable("The journal stopped in the middle of this.", stored=None))
+                _reject(one.result, LogUnavailable("The journal stopped in the middle of this.", stored=None))
             if not isinstance(error, Exception):
                 raise
-            _logger.exception("a batch broke down; its sagas are given up and taken over anew")
+            _logger.exception("journal_batch_failed", extra={"count": len(batch)})
             return False
         return True
 
@@ -217,7 +217,7 @@ class Journal(Lifecycle):
     def _put_aside(self, one: _Waiting) -> None:
         saga_id = saga_of(one.entry)
         if saga_id not in self._locked:
-            _logger.warning("what saga %s has to store waits for a lock that somebody holds", saga_id)
+            _logger.warning("entry_waits_for_lock", extra={"saga": saga_id})
             self._locked.add(saga_id)
         self._aside.append(one)
         if len(self._aside) == 1:
@@ -246,11 +246,12 @@ class Journal(Lifecycle):
             self._put_aside(batch[0])
             return
         except _Unstorable as error:
-            _logger.error("what saga %s has to store can't be: %s", saga_of(batch[0].entry), error)  # noqa: TRY400 (no fault of ours)
-            _fail(batch[0].result, LogUnavailable(f"This can't be stored: {error}.", stored=None))
+            fields = {"saga": saga_of(batch[0].entry), "error": str(error)}
+            _logger.error("entry_failed", extra=fields)  # noqa: TRY400 (the database's fault, not a bug)
+            _reject(batch[0].result, LogUnavailable(f"This can't be stored: {error}.", stored=None))
             return
         except RejectedBatch as error:
-            _logger.warning("an entry can't be stored: %s", error)
+            _logger.warning("entry_refused", extra={"saga": saga_of(batch[0].entry), "error": str(error)})
             results = [LogRefused("The database refuses what is in this entry.")]
         # A turn later: by then the next batch is on its way, and needn't wait until these sagas have moved on.
         asyncio.get_running_loop().call_soon(self._resolve, batch, results)
@@ -305,12 +306,12 @@ class Journal(Lifecycle):
 
     def _is_away(self, error: Exception) -> None:
         if not self._interrupted:
-            _logger.warning("the database is away, writing again until it is back: %s", error)
+            _logger.warning("database_unavailable", extra={"error": str(error)})
         self._interrupted = True
 
     def _is_back(self) -> None:
         if self._interrupted:
-            _logger.warning("the database is back")
+            _logger.warning("database_available")
         self._interrupted = False
 
 
@@ -337,7 +338,7 @@ class _Alike:
         return self._count
 
 
-def _fail(future: asyncio.Future[Result], error: Exception) -> None:
+def _reject(future: asyncio.Future[Result], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # its waiter may have left

@@ -170,7 +170,7 @@ async def test_a_full_disk_is_a_database_that_is_away(
             waiting = asyncio.create_task(
                 log.append(first.id, epoch=1, events=[_event(2, EventType.STEP_SUCCEEDED)])
             )
-            while "the database is away" not in caplog.text:  # noqa: ASYNC110 (the journal tells it to its log alone)
+            while "database_unavailable" not in caplog.text:  # noqa: ASYNC110 (only the log shows it)
                 await asyncio.sleep(0.01)
             with pytest.raises(LogUnavailable) as refused:
                 await log.start(second, STARTED, owner="me")

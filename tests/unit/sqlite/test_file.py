@@ -90,8 +90,8 @@ async def test_nothing_is_acknowledged_that_nobody_will_find(
         with pytest.raises(LogUnavailable):
             await service.reader.get("any")
         assert sorted(path.parent.iterdir()) == there
-    said = [record.message for record in caplog.records if "removed or replaced" in record.message]
-    assert [words for words in said if words.startswith("The database's file ")][:1]
+    lost = [vars(record) for record in caplog.records if record.message == "database_file_lost"]
+    assert [record["hint"].startswith("The database's file ") for record in lost] == [True]
 
 
 async def test_once_the_same_file_is_back_the_service_goes_on(path: Path) -> None:
