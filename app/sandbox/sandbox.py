@@ -75,4 +75,4 @@ class Sandbox:
         try:
             await self.ledger.apply_late(request)
         except Exception:
-            _logger.exception("a late effect came to nothing")
+            _logger.exception("late_effect_failed")

@@ -17,7 +17,7 @@ from app.telemetry.log_fields import add_fields
 from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
 from app.telemetry.trace_context import trace_id_of
 
-_LEVELS = {
+SAGA_EVENT_LEVELS = {
     EventType.SAGA_STARTED: logging.DEBUG,
     EventType.STEP_SUCCEEDED: logging.DEBUG,
     EventType.STEP_COMPENSATED: logging.DEBUG,
@@ -110,7 +110,7 @@ def log_with_trace(run: SagaInstance) -> Iterator[None]:
 
 def log_events(saga_id: str, event: SagaEvent) -> None:
     """Log a saga's event: an `Observer` of the core."""
-    level = _LEVELS.get(event.type, logging.WARNING)
+    level = SAGA_EVENT_LEVELS.get(event.type, logging.WARNING)
     if not _sagas.isEnabledFor(level):  # asked of structlog it would cost ten times as much
         return
     error = event.data.get("error") or {}

@@ -90,7 +90,7 @@ class WebhookSender(Lifecycle):
             self._run_loop(
                 BackgroundLoop(
                     partial(self._turn, destination),
-                    OutageReporter(_logger, "webhook_delivery", endpoint=destination.endpoint.name),
+                    OutageReporter(_logger, "webhook_sending", endpoint=destination.endpoint.name),
                     retry_seconds=self._poll_seconds,
                     expected=LogError,
                     sleep=self._clock.sleep,

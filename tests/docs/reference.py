@@ -1,6 +1,7 @@
 """Writes the tables of docs/reference from the code: `python -m tests.docs.reference`.
 
-The page decides the order and the sections of the settings. The code decides every row.
+The page decides the order and the sections of the settings and of the log events, and what an event means.
+The code decides the rest of every row.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pydantic import SecretStr
 from app.api.problems.catalogue import NOTICES, PROBLEMS, ProblemType
 from app.settings.settings import Settings
 from tests.docs.exposed import exposition
+from tests.docs.log_events import with_log_events
 from tests.processes import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
+PAGES = ("settings", "problems", "metrics", "log-events")
 GENERATED = re.compile(r"(<!-- generated -->\n\n).*?(\n\n<!-- /generated -->)", re.DOTALL)
 SETTING_ROW = re.compile(r"^\| `(\w+)` \|.*$", re.MULTILINE)
 
@@ -85,11 +88,12 @@ def with_table(page: str, table: str) -> str:
 
 async def written(directory: Path) -> dict[Path, str]:
     """Return the updated pages."""
-    pages = {name: (REFERENCE / f"{name}.md").read_text() for name in ("settings", "problems", "metrics")}
+    pages = {name: (REFERENCE / f"{name}.md").read_text() for name in PAGES}
     return {
         REFERENCE / "settings.md": with_settings(pages["settings"]),
         REFERENCE / "problems.md": with_table(pages["problems"], problems()),
         REFERENCE / "metrics.md": with_table(pages["metrics"], await metrics(directory)),
+        REFERENCE / "log-events.md": with_log_events(pages["log-events"]),
     }
 
 

@@ -176,4 +176,5 @@ class SagaRunner:
                 outage.failed(error, expected=isinstance(error, LogError))
                 await self._clock.sleep(ABANDON_SECONDS)
             else:
+                outage.recovered()
                 return
