@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.saga.ports.changes import ChangeSource
 from app.storage.engine.change_listener import ChangeListener
 from app.storage.engine.changes import LocalChanges
-from app.storage.engine.database import COMMAND_SECONDS, Database
+from app.storage.engine.database import Database
 from app.storage.engine.log_clock import MachineClock
+from app.storage.engine.postgres_connector import COMMAND_SECONDS
 from app.storage.journal.journal import Journal
 from app.storage.journal.postgres_writer import PostgresWriter
 from app.storage.journal.sqlite_writer import SqliteWriter

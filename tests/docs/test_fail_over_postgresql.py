@@ -7,7 +7,8 @@ import re
 import asyncpg
 
 from app.settings.settings import Settings
-from app.storage.engine.database import COMMAND_SECONDS, HEAD_START_SECONDS, Database
+from app.storage.engine.database import Database
+from app.storage.engine.postgres_connector import COMMAND_SECONDS, HEAD_START_SECONDS
 from app.storage.journal.postgres_writer import ANSWER_SECONDS
 from tests.chaos.database import test_failover
 from tests.processes import ROOT

@@ -25,7 +25,7 @@ from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.ports.changes import Change, ChangeKind
 from app.storage.engine.changes import LocalChanges
-from app.storage.engine.database import Link
+from app.storage.engine.postgres_session import Link
 from app.storage.engine.translation import translated
 
 _logger = logging.getLogger(__name__)

@@ -6,55 +6,33 @@ so here the driver begins none, and every write transaction is `BEGIN IMMEDIATE`
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sqlite3
-import ssl
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import asyncpg
 from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.settings.database_url import (
-    SYSTEM_ROOTS,
-    Host,
-    PostgresUrl,
-    parse_database_url,
-)
+from app.settings.database_url import PostgresUrl, parse_database_url
 from app.sqlite.file import SqliteFileError, SqliteFiles, connect_file, explained, file_uri
 from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
-from app.storage.engine.postgres_session import (
-    AT_START,
-    Link,
-    UnsafeDatabase,
-    made_fit,
-    settled_in_transaction,
-)
-
-CONNECT_SECONDS = 5.0
-HEAD_START_SECONDS = 1.0
-"""How long one of several hosts may keep silent before the next one is tried as well."""
-
-COMMAND_SECONDS = 5.0
-"""After this long without an answer a connection to PostgreSQL counts as broken."""
+from app.storage.engine.postgres_connector import COMMAND_SECONDS, CONNECT_SECONDS, PostgresConnector
+from app.storage.engine.postgres_session import Link, UnsafeDatabase, settled_in_transaction
 
 
 class Database:
-    """Where the saga log lives. Making one connects to nothing."""
+    """The database of the saga log. Making one opens no connection."""
 
     def __init__(self, url: str) -> None:
         """Raise `DatabaseUrlError` for a URL that names neither SQLite nor PostgreSQL, or can't be used."""
         parsed = parse_database_url(url)
         self.is_postgres = isinstance(parsed, PostgresUrl)
         if isinstance(parsed, PostgresUrl):
-            self.url = parsed
-            self._hosts = list(parsed.hosts)
+            self._connector = PostgresConnector(parsed)
         else:
             self.path = parsed.path
             self._files: SqliteFiles | None = None
@@ -62,7 +40,7 @@ class Database:
     def engine(self, *, pool_size: int = 8, command_seconds: float = COMMAND_SECONDS) -> AsyncEngine:
         """Return a pool for reading and claiming; the journal has its own connection.
 
-        On PostgreSQL a command without an answer after `command_seconds` is given up.
+        On PostgreSQL a command times out after `command_seconds`.
         """
         if self.is_postgres:
             engine = create_async_engine(
@@ -104,56 +82,8 @@ class Database:
         return engine
 
     async def connect_postgres(self, *, patient: bool = False, command_seconds: float | None = None) -> Link:
-        """Connect to PostgreSQL. Raise `UnsafeDatabase` where it can't be relied on.
-
-        Of several hosts in the URL it finds the one that takes writes: the primary. A `patient`
-        connection may wait for a lock, and stand idle in a transaction, for ever.
-        """
-        link = await self._first_that_writes(
-            connection_class=Link,
-            command_timeout=command_seconds,
-            server_settings={**AT_START, **self.url.server_settings},
-            **_driver_options(self.url),
-        )
-        _set_socket_options(link, self.url)
-        try:
-            await made_fit(link, patient=patient, seconds=CONNECT_SECONDS)
-        except BaseException:
-            link.terminate()
-            raise
-        return link
-
-    async def _first_that_writes(self, **options: Any) -> Link:
-        """Connect to the hosts, the last good one first, each with a head start before the next.
-
-        As Happy Eyeballs does (RFC 8305): a host that is gone without a word must not keep us from the
-        one that was promoted in its place. Raise what the last host raised where none can be had.
-        """
-        waiting = deque(self._hosts)
-        trying: dict[asyncio.Task[Link], Host] = {}
-        try:
-            while True:
-                if waiting:
-                    host = waiting.popleft()
-                    asked = asyncpg.connect(host=host.name, port=host.port, **options)
-                    trying[asyncio.create_task(asked)] = host
-                head_start = HEAD_START_SECONDS if waiting else None
-                done, _ = await asyncio.wait(trying, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    host = trying.pop(task)
-                    error = task.exception()
-                    if error is None:
-                        self._hosts.remove(host)
-                        self._hosts.insert(0, host)
-                        return task.result()
-                    if not trying and not waiting:
-                        raise error
-        finally:
-            for task in trying:
-                task.cancel()
-            for late in await asyncio.gather(*trying, return_exceptions=True):
-                if isinstance(late, asyncpg.Connection):
-                    late.terminate()
+        """Connect to PostgreSQL, as `PostgresConnector.connect` does. Raise `UnsafeDatabase`."""
+        return await self._connector.connect(patient=patient, command_seconds=command_seconds)
 
     def connect_sqlite(self) -> sqlite3.Connection:
         """Connect to SQLite. Raise `UnsafeDatabase` where its commits don't wait for the disk."""
@@ -186,33 +116,6 @@ class Database:
             self.verify()
         except SqliteFileError as error:
             raise OperationalError("BEGIN", None, error) from error
-
-
-def _driver_options(url: PostgresUrl) -> dict[str, Any]:
-    """Return what asyncpg is told beside the host. Of TLS it hears through a URL alone."""
-    options: dict[str, Any] = {
-        "dsn": f"postgresql://?{url.driver_query}" if url.driver_query else None,
-        "user": url.user,
-        "password": url.password,
-        "database": url.database,
-        "target_session_attrs": url.target,
-        "timeout": url.connect_seconds or CONNECT_SECONDS,
-    }
-    if url.tls_roots == SYSTEM_ROOTS:
-        context = ssl.create_default_context()
-        if certificate := url.tls_files.get("sslcert"):
-            context.load_cert_chain(certificate, url.tls_files.get("sslkey"))
-        options["ssl"] = context
-    return options
-
-
-def _set_socket_options(connection: asyncpg.Connection, url: PostgresUrl) -> None:
-    if not url.socket_options:
-        return
-    link = connection._transport.get_extra_info("socket")  # noqa: SLF001 (the driver has no word for it)
-    for level, option, value in url.socket_options:
-        with contextlib.suppress(OSError):  # a Unix socket knows none of them
-            link.setsockopt(level, option, value)
 
 
 def _pragmas(cursor: Any) -> None:
@@ -271,4 +174,4 @@ async def ping(engine: AsyncEngine) -> None:
         await connection.execute(text("SELECT 1"))
 
 
-__all__ = ["Database", "Link", "UnsafeDatabase", "ping"]
+__all__ = ["Database", "UnsafeDatabase", "ping"]

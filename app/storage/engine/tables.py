@@ -1,8 +1,9 @@
-"""The tables. `saga` says what each is and who owns it, `saga_log` what happened, `replica` who lives.
+"""All tables of the saga log's database, in one list: a migration and its reviewer compare them as a whole.
 
-`outbox` says how each ended, `webhook_delivery` who was told of it.
+`saga` has each saga's state and owner, `saga_log` its events, and `replica` the leases. `outbox` has the
+events that are published, and `webhook_delivery` what was sent of them to each endpoint.
 
-Columns stand in the order in which an operator who types `SELECT *` wants to read them.
+Columns are in the order in which an operator who types `SELECT *` wants to read them.
 """
 
 from __future__ import annotations

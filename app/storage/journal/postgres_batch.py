@@ -17,7 +17,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from app.saga.model.errors import SagaFenced
 from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
-from app.storage.engine.database import Link
+from app.storage.engine.postgres_session import Link
 from app.storage.journal.entries import AppendEntry, Entry, Result, StartEntry, saga_of
 from app.storage.outbox.feed import event_name_for
 

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import asyncpg
 
 from app.saga.engine.tasks import end_tasks, uninterrupted
-from app.storage.engine.database import COMMAND_SECONDS, CONNECT_SECONDS, Link, UnsafeDatabase
+from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.faults import TO_BE_REPEATED, Blame, blame_of_state
-from app.storage.engine.postgres_session import FORGETFUL_POOLER, beginning, of_forgetful_pooler
+from app.storage.engine.postgres_connector import COMMAND_SECONDS, CONNECT_SECONDS
+from app.storage.engine.postgres_session import FORGETFUL_POOLER, Link, beginning, of_forgetful_pooler
 from app.storage.journal.entries import CommitUnknown, Entry, RejectedBatch, Result
 from app.storage.journal.postgres_batch import WRITE_BATCH, store
 

@@ -88,7 +88,7 @@ async def test_a_host_that_keeps_silent_does_not_hide_the_next(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its machine is gone, and nobody says so; and the one that answered is asked first from then on."""
-    monkeypatch.setattr(engine, "HEAD_START_SECONDS", 0.05)
+    monkeypatch.setattr("app.storage.engine.postgres_connector.HEAD_START_SECONDS", 0.05)
     asked = 0
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

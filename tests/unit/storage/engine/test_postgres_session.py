@@ -19,8 +19,8 @@ from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import NewSaga, Stored
 from app.storage import open_storage
 from app.storage.engine import postgres_session
-from app.storage.engine.database import Database, Link, UnsafeDatabase
-from app.storage.engine.postgres_session import beginning, made_fit
+from app.storage.engine.database import Database, UnsafeDatabase
+from app.storage.engine.postgres_session import Link, beginning, made_fit
 from app.storage.journal.entries import CommitUnknown, StartEntry
 from app.storage.journal.postgres_writer import PostgresWriter
 from tests.pgbouncer import DATABASES
