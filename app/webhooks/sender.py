@@ -20,7 +20,8 @@ from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.model.errors import LogError, SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
-from app.storage.outbox.deliveries import AttemptResult, Delivery, DeliveryStatus, SqlDeliveries
+from app.storage.outbox.deliveries import SqlDeliveries
+from app.storage.outbox.delivery_rows import AttemptResult, Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent, SqlOutbox
 from app.webhooks.client import WebhookClient, WebhookResponse
 from app.webhooks.retry_schedule import RetrySchedule

@@ -12,7 +12,9 @@ from app.operations.saga_view import SagaView
 from app.saga.model.errors import SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint
-from app.storage.outbox.deliveries import Delivery, DeliveryStatus, EndpointStatus, SqlDeliveries
+from app.storage.outbox.deliveries import SqlDeliveries
+from app.storage.outbox.delivery_rows import Delivery, DeliveryStatus
+from app.storage.outbox.endpoint_status import EndpointStatus
 from app.storage.outbox.feed import FeedCursor, OutboxEvent, SqlOutbox
 
 
@@ -68,13 +70,13 @@ class WebhookService:
         for one in events:
             found = sagas.get(one.event.saga_id)
             view = None if found is None else self._reader.as_of(found, one.event.seq)
-            items.append(FeedItem(event=one.event, view=view, cursor=one.place))
+            items.append(FeedItem(event=one.event, view=view, cursor=one.cursor))
         return items
 
     async def endpoints(self) -> list[EndpointView]:
         """Return the configured endpoints with their status."""
         now = self._clock.now()
-        statuses = await self._deliveries.standings(list(self._endpoints.values()))
+        statuses = await self._deliveries.statuses(list(self._endpoints.values()))
         return [
             EndpointView(
                 endpoint=self._endpoints[one.name],

@@ -28,7 +28,7 @@ from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.sessions import SqlSessions
 from app.storage.engine.migrations import upgrade
-from app.storage.outbox.deliveries import DeliveryStatus
+from app.storage.outbox.delivery_rows import DeliveryStatus
 
 RELEASES = Path(__file__).with_name("releases")
 SESSION = "5e" * 32

@@ -29,7 +29,7 @@ from app.api.schemas.event_body import (
 )
 from app.api.schemas.operator_requests import EmptyObject
 from app.api.schemas.outcome import with_timeout
-from app.storage.outbox.deliveries import DeliveryStatus
+from app.storage.outbox.delivery_rows import DeliveryStatus
 from app.webhooks import UnknownDelivery
 
 router = APIRouter(generate_unique_id_function=operation_id, tags=["webhooks"], route_class=StrictRoute)

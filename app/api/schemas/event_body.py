@@ -13,7 +13,7 @@ from app.api.middleware.base_path import link
 from app.api.schemas.saga_body import SagaBody, saga_body
 from app.operations.saga_view import SagaView
 from app.settings.webhook_endpoints import EventName
-from app.storage.outbox.deliveries import Delivery, DeliveryStatus
+from app.storage.outbox.delivery_rows import Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent
 from app.webhooks.service import EndpointView, FeedItem
 

@@ -250,7 +250,7 @@ outbox = Table(
     "outbox",
     SCHEMA,
     # How each saga ended, written with that end. `(xid, position)` is an order in which nothing appears
-    # late: see storage/outbox.py.
+    # late: see storage/outbox/feed.py.
     Column("position", _Number, nullable=False, autoincrement=True),
     Column("saga_id", SagaId, nullable=False),
     Column("seq", Integer, nullable=False),

@@ -46,7 +46,7 @@ def event_name_for(change: RowChange | None) -> EventName | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class FeedCursor:
-    """A place in the feed: behind everything up to and including it."""
+    """A position in the feed: after it come the events that were not yet read."""
 
     xid: int = 0
     position: int = 0
@@ -68,10 +68,10 @@ class OutboxEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedEvent:
-    """An event with its place in the feed and whose it is."""
+    """An event with its position in the feed, and the caller whose saga it is about."""
 
     event: OutboxEvent
-    place: FeedCursor
+    cursor: FeedCursor
     caller: str
 
 
@@ -82,7 +82,7 @@ class SqlOutbox:
         self._log = log
 
     async def feed(self, after: FeedCursor, *, caller: str | None, limit: int) -> list[FeedEvent]:
-        """Return at most `limit` events behind a place; `caller` None means everyone's."""
+        """Return at most `limit` events after a cursor; `caller` None means all callers'."""
         async with self._log.reading() as connection:
             return await feed(connection, after, caller=caller, limit=limit)
 
@@ -97,13 +97,13 @@ class SqlOutbox:
 
 
 async def feed(
-    connection: AsyncConnection, after: FeedCursor, *, caller: str | None = None, limit: int
+    connection: AsyncConnection, cursor: FeedCursor, *, caller: str | None = None, limit: int
 ) -> list[FeedEvent]:
-    """Return events behind a place, on a connection that somebody else has in hand."""
+    """Return at most `limit` events after a cursor, on the caller's connection."""
     query: Select[Any] = (
         select(outbox)
-        .where(behind(after), outbox.c.type.in_(KNOWN))
-        .where(*_settled(connection))
+        .where(after(cursor), outbox.c.type.in_(KNOWN))
+        .where(*_before_horizon(connection))
         .order_by(outbox.c.xid, outbox.c.position)
         .limit(limit)
     )
@@ -114,15 +114,15 @@ async def feed(
             event=OutboxEvent(
                 saga_id=row["saga_id"], seq=row["seq"], type=EventName(row["type"]), at=row["at"]
             ),
-            place=FeedCursor(xid=row["xid"], position=row["position"]),
+            cursor=FeedCursor(xid=row["xid"], position=row["position"]),
             caller=row["caller"],
         )
         for row in (await connection.execute(query)).mappings()
     ]
 
 
-async def end_of_feed(connection: AsyncConnection) -> FeedCursor:
-    """Return a place before whatever is yet to come, and behind everything that has been committed."""
+async def current_position(connection: AsyncConnection) -> FeedCursor:
+    """Return the cursor after everything that has been committed, and before everything else."""
     if connection.dialect.name == "postgresql":
         xid = (await connection.execute(select(_horizon()))).scalar_one()
         return FeedCursor(xid=xid, position=-1)
@@ -130,14 +130,14 @@ async def end_of_feed(connection: AsyncConnection) -> FeedCursor:
     return FeedCursor(xid=0, position=last or 0)
 
 
-def behind(after: FeedCursor) -> ColumnElement[bool]:
-    """Return the condition that a row of the outbox stands behind a place."""
+def after(cursor: FeedCursor) -> ColumnElement[bool]:
+    """Return the condition that a row of the outbox comes after a cursor."""
     return tuple_(outbox.c.xid, outbox.c.position) > tuple_(
-        literal(after.xid, BigInteger), literal(after.position, BigInteger)
+        literal(cursor.xid, BigInteger), literal(cursor.position, BigInteger)
     )
 
 
-def _settled(connection: AsyncConnection) -> list[ColumnElement[bool]]:
+def _before_horizon(connection: AsyncConnection) -> list[ColumnElement[bool]]:
     return [outbox.c.xid < _horizon()] if connection.dialect.name == "postgresql" else []
 
 

@@ -48,7 +48,7 @@ from app.storage.engine.tables import (
     webhook_endpoint,
 )
 from app.storage.engine.translation import repeats
-from app.storage.outbox.feed import FeedCursor, behind
+from app.storage.outbox.feed import FeedCursor, after
 from app.storage.retention.redaction import MARKER, REMOVED, Redaction
 from app.storage.sagas.saga_rows import document
 from app.storage.sagas.sql_log import SqlLog
@@ -268,7 +268,7 @@ async def _held_back(connection: AsyncConnection, ids: Sequence[str], endpoints:
     places = [FeedCursor(xid=row.xid, position=row.position) for row in await connection.execute(query)]
     held: set[str] = set()
     if places:
-        ahead = select(outbox.c.saga_id).where(outbox.c.saga_id.in_(ids), or_(*map(behind, places)))
+        ahead = select(outbox.c.saga_id).where(outbox.c.saga_id.in_(ids), or_(*map(after, places)))
         held.update((await connection.execute(ahead)).scalars())
     # After the places: what was fanned out meanwhile is found here.
     pending = select(webhook_delivery.c.saga_id).where(

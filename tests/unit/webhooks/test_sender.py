@@ -16,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from app.access.principal import ANONYMOUS, Principal
 from app.access.scopes import Scope
 from app.settings.webhook_endpoints import EventName
-from app.storage.outbox.deliveries import AttemptResult, DeliveryStatus
+from app.storage.outbox.delivery_rows import AttemptResult, DeliveryStatus
 from app.storage.outbox.feed import FeedCursor
 from app.webhooks import UnknownDelivery, WebhookSender
 from app.webhooks.client import WebhookResponse

@@ -21,7 +21,7 @@ from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox
-from app.storage.outbox.deliveries import Delivery, DeliveryStatus
+from app.storage.outbox.delivery_rows import Delivery, DeliveryStatus
 from app.webhooks import RetrySchedule, WebhookSender, WebhookService
 from app.webhooks.client import WebhookClient, WebhookResponse
 from app.webhooks.sender import Destination

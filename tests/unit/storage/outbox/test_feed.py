@@ -148,7 +148,7 @@ async def test_the_feed_goes_on_behind_a_place_and_keeps_callers_apart(storage: 
     place = FeedCursor()
     while page := await storage.outbox.feed(place, caller=None, limit=2):
         seen += [one.event.saga_id for one in page]
-        place = page[-1].place
+        place = page[-1].cursor
     assert seen == [start.saga.id for start in starts]
     assert await told(storage, caller="a") == [(starts[n].saga.id, 3) for n in (0, 2, 4)]
     assert await told(storage, caller="nobody") == []
@@ -172,6 +172,6 @@ async def test_nothing_appears_before_a_cursor_that_was_handed_out(postgres_url:
         first = await storage.outbox.feed(FeedCursor(), caller=None, limit=10)
         assert [one.event.saga_id for one in first] == [before.saga.id]
         await transaction.commit()
-        following = await told(storage, first[-1].place)
+        following = await told(storage, first[-1].cursor)
         assert following == [(held.saga.id, 3), (late.saga.id, 3)]
     await slow.close()

@@ -16,7 +16,7 @@ from app.saga.ports.log import NewSaga, RowChange
 from app.settings.webhook_endpoints import Endpoint, EventName
 from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox, saga, webhook_delivery
-from app.storage.outbox.deliveries import AttemptResult, DeliveryStatus
+from app.storage.outbox.delivery_rows import AttemptResult, DeliveryStatus
 from app.storage.outbox.feed import FeedCursor
 from tests.builders import an_action
 
