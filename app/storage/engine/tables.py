@@ -331,7 +331,7 @@ log_clock = Table(
 retention = Table(
     "retention",
     SCHEMA,
-    # One row, which is locked by who works: up to which saga everything was looked at. See storage/retention.py.
+    # One row, which a working replica locks: up to which saga all were examined. See storage/retention/retention.py.
     Column("task", Text, nullable=False),
     Column("position", SagaId, nullable=False),
     PrimaryKeyConstraint("task"),
