@@ -59,7 +59,9 @@ class HttpApiSettings(SettingsGroup):
         0.0, description="Checkouts per second that each caller may start in one process; 0 is no limit."
     )
     watch_poll_seconds: Seconds = Field(
-        0.5, description="Interval at which sagas that run elsewhere, and are followed live, are read."
+        0.5,
+        description="Interval at which sagas that run elsewhere, and are followed live, are read; ten times as long "
+        "while PostgreSQL reports changes.",
     )
     max_watchers: Count = Field(5_000, description="Event streams that one process keeps open.")
     heartbeat_seconds: Seconds = Field(

@@ -31,7 +31,9 @@ class DatabaseSettings(SettingsGroup):
         600.0, description="How long a migration keeps trying to get its locks on PostgreSQL."
     )
     database_pool_size: Count = Field(
-        8, description="Connections for reading, besides the journal's and the lease's."
+        8,
+        description="Connections for reading. A process has three more on PostgreSQL: for the journal, for the lease, "
+        "and to listen for changes of other replicas.",
     )
     storage_timeout_seconds: Seconds = Field(
         10.0,
