@@ -25,7 +25,7 @@ from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.ports.changes import Change, ChangeKind
 from app.storage.engine.changes import LocalChanges
-from app.storage.engine.postgres_session import Link
+from app.storage.engine.postgres_session import NoCancelConnection
 from app.storage.engine.translation import translated
 
 _logger = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ _NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
 class ChangeListener(LocalChanges):
     """A `ChangeSource` over PostgreSQL. `connect` returns a connection of its own, to the primary."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[NoCancelConnection]]) -> None:
         super().__init__()
         self._connect = connect
         self._origin = secrets.token_hex(4)
-        self._link: Link | None = None
+        self._link: NoCancelConnection | None = None
         self._loop: BackgroundLoop | None = None
         self._unsent: list[str] = []
 
@@ -96,7 +96,7 @@ class ChangeListener(LocalChanges):
             raise
         return HEARTBEAT_SECONDS
 
-    async def _listen(self) -> Link | None:
+    async def _listen(self) -> NoCancelConnection | None:
         """Connect, listen and return the connection; None where a connection can't listen."""
         self._disconnect()
         link = await self._connect()

@@ -21,7 +21,7 @@ from app.settings.database_url import PostgresUrl, parse_database_url
 from app.sqlite.file import SqliteFileError, SqliteFiles, connect_file, explained, file_uri
 from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
 from app.storage.engine.postgres_connector import COMMAND_SECONDS, CONNECT_SECONDS, PostgresConnector
-from app.storage.engine.postgres_session import Link, UnsafeDatabase, settled_in_transaction
+from app.storage.engine.postgres_session import NoCancelConnection, UnsafeDatabase, transaction_settings
 
 
 class Database:
@@ -81,7 +81,9 @@ class Database:
         _set_up_sqlite(engine.sync_engine, self.path, create=create, verify=self._verify_for_engine)
         return engine
 
-    async def connect_postgres(self, *, patient: bool = False, command_seconds: float | None = None) -> Link:
+    async def connect_postgres(
+        self, *, patient: bool = False, command_seconds: float | None = None
+    ) -> NoCancelConnection:
         """Connect to PostgreSQL, as `PostgresConnector.connect` does. Raise `UnsafeDatabase`."""
         return await self._connector.connect(patient=patient, command_seconds=command_seconds)
 
@@ -137,7 +139,7 @@ def _set_up_postgres(engine: Engine) -> None:
         link = connection.connection.driver_connection
         if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
             return
-        if isinstance(link, Link) and (settings := settled_in_transaction(link)):
+        if isinstance(link, NoCancelConnection) and (settings := transaction_settings(link)):
             connection.exec_driver_sql(settings)
 
 

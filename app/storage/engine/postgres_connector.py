@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from app.settings.database_url import SYSTEM_ROOTS, Host, PostgresUrl
-from app.storage.engine.postgres_session import AT_START, Link, made_fit
+from app.storage.engine.postgres_session import AT_START, NoCancelConnection, prepare_session
 
 CONNECT_SECONDS = 5.0
 HEAD_START_SECONDS = 1.0
@@ -28,34 +28,36 @@ class PostgresConnector:
         self._url = url
         self._hosts = list(url.hosts)
 
-    async def connect(self, *, patient: bool = False, command_seconds: float | None = None) -> Link:
+    async def connect(
+        self, *, patient: bool = False, command_seconds: float | None = None
+    ) -> NoCancelConnection:
         """Connect to the primary and set up the session. Raise `UnsafeDatabase` where it can't be relied on.
 
         A `patient` connection may wait for a lock, and be idle in a transaction, without a limit. A command
         times out after `command_seconds`, or never.
         """
         link = await self._connect_to_primary(
-            connection_class=Link,
+            connection_class=NoCancelConnection,
             command_timeout=command_seconds,
             server_settings={**AT_START, **self._url.server_settings},
             **_driver_options(self._url),
         )
         _set_socket_options(link, self._url)
         try:
-            await made_fit(link, patient=patient, seconds=CONNECT_SECONDS)
+            await prepare_session(link, patient=patient, seconds=CONNECT_SECONDS)
         except BaseException:
             link.terminate()
             raise
         return link
 
-    async def _connect_to_primary(self, **options: Any) -> Link:
+    async def _connect_to_primary(self, **options: Any) -> NoCancelConnection:
         """Connect to the hosts, the last good one first, each with a head start before the next.
 
         As Happy Eyeballs does (RFC 8305): a host that doesn't answer must not keep us from the one that
         was promoted in its place. Raise the last host's error where no host can be used.
         """
         waiting = deque(self._hosts)
-        trying: dict[asyncio.Task[Link], Host] = {}
+        trying: dict[asyncio.Task[NoCancelConnection], Host] = {}
         try:
             while True:
                 if waiting:

@@ -58,8 +58,8 @@ class UnsafeDatabase(RuntimeError):
     """The database is set so that it can't be relied on: it may forget what it has committed, for example."""
 
 
-class Link(asyncpg.Connection):  # type: ignore[misc]
-    """A connection. Where the driver would ask the server to cancel a statement, this hangs up instead.
+class NoCancelConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that drops itself where the driver would ask the server to cancel a statement.
 
     A cancel request ends a COMMIT's wait for a synchronous standby: the server then calls committed,
     and shows to everybody, what no standby has. Without it the commit waits on, seen by nobody.
@@ -75,8 +75,8 @@ class Link(asyncpg.Connection):  # type: ignore[misc]
         self._loop.call_soon(self.terminate)
 
 
-async def made_fit(link: Link, *, patient: bool, seconds: float) -> None:
-    """Look at a new session and set what it needs. Raise `UnsafeDatabase` for what can't be set in it."""
+async def prepare_session(link: NoCancelConnection, *, patient: bool, seconds: float) -> None:
+    """Check a new session and set what it needs. Raise `UnsafeDatabase` for what can't be set in it."""
     try:
         found = await link.fetchrow(_LOOK, timeout=seconds)
         link.pooled = found["pid"] != link.get_server_pid()
@@ -96,14 +96,14 @@ def of_forgetful_pooler(sqlstate: str | None) -> bool:
     return sqlstate in _WITHOUT_PREPARED
 
 
-def beginning(link: Link, wanted: Mapping[str, str] | None = None) -> str:
+def beginning(link: NoCancelConnection, wanted: Mapping[str, str] | None = None) -> str:
     """Return the statements that begin a transaction, with settings for it alone."""
     settings = {**(_of(link) if link.pooled else {}), **(wanted or {})}
     begin = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
     return "; ".join(begin + [f"SET LOCAL {name} = '{value}'" for name, value in settings.items()])
 
 
-def settled_in_transaction(link: Link) -> str | None:
+def transaction_settings(link: NoCancelConnection) -> str | None:
     """Return the statement that sets up a transaction which has begun; None where its session is set up."""
     if not link.pooled:
         return None
@@ -112,14 +112,14 @@ def settled_in_transaction(link: Link) -> str | None:
     )
 
 
-def _of(link: Link) -> dict[str, str]:
+def _of(link: NoCancelConnection) -> dict[str, str]:
     settings = {**_RELIED_ON, **(_PATIENT if link.patient else _MODEST)}
     if link.get_server_version() >= (17,):
         settings["transaction_timeout"] = "0"
     return settings
 
 
-async def advice(link: Link) -> list[str]:
+async def advice(link: NoCancelConnection) -> list[str]:
     """Return what an operator should look at in a session, each in a sentence: what can't be set in it, or costs."""
     found = await link.fetchrow(
         "SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes"

@@ -17,7 +17,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from app.saga.model.errors import SagaFenced
 from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, Stored
-from app.storage.engine.postgres_session import Link
+from app.storage.engine.postgres_session import NoCancelConnection
 from app.storage.journal.entries import AppendEntry, Entry, Result, StartEntry, saga_of
 from app.storage.outbox.feed import event_name_for
 
@@ -87,7 +87,7 @@ _BY_ORDER = (
 
 
 async def store(
-    connection: Link, statement: PreparedStatement, batch: Sequence[Entry]
+    connection: NoCancelConnection, statement: PreparedStatement, batch: Sequence[Entry]
 ) -> list[Result | None]:
     """Run the prepared `WRITE_BATCH` for a batch and return each entry's result; None: it met a concurrent change.
 
@@ -108,7 +108,7 @@ async def store(
     return [Stored() if _key(entry) in stored else found[_key(entry)] for entry in batch]
 
 
-async def _look_up(connection: Link, entries: list[Entry]) -> dict[_Key, Result | None]:
+async def _look_up(connection: NoCancelConnection, entries: list[Entry]) -> dict[_Key, Result | None]:
     """Return for entries that were not stored now whether they were stored before, or what conflicts with them."""
     rows = await connection.fetch(
         _STORED_EPOCHS,
@@ -132,7 +132,7 @@ async def _look_up(connection: Link, entries: list[Entry]) -> dict[_Key, Result 
     return found
 
 
-async def _conflicting_saga(connection: Link, entry: StartEntry) -> Result | None:
+async def _conflicting_saga(connection: NoCancelConnection, entry: StartEntry) -> Result | None:
     saga = entry.saga
     if saga.idempotency_key is not None:
         row = await connection.fetchrow(_BY_KEY, saga.caller, saga.idempotency_key)

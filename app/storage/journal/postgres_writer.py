@@ -19,12 +19,17 @@ from app.saga.engine.tasks import end_tasks, uninterrupted
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.faults import TO_BE_REPEATED, Blame, blame_of_state
 from app.storage.engine.postgres_connector import COMMAND_SECONDS, CONNECT_SECONDS
-from app.storage.engine.postgres_session import FORGETFUL_POOLER, Link, beginning, of_forgetful_pooler
+from app.storage.engine.postgres_session import (
+    FORGETFUL_POOLER,
+    NoCancelConnection,
+    beginning,
+    of_forgetful_pooler,
+)
 from app.storage.journal.entries import CommitUnknown, Entry, RejectedBatch, Result
 from app.storage.journal.postgres_batch import WRITE_BATCH, store
 
 T = TypeVar("T")
-Connect = Callable[[], Awaitable[Link]]
+Connect = Callable[[], Awaitable[NoCancelConnection]]
 
 ANSWER_SECONDS = COMMAND_SECONDS
 """After this long without an answer the connection counts as broken."""
@@ -59,7 +64,7 @@ class PostgresWriter:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._connection: Link | None = None
+        self._connection: NoCancelConnection | None = None
         self._statement: Any = None
         self._batches = 0
         self._backend: tuple[int, datetime] | None = None
@@ -163,7 +168,7 @@ class PostgresWriter:
             self._stale_backends.append(self._backend)
             self._backend = None
 
-    async def _ready(self) -> Link:
+    async def _ready(self) -> NoCancelConnection:
         if self._connection is None or self._connection.is_closed():
             connection = await self._connect()
             self._connection = connection
@@ -176,7 +181,7 @@ class PostgresWriter:
             self._batches = 0
         return self._connection
 
-    async def _refresh_plan(self, connection: Link) -> None:
+    async def _refresh_plan(self, connection: NoCancelConnection) -> None:
         """Discard the plan whenever there are twice as many batches as when it was made.
 
         Of tables that were analyzed while they were empty all indexes look alike, and the plan may read a
@@ -186,7 +191,7 @@ class PostgresWriter:
             await connection.execute("DISCARD PLANS")
         self._batches += 1
 
-    async def _terminate_stale_backends(self, connection: Link) -> None:
+    async def _terminate_stale_backends(self, connection: NoCancelConnection) -> None:
         """Terminate the backends of connections that broke: their last statement must not land later.
 
         A batch that is written again may get another result than the first time, and then the first

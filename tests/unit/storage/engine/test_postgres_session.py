@@ -20,7 +20,7 @@ from app.saga.ports.log import NewSaga, Stored
 from app.storage import open_storage
 from app.storage.engine import postgres_session
 from app.storage.engine.database import Database, UnsafeDatabase
-from app.storage.engine.postgres_session import Link, beginning, made_fit
+from app.storage.engine.postgres_session import NoCancelConnection, beginning, prepare_session
 from app.storage.journal.entries import CommitUnknown, StartEntry
 from app.storage.journal.postgres_writer import PostgresWriter
 from tests.pgbouncer import DATABASES
@@ -161,7 +161,7 @@ class _Pooler:
 async def test_through_a_pooler_nothing_is_set_for_a_session() -> None:
     """It would be another client's; what is needed is set in each transaction."""
     link: Any = _Pooler()
-    await made_fit(link, patient=False, seconds=1)
+    await prepare_session(link, patient=False, seconds=1)
     assert link.pooled
     assert link.said == []
     assert "SET LOCAL lock_timeout = '4s'" in beginning(link)
@@ -172,7 +172,7 @@ async def test_through_a_pooler_another_isolation_is_refused() -> None:
     """No session can change it there for those that only read."""
     link: Any = _Pooler(isolation="serializable")
     with pytest.raises(UnsafeDatabase, match="behind a pooler no session can change that"):
-        await made_fit(link, patient=False, seconds=1)
+        await prepare_session(link, patient=False, seconds=1)
 
 
 async def test_a_pooler_without_prepared_statements_is_told_by_name() -> None:
@@ -183,7 +183,7 @@ async def test_a_pooler_without_prepared_statements_is_told_by_name() -> None:
 
     link.fetchrow = gone
     with pytest.raises(UnsafeDatabase, match=r"PgBouncer does from 1\.21 on"):
-        await made_fit(link, patient=False, seconds=1)
+        await prepare_session(link, patient=False, seconds=1)
 
 
 async def test_a_statement_that_a_pooler_forgot_is_told_by_name(postgres_url: str) -> None:
@@ -207,7 +207,7 @@ async def test_a_direct_connection_is_known_for_one(postgres_url: str) -> None:
 @asynccontextmanager
 async def _as_if_pooled(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """Have a direct connection taken for a pooler's, so that its way of writing is tested without one too."""
-    monkeypatch.setattr(Link, "get_server_pid", lambda _self: 0)
+    monkeypatch.setattr(NoCancelConnection, "get_server_pid", lambda _self: 0)
     yield Database(url)
 
 
