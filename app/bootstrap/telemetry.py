@@ -83,13 +83,13 @@ def process_gauges(runner: SagaRunner, lease: Lease, storage: Storage, streams: 
     gauges.add(
         "database_up",
         "1 if the database accepted the last write.",
-        lambda: not storage.journal.away,
+        lambda: not storage.journal.unavailable,
         across="livemin",
     )
     gauges.add(
         "database_away",
         "Deprecated: use checkout_database_up, its inverse.",
-        lambda: storage.journal.away,
+        lambda: storage.journal.unavailable,
         across="livemax",
     )
     gauges.add(

@@ -28,7 +28,7 @@ class ServiceHealth:
     async def checks(self) -> Mapping[str, str | None]:
         """Return each check by name: None when it is well, else what is wrong."""
         database, schema = await self._database()
-        if database is None and self._journal.away:
+        if database is None and self._journal.unavailable:
             database = "The database takes no writes."
         return {
             "database": database,

@@ -5,24 +5,24 @@
     saga 3 ──┘            └────────────────────────────┘
                  while one batch is being committed, the next one gathers; there is no timer
 
-A long queue is written in two halves: while the database writes the one, this process moves the sagas of
-the other on. As a whole, each would stand idle until the other is through. For that a batch must leave
-before the sagas of the one before it move on.
+A long queue is written in two halves: while the database writes one, this process advances the sagas of
+the other. With a single batch, each would be idle until the other has finished. For that a batch must be
+sent before the sagas of the one before it advance.
 
 (Gray & Reuter, "Transaction Processing", 1993, ch. 9; DeWitt et al., SIGMOD 1984.)
 
-A write is idempotent: written again, it finds itself by `(saga_id, seq, epoch)` and counts as done.
-So whatever interrupts a batch, also a connection that breaks in its COMMIT, is answered the same
-way: connect again and write the same batch again.
+A write is idempotent: written again, it is found by `(saga_id, seq, epoch)` and counts as stored.
+So whatever interrupts a batch, also a connection that breaks in its COMMIT, is handled in the
+same way: connect again and write the same batch again.
 
-One entry mustn't hold up the others, whatever is wrong with it. A batch that the database refuses for what is in
-it, that waits for a lock, or that fails `ALIKE` times in the same way, is written again one by one:
+One entry mustn't block the others, whatever is wrong with it. A batch that the database refuses for what is in
+it, that waits for a lock, or that fails `SAME_FAILURES` times in the same way, is written again one by one:
 
-    refused for what is in it           answered `LogRefused`
-    somebody holds a lock that it needs put aside, and tried again beside the others until it is free
-    fails `ALIKE` times for no known    answered `LogUnavailable`, as nobody can tell what became of it; its saga
-    reason, and others are stored       is given up and taken over anew; also where it takes the server down each time
-    the database as a whole is away     all wait for it
+    the database refuses its content    the result is `LogRefused`
+    another session holds its lock      deferred, and retried beside the others until the lock is free
+    it fails `SAME_FAILURES` times,     `LogUnavailable`, as its outcome is unknown: its saga is dropped and taken
+    and other entries are stored        over again. So too if it takes the server down each time
+    the database is unavailable         all wait for it
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from app.storage.journal.entries import (
 
 _logger = logging.getLogger(__name__)
 
-ALIKE = 3
+SAME_FAILURES = 3
 """How often a batch fails in the same way, for no known reason, before it is written one by one."""
 
-ASIDE_SECONDS = 1.0
-ASIDE_SHARE = 10.0
-"""What was put aside is tried again after this pause, and never takes more than a tenth of the journal's time."""
+DEFERRED_SECONDS = 1.0
+DEFERRED_SHARE = 10.0
+"""Deferred entries are retried after this pause, and never take more than a tenth of the journal's time."""
 
-ASIDE_ROUND_SECONDS = 1.0
-"""So long is waited in vain at one go. Many may wait for one transaction: once it has ended, none waits for long."""
+DEFERRED_ROUND_SECONDS = 1.0
+"""The longest vain wait per round. Many may wait for one transaction: once it has ended, none waits for long."""
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -80,7 +80,7 @@ class _OneByOne(Exception):
 
 
 class _Locked(Exception):
-    """Somebody else holds a lock that this one entry needs."""
+    """Another session holds a lock that this one entry needs."""
 
 
 class _Unstorable(Exception):
@@ -111,27 +111,27 @@ class Journal(Lifecycle):
         self._max_queue = max_queue
         self._monotonic = monotonic
         self._queue: deque[_Waiting] = deque()
-        self._aside: list[_Waiting] = []
-        self._again_at = 0.0
+        self._deferred: list[_Waiting] = []
+        self._retry_at = 0.0
         self._locked: set[str] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._interrupted = False
+        self._unavailable = False
         self.on_batch: Callable[[int, float, float], None] = lambda _size, _waited, _took: None
         self.on_stored: Callable[[Sequence[str]], None] = lambda _saga_ids: None
 
     @property
     def queued(self) -> int:
-        """How much waits for its turn."""
-        return len(self._queue) + len(self._aside)
+        """How many entries wait to be written."""
+        return len(self._queue) + len(self._deferred)
 
     @property
-    def away(self) -> bool:
-        """Whether the database took nothing at the last try; what waits is being tried again."""
-        return self._interrupted
+    def unavailable(self) -> bool:
+        """Whether the last write failed because the database is unavailable; it is being retried."""
+        return self._unavailable
 
     async def _on_start(self) -> None:
-        self._interrupted = False
+        self._unavailable = False
         try:
             await self._writer.open()
         except CommitUnknown as error:
@@ -139,40 +139,40 @@ class Journal(Lifecycle):
         self._task = self._spawn(self._write_batches())
 
     async def write(self, entry: Entry) -> Result:
-        """Return once the entry is durable, or was answered otherwise. Cancelling doesn't cancel the write.
+        """Return the result once the entry is durable or refused. Cancelling doesn't cancel the write.
 
-        Raise `LogUnavailable` for a start while the database is known to be away, or the queue is
-        full; an append waits until the database is back, as nothing else can be done about it.
+        Raise `LogUnavailable` for a start while the database is known to be unavailable, or the queue is
+        full. An append waits until the database is available again.
         """
         if self._task is None or self._task.done():
             raise LogUnavailable("The journal is closed.", stored=False)
         if isinstance(entry, StartEntry):
-            if self._interrupted:
-                raise LogUnavailable("The database is away.", stored=False)
+            if self._unavailable:
+                raise LogUnavailable("The database is unavailable.", stored=False)
             if self.queued >= self._max_queue:
                 raise LogUnavailable("Too much waits to be stored.", stored=False)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(entry, future, self._monotonic()))
         self._wake.set()
-        return await future  # which a cancellation ends, and not the entry
+        return await future  # a cancellation ends the wait, not the write
 
     def _on_quiesce(self) -> None:
         self._wake.set()
 
     def _default_grace(self) -> float:
-        return 0.0 if self._interrupted else CLOSE_SECONDS
+        return 0.0 if self._unavailable else CLOSE_SECONDS
 
     async def _on_stop(self) -> None:
-        for one in (*self._queue, *self._aside):
+        for one in (*self._queue, *self._deferred):
             _reject(one.result, LogUnavailable("The journal was closed.", stored=None))
         self._queue.clear()
-        self._aside.clear()
+        self._deferred.clear()
         await self._writer.close()
 
     async def _write_batches(self) -> None:
         while True:
-            if self._aside and asyncio.get_running_loop().time() >= self._again_at:
-                await self._try_aside()
+            if self._deferred and asyncio.get_running_loop().time() >= self._retry_at:
+                await self._retry_deferred()
             if not self._queue:
                 if self.quiescing:
                     return
@@ -181,12 +181,12 @@ class Journal(Lifecycle):
                 continue
             batch = [self._queue.popleft() for _ in range(self._next_size())]
             began = self._monotonic()
-            if await self._kept(batch):
+            if await self._store_safely(batch):
                 waited, took = began - batch[0].since, self._monotonic() - began
                 asyncio.get_running_loop().call_soon(self.on_batch, len(batch), waited, took)
 
-    async def _kept(self, batch: list[_Waiting], *, hurried: bool = False) -> bool:
-        """Store a batch; whatever goes wrong, each entry of it is answered or put aside. Return whether nothing did."""
+    async def _store_safely(self, batch: list[_Waiting], *, hurried: bool = False) -> bool:
+        """Store a batch; whatever goes wrong, each entry of it gets a result or is deferred. Return whether nothing did."""
         try:
             await self._store(batch, hurried=hurried)
         except BaseException as error:
@@ -198,34 +198,34 @@ class Journal(Lifecycle):
             return False
         return True
 
-    async def _try_aside(self) -> None:
-        """Try again what was put aside, those first whose turn didn't come the last time."""
-        loop, waiting = asyncio.get_running_loop(), deque(self._aside)
-        self._aside, in_vain = [], 0.0
+    async def _retry_deferred(self) -> None:
+        """Retry the deferred entries, first those that the last round did not reach."""
+        loop, waiting = asyncio.get_running_loop(), deque(self._deferred)
+        self._deferred, in_vain = [], 0.0
         try:
-            while waiting and in_vain < ASIDE_ROUND_SECONDS:
-                began, still = loop.time(), len(self._aside)
-                await self._kept([waiting.popleft()], hurried=True)
-                if len(self._aside) > still:
+            while waiting and in_vain < DEFERRED_ROUND_SECONDS:
+                began, still = loop.time(), len(self._deferred)
+                await self._store_safely([waiting.popleft()], hurried=True)
+                if len(self._deferred) > still:
                     in_vain += loop.time() - began
         finally:
-            self._aside = [*waiting, *self._aside]
-        self._locked = {saga_of(one.entry) for one in self._aside}
-        if self._aside:
-            self._again_later(max(ASIDE_SECONDS, ASIDE_SHARE * in_vain))
+            self._deferred = [*waiting, *self._deferred]
+        self._locked = {saga_of(one.entry) for one in self._deferred}
+        if self._deferred:
+            self._retry_in(max(DEFERRED_SECONDS, DEFERRED_SHARE * in_vain))
 
-    def _put_aside(self, one: _Waiting) -> None:
+    def _defer(self, one: _Waiting) -> None:
         saga_id = saga_of(one.entry)
         if saga_id not in self._locked:
             _logger.warning("entry_waits_for_lock", extra={"saga": saga_id})
             self._locked.add(saga_id)
-        self._aside.append(one)
-        if len(self._aside) == 1:
-            self._again_later(ASIDE_SECONDS)
+        self._deferred.append(one)
+        if len(self._deferred) == 1:
+            self._retry_in(DEFERRED_SECONDS)
 
-    def _again_later(self, seconds: float) -> None:
+    def _retry_in(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._again_at = loop.time() + seconds
+        self._retry_at = loop.time() + seconds
         loop.call_later(seconds, self._wake.set)
 
     def _next_size(self) -> int:
@@ -235,7 +235,7 @@ class Journal(Lifecycle):
         return min(waiting, self._max_batch)
 
     async def _store(self, batch: list[_Waiting], *, hurried: bool = False) -> None:
-        """Write a batch until every entry of it has its result, or was put aside."""
+        """Write a batch until every entry of it has its result, or is deferred."""
         try:
             results = await self._write([one.entry for one in batch], hurried=hurried)
         except _OneByOne:  # one bad entry mustn't take its neighbours along
@@ -243,7 +243,7 @@ class Journal(Lifecycle):
                 await self._store([one], hurried=True)
             return
         except _Locked:
-            self._put_aside(batch[0])
+            self._defer(batch[0])
             return
         except _Unstorable as error:
             fields = {"saga": saga_of(batch[0].entry), "error": str(error)}
@@ -253,7 +253,7 @@ class Journal(Lifecycle):
         except RejectedBatch as error:
             _logger.warning("entry_refused", extra={"saga": saga_of(batch[0].entry), "error": str(error)})
             results = [LogRefused("The database refuses what is in this entry.")]
-        # A turn later: by then the next batch is on its way, and needn't wait until these sagas have moved on.
+        # A turn later: by then the next batch is sent, and needn't wait until these sagas have advanced.
         asyncio.get_running_loop().call_soon(self._resolve, batch, results)
         again = [one for one, result in zip(batch, results, strict=True) if result is None]
         if again:
@@ -268,7 +268,7 @@ class Journal(Lifecycle):
         )
 
     async def _write(self, entries: list[Entry], *, hurried: bool) -> list[Result | None]:
-        pauses, failed, well = _pauses(), _Alike(), False
+        pauses, failed, well = _pauses(), _SameFailures(), False
         while True:
             try:
                 results = await self._writer.write(entries, hurried=hurried)
@@ -278,41 +278,41 @@ class Journal(Lifecycle):
                 raise
             except Exception as error:
                 blame = error.blame if isinstance(error, CommitUnknown) else Blame.UNKNOWN
-                alike = failed.once_more(error, blame)
-                suspect = blame is Blame.LOCK or (blame is Blame.UNKNOWN and alike >= ALIKE)
+                times = failed.count(error, blame)
+                suspect = blame is Blame.LOCK or (blame is Blame.UNKNOWN and times >= SAME_FAILURES)
                 if suspect and len(entries) > 1:
                     raise _OneByOne from error
-                if suspect and (well or await self._takes_others()):
+                if suspect and (well or await self._database_accepts_writes()):
                     raise (_Locked if blame is Blame.LOCK else _Unstorable)(str(error)) from error
-                self._is_away(error)
+                self._mark_unavailable(error)
                 await asyncio.sleep(next(pauses))
                 # It may be what takes the server down each time: it is tried once more when that is up again.
                 taking_down = suspect and blame is Blame.UNKNOWN
-                while taking_down and not (well := await self._takes_others()):  # noqa: ASYNC110 (nobody tells)
+                while taking_down and not (well := await self._database_accepts_writes()):  # noqa: ASYNC110 (there is no event to wait for)
                     await asyncio.sleep(next(pauses))
             else:
-                self._is_back()
+                self._mark_available()
                 return results
 
-    async def _takes_others(self) -> bool:
-        """Whether the database stores anything else, so that it is this entry's fault that it doesn't store that."""
+    async def _database_accepts_writes(self) -> bool:
+        """Return whether the database stores anything else, so that this entry is to blame."""
         try:
             await self._writer.probe()
-        except Exception as error:  # noqa: BLE001 (whatever it is, the database isn't well)
-            self._is_away(error)
+        except Exception as error:  # noqa: BLE001 (any error means that it is unavailable)
+            self._mark_unavailable(error)
             return False
-        self._is_back()
+        self._mark_available()
         return True
 
-    def _is_away(self, error: Exception) -> None:
-        if not self._interrupted:
+    def _mark_unavailable(self, error: Exception) -> None:
+        if not self._unavailable:
             _logger.warning("database_unavailable", extra={"error": str(error)})
-        self._interrupted = True
+        self._unavailable = True
 
-    def _is_back(self) -> None:
-        if self._interrupted:
+    def _mark_available(self) -> None:
+        if self._unavailable:
             _logger.warning("database_available")
-        self._interrupted = False
+        self._unavailable = False
 
 
 def _pauses() -> Iterator[float]:
@@ -322,14 +322,14 @@ def _pauses() -> Iterator[float]:
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-class _Alike:
-    """Counts how often in a row something failed in the same way; not how often there was nobody to ask meanwhile."""
+class _SameFailures:
+    """Counts how often in a row something failed in the same way, leaving out failures to reach the database."""
 
     def __init__(self) -> None:
         self._last = ""
         self._count = 0
 
-    def once_more(self, error: Exception, blame: Blame) -> int:
+    def count(self, error: Exception, blame: Blame) -> int:
         if blame is Blame.MOMENT:
             return 0
         way = f"{blame} {type(error).__name__} {error}"
@@ -341,4 +341,4 @@ class _Alike:
 def _reject(future: asyncio.Future[Result], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # its waiter may have left
+        future.exception()  # mark it retrieved: its waiter may be gone

@@ -105,7 +105,7 @@ async def test_a_transaction_that_could_not_be_serialized_is_done_again(postgres
         await connection.execute("ALTER SEQUENCE tries RESTART")
         start = a_start()
         assert await storage.log.start(start.saga, start.event, owner="me") == Stored()
-        assert not storage.journal.away
+        assert not storage.journal.unavailable
         await connection.close()
 
 

@@ -38,7 +38,7 @@ async def _beside_others(storage: Storage, bad: NewSaga) -> BaseException:
     async with asyncio.timeout(PATIENCE):
         before, said, behind = await asyncio.gather(*starts, return_exceptions=True)
         assert (before, behind) == (Stored(), Stored())
-        assert not storage.journal.away
+        assert not storage.journal.unavailable
         assert await storage.log.start(a_saga(), STARTED, owner="me") == Stored()
     assert isinstance(said, BaseException)
     assert await storage.log.load(bad.id) is None
@@ -107,7 +107,7 @@ async def test_a_row_that_somebody_has_locked_holds_up_its_own_saga_alone(
 ) -> None:
     """An operator's psql with a transaction left open; once it is closed, the saga goes on."""
     monkeypatch.setitem(postgres_session._MODEST, "lock_timeout", "300ms")
-    monkeypatch.setattr(journal, "ASIDE_SECONDS", 0.1)
+    monkeypatch.setattr(journal, "DEFERRED_SECONDS", 0.1)
     psql = await asyncpg.connect(any_postgres_url)
     async with open_storage(any_postgres_url) as storage:
         locked, free = a_saga(), a_saga()
@@ -124,7 +124,7 @@ async def test_a_row_that_somebody_has_locked_holds_up_its_own_saga_alone(
             while storage.journal.queued != 1:  # noqa: ASYNC110 (the journal tells nobody)
                 await asyncio.sleep(0.02)
             assert await storage.log.start(a_saga(), STARTED, owner="me") == Stored()
-            assert not storage.journal.away
+            assert not storage.journal.unavailable
             assert not waiting.done()
             await transaction.rollback()
             await waiting

@@ -15,7 +15,7 @@ from app.saga.ports.log import NewSaga, Stored
 from app.storage.engine.faults import Blame
 from app.storage.journal import journal as journals
 from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, RejectedBatch, Result, StartEntry
-from app.storage.journal.journal import ALIKE, HALVED_ABOVE, Journal
+from app.storage.journal.journal import HALVED_ABOVE, SAME_FAILURES, Journal
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -227,10 +227,10 @@ async def test_while_the_database_is_away_a_new_saga_is_refused_at_once() -> Non
         await journal.write(_start("b"))
     assert refused.value.stored is False
     assert not waiting.done()
-    assert journal.away
+    assert journal.unavailable
     away.clear()
     assert isinstance(await waiting, Stored)
-    assert not journal.away
+    assert not journal.unavailable
     await journal.stop()
 
 
@@ -281,7 +281,7 @@ async def test_whatever_the_driver_raises_the_journal_lives_on() -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the journal's pauses take no time."""
-    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "ASIDE_SECONDS", "ASIDE_SHARE"):
+    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "DEFERRED_SECONDS", "DEFERRED_SHARE"):
         monkeypatch.setattr(journals, name, 0.0)
 
 
@@ -301,8 +301,8 @@ async def test_an_entry_that_breaks_each_batch_is_found_and_given_up_alone() -> 
     assert [type(one) for one in outcome] == [Stored, LogUnavailable, Stored]
     assert isinstance(outcome[1], LogUnavailable)
     assert outcome[1].stored is None
-    assert writer.batches[:ALIKE] == [["a", "bad", "c"]] * ALIKE
-    assert not journal.away
+    assert writer.batches[:SAME_FAILURES] == [["a", "bad", "c"]] * SAME_FAILURES
+    assert not journal.unavailable
     assert isinstance(await journal.write(_start("d")), Stored)
     await journal.stop()
 
@@ -314,7 +314,7 @@ async def test_a_bad_entry_without_neighbours_does_not_close_the_shop() -> None:
     with pytest.raises(LogUnavailable) as given_up:
         await journal.write(_append("bad"))
     assert given_up.value.stored is None
-    assert not journal.away
+    assert not journal.unavailable
     await journal.stop()
 
 
@@ -338,7 +338,7 @@ async def test_an_entry_that_takes_the_server_down_each_time_is_found_as_well() 
             *(journal.write(_append(name)) for name in ("a", "bad", "c")), return_exceptions=True
         )
     assert [type(one) for one in outcome] == [Stored, LogUnavailable, Stored]
-    assert not journal.away
+    assert not journal.unavailable
     await journal.stop()
 
 
@@ -348,7 +348,7 @@ async def test_while_nothing_else_can_be_stored_no_entry_is_to_blame() -> None:
     tries = itertools.count()
 
     def trouble(_ids: list[str]) -> None:
-        if next(tries) < 10 * ALIKE:
+        if next(tries) < 10 * SAME_FAILURES:
             raise CommitUnknown("the connection broke", blame=Blame.UNKNOWN)
 
     journal = await _opened(_Writer(trouble))
@@ -362,13 +362,13 @@ async def test_a_batch_that_waits_for_the_database_as_a_whole_stays_whole() -> N
     tries = itertools.count()
 
     def trouble(_ids: list[str]) -> None:
-        if next(tries) < 10 * ALIKE:
+        if next(tries) < 10 * SAME_FAILURES:
             raise CommitUnknown("disk full")
 
     writer = _Writer(trouble)
     journal = await _opened(writer)
     await asyncio.gather(*(journal.write(_append(name)) for name in "ab"))
-    assert [len(batch) for batch in writer.batches] == [2] * (10 * ALIKE + 1)
+    assert [len(batch) for batch in writer.batches] == [2] * (10 * SAME_FAILURES + 1)
     await journal.stop()
 
 
@@ -413,11 +413,11 @@ async def test_many_that_wait_for_one_transaction_are_stored_soon_after_it_has_e
 
     journal = await _opened(_Writer(trouble))
     waiting = [asyncio.create_task(journal.write(_append(str(number)))) for number in range(100)]
-    while len(journal._aside) < len(waiting):  # noqa: ASYNC110 (the journal tells nobody)
+    while len(journal._deferred) < len(waiting):  # noqa: ASYNC110 (the journal tells nobody)
         await asyncio.sleep(0)
     tried.clear()
     for _ in range(30):
-        assert journal._again_at - loop.time() <= 15
+        assert journal._retry_at - loop.time() <= 15
         passed += 15
         journal._wake.set()
         for _ in range(5):
@@ -440,7 +440,7 @@ async def test_what_was_put_aside_is_told_when_the_journal_closes() -> None:
 
     journal = await _opened(_Writer(trouble))
     waiting = asyncio.create_task(journal.write(_append("locked")))
-    while not journal._aside:  # noqa: ASYNC110 (the journal tells nobody)
+    while not journal._deferred:  # noqa: ASYNC110 (the journal tells nobody)
         await asyncio.sleep(0)
     await journal.stop()
     with pytest.raises(LogUnavailable) as closed:
