@@ -15,13 +15,18 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, multiprocess, values
+from prometheus_client import CollectorRegistry, Metric, multiprocess, values
 
 _logger = logging.getLogger(__name__)
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+READS = 20
+"""How often a scrape reads files that are being written, before it fails."""
+
 _GAUGE_FILE = re.compile(r"gauge_live[a-z]+_([0-9]+)\.db")
 
 
@@ -63,7 +68,30 @@ def _folder_of(server: int) -> Path:
 
 def sum_of_workers(registry: CollectorRegistry, folder: Path) -> None:
     """Have a registry collect what all workers counted in their folder."""
-    multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    _WorkersCollector(registry, str(folder))
+
+
+class _WorkersCollector(multiprocess.MultiProcessCollector):
+    """Reads the workers' files while they write.
+
+    A worker makes an empty file and fills it afterwards: one that is empty has counted nothing, also where its
+    worker was killed in between. One that is read in the middle of a write is read again.
+    """
+
+    def __init__(self, registry: CollectorRegistry, folder: str) -> None:
+        super().__init__(registry, folder)  # type: ignore[no-untyped-call]
+        self._folder = Path(folder)
+
+    def collect(self) -> Iterable[Metric]:
+        for _ in range(READS - 1):
+            with contextlib.suppress(RuntimeError, ValueError, struct.error, FileNotFoundError):
+                return self._read()
+        return self._read()
+
+    def _read(self) -> Iterable[Metric]:
+        files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size]
+        found: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return found
 
 
 def forget_ended_workers(folder: Path) -> None:

@@ -30,6 +30,8 @@ from app.saga.ports.clock import SystemClock
 from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Endpoint
 from app.storage import Storage, open_storage
+from app.storage.engine.change_listener import ChangeListener
+from app.storage.engine.changes import LocalChanges
 from app.storage.engine.database import Database
 from app.storage.journal.journal import Journal
 from app.storage.journal.postgres_writer import PostgresWriter
@@ -65,6 +67,13 @@ class _Parts:
 
     def change_notifier(self) -> ChangeNotifier:
         return ChangeNotifier(SqlStatistics(self.storage.log), poll_seconds=SOON)
+
+    def local_changes(self) -> LocalChanges:
+        return LocalChanges()
+
+    def change_listener(self) -> ChangeListener:
+        """On SQLite there is nothing to connect to: it tries, and fails, until it is stopped."""
+        return ChangeListener(Database(self.url).connect_postgres)
 
     def event_streams(self) -> EventStreams:
         return EventStreams(self.storage.queries, frame=repr, poll_seconds=SOON)  # type: ignore[arg-type]
@@ -149,10 +158,12 @@ class _Parts:
 
 COMPONENTS: Mapping[type[Lifecycle], Callable[[_Parts], Lifecycle]] = {
     CancellationPoll: _Parts.cancellation_poll,
+    ChangeListener: _Parts.change_listener,
     ChangeNotifier: _Parts.change_notifier,
     EventStreams: _Parts.event_streams,
     Journal: _Parts.journal,
     LeaseKeeper: _Parts.lease_keeper,
+    LocalChanges: _Parts.local_changes,
     Metrics: _Parts.metrics,
     Recovery: _Parts.recovery,
     Retention: _Parts.retention,

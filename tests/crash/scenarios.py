@@ -139,7 +139,7 @@ SCENARIOS = (
         may_end=frozenset({SagaStatus.COMPLETED}),
     ),
     Scenario(
-        name="tried again by a person",
+        name="retried by an operator",
         ends=SagaStatus.COMPENSATED,
         order=NOWHERE,
         simulate="inventory.compensate=not_reversible:1",
