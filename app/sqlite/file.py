@@ -1,8 +1,8 @@
 """A SQLite file: opened with a sentence where it can't be, and watched for as long as it is open.
 
-SQLite goes on with the file that it has opened, also after that was removed, replaced, or hidden below a mount:
-what it commits from then on is found by nobody who opens the path again. So whoever acknowledges a commit asks
-`SqliteFiles.check` before it does.
+SQLite continues with the file that it has opened, also after that was removed, replaced, or hidden below a mount:
+what it commits from then on is not in the file at the path. So call `SqliteFiles.check` before a commit is
+acknowledged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a database's error blames: the moment, a lock that somebody holds, or what was to be stored.
+"""What a database's error blames: the moment, a lock that another session holds, or the entry itself.
 
-An error of the moment passes, and what was to be stored waits for that, however long. A lock holds up
-only whoever needs it. What blames the entry comes again each time that the entry does.
+An error of the moment passes, and the entry waits for that, however long. A lock delays only the entries
+that need it. An error that blames the entry occurs on every try.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 
 class Blame(StrEnum):
-    """Who is to blame, as far as the error tells."""
+    """What is to blame, as far as the error shows."""
 
     MOMENT = "moment"
     LOCK = "lock"

@@ -1,4 +1,4 @@
-"""The schema's version: where it stands, and bringing it up to date with Alembic."""
+"""The schema's version: reading it, and upgrading it with Alembic."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def configuration(url: str) -> Config:
 
 
 def upgrade(url: str) -> str:
-    """Bring a database's schema up to date, and return in a sentence where it stands.
+    """Bring a database's schema up to date, and return its version in a sentence.
 
     Safe to call from several processes at once. A schema that is ahead is left as it is; raise `SchemaAhead`
     where this release can't run on it, `LockHeld` where others hold its tables for too long.

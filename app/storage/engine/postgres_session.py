@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 AT_START = {"application_name": "checkout"}
-"""What is given at the start of a session. Everything else is refused by PgBouncer, unless it is told to ignore it."""
+"""What is given at the start of a session. PgBouncer refuses anything else, unless it is configured to ignore it."""
 
 _RELIED_ON = {
     "jit": "off",  # our statements are short
@@ -30,9 +30,9 @@ _OF_ITS_OWN = {
     "default_transaction_deferrable": "off",
 }
 _MODEST = {
-    # Who stands still within a transaction (SIGSTOP, a paused machine) soon loses it, with its locks.
+    # A client that stops within a transaction (SIGSTOP, a paused machine) soon loses it, with its locks.
     "idle_in_transaction_session_timeout": "3s",
-    # Below COMMAND_SECONDS, so that nobody waits on in the server whose client has given up. A
+    # Below COMMAND_SECONDS, so that no statement waits in the server after its client has timed out. A
     # statement_timeout must not do that: it would end a COMMIT's wait for a synchronous standby, and
     # the server would call the transaction committed all the same.
     "lock_timeout": "4s",
@@ -62,7 +62,7 @@ class NoCancelConnection(asyncpg.Connection):  # type: ignore[misc]
     """A connection that drops itself where the driver would ask the server to cancel a statement.
 
     A cancel request ends a COMMIT's wait for a synchronous standby: the server then calls committed,
-    and shows to everybody, what no standby has. Without it the commit waits on, seen by nobody.
+    and shows to everybody, what no standby has. Without it the commit keeps waiting, visible to no client.
     """
 
     pooled: bool = False

@@ -55,7 +55,7 @@ class SqliteWriter:
     def __init__(
         self, connect: Callable[[], sqlite3.Connection], verify: Callable[[], None] = lambda: None
     ) -> None:
-        """`verify` raises where what `connect` has opened is found by nobody any more."""
+        """`verify` raises if the file that `connect` has opened is no longer the one at its path."""
         self._connect = connect
         self._verify = verify
         self._connection: sqlite3.Connection | None = None
@@ -124,7 +124,7 @@ class SqliteWriter:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._verify()  # before anybody is told that it is stored
+        self._verify()  # before the batch is acknowledged
         return results
 
 
