@@ -151,9 +151,11 @@ async def _database_examined(settings: Settings) -> Findings:
     attended = census.unfinished.get("needs_attention", 0)
     advice = f"{attended}: see `sagas stuck`" if attended else ""
     found.append(("needs attention", "warn" if attended else "ok", advice))
-    late = census.overdue_seconds > 2 * settings.lease_seconds
+    late = census.oldest_due_age_seconds > 2 * settings.lease_seconds
     advice = (
-        f"a saga has waited {census.overdue_seconds:.0f} s for a replica: is one running?" if late else ""
+        f"a saga has waited {census.oldest_due_age_seconds:.0f} s for a replica: is one running?"
+        if late
+        else ""
     )
     return [*found, ("overdue", "warn" if late else "ok", advice)]
 

@@ -55,10 +55,10 @@ class TimeBucket:
         It is rounded up to one of `DURATION_EDGES`; infinite beyond the last.
         """
         wanted, seen = self.by_duration.total() * share, 0
-        for slot, sagas in sorted(self.by_duration.items()):
+        for bucket, sagas in sorted(self.by_duration.items()):
             seen += sagas
             if seen >= wanted > 0:
-                return DURATION_EDGES[slot] if slot < len(DURATION_EDGES) else float("inf")
+                return DURATION_EDGES[bucket] if bucket < len(DURATION_EDGES) else float("inf")
         return None
 
 
@@ -131,14 +131,14 @@ class Statistics:
         return old[-MAX_RECOUNTED:]
 
     async def _count(self, minutes: _Minutes, after: datetime, before: datetime, caller: str | None) -> None:
-        tallies = await self._queries.tallies(after=after, before=before, caller=caller)
+        counts = await self._queries.counts_by_minute(after=after, before=before, caller=caller)
         for minute in [one for one in minutes.known if after <= one < before]:
             del minutes.known[minute]
-        for tally in tallies:
-            one = minutes.known.setdefault(tally.minute, TimeBucket(tally.minute))
-            one.by_status[tally.status] += tally.sagas
-            if tally.slot is not None:
-                one.by_duration[tally.slot] += tally.sagas
+        for count in counts:
+            one = minutes.known.setdefault(count.minute, TimeBucket(count.minute))
+            one.by_status[count.status] += count.sagas
+            if count.duration_bucket is not None:
+                one.by_duration[count.duration_bucket] += count.sagas
 
 
 def _floor(at: datetime, step: timedelta) -> datetime:

@@ -104,7 +104,7 @@ class BacklogMetrics:
         self._up.set(1)
         for status, count in census.unfinished.items():
             self._sagas.labels(status).set(count)
-        self._set(census.overdue_seconds, census.without_wakeup, census.put_off)
+        self._set(census.oldest_due_age_seconds, census.unscheduled, census.deferred)
         for lag in lags:
             self._lag.labels(lag.endpoint).set(lag.seconds)
             self._disabled.labels(lag.endpoint).set(not lag.enabled)

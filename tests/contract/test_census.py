@@ -34,13 +34,13 @@ async def test_the_living_ones_are_not_overdue(database_url: str) -> None:
         late = await storage.queries.census()
     assert dict(empty.unfinished) == {"running": 0, "compensating": 0, "needs_attention": 0}
     assert dict(well.unfinished) == {"running": 1, "compensating": 0, "needs_attention": 1}
-    assert (empty.overdue_seconds, well.overdue_seconds) == (0, 0)
+    assert (empty.oldest_due_age_seconds, well.oldest_due_age_seconds) == (0, 0)
     assert late.unfinished["running"] == 2
-    assert late.overdue_seconds >= (now - NOON).total_seconds()
-    assert late.without_wakeup == 0
+    assert late.oldest_due_age_seconds >= (now - NOON).total_seconds()
+    assert late.unscheduled == 0
 
 
-async def test_what_was_put_off_is_told(database_url: str) -> None:
+async def test_deferred_sagas_are_counted(database_url: str) -> None:
     """A saga that a replica owned and could not understand is neither overdue nor in good hands."""
     async with open_storage(database_url) as storage:
         now = await storage.log.renew("alive", seconds=60)
@@ -49,6 +49,6 @@ async def test_what_was_put_off_is_told(database_url: str) -> None:
         await storage.log.start(NewSaga(id=saga_id, definition="one", version=1), begun, owner="alive")
         well = await storage.queries.census()
         await storage.log.abandon(saga_id, epoch=1, until=now + timedelta(hours=1))
-        put_off = await storage.queries.census()
-    assert (well.put_off, put_off.put_off) == (0, 1)
-    assert put_off.overdue_seconds == 0
+        deferred = await storage.queries.census()
+    assert (well.deferred, deferred.deferred) == (0, 1)
+    assert deferred.oldest_due_age_seconds == 0

@@ -53,8 +53,8 @@ async def test_sagas_are_counted_by_minute_status_and_duration(database_url: str
         await a_saga(storage, NOON + MINUTE)
         await a_saga(storage, NOON + 2 * MINUTE, seconds=1)
         history = SqlStatistics(storage.log)
-        found = await history.tallies(after=NOON, before=NOON + 2 * MINUTE, caller=None)
-        assert {(one.minute, one.status, one.slot, one.sagas) for one in found} == {
+        found = await history.counts_by_minute(after=NOON, before=NOON + 2 * MINUTE, caller=None)
+        assert {(one.minute, one.status, one.duration_bucket, one.sagas) for one in found} == {
             (NOON, SagaStatus.COMPLETED, DURATION_EDGES.index(0.05), 2),
             (NOON, SagaStatus.COMPENSATED, len(DURATION_EDGES), 1),
             (NOON + MINUTE, SagaStatus.RUNNING, None, 1),
@@ -67,7 +67,7 @@ async def test_a_caller_is_told_of_its_own(database_url: str) -> None:
         await a_saga(storage, NOON, caller="shop")
         await a_saga(storage, NOON, caller="rival")
         history = SqlStatistics(storage.log)
-        found = await history.tallies(after=NOON, before=NOON + MINUTE, caller="shop")
+        found = await history.counts_by_minute(after=NOON, before=NOON + MINUTE, caller="shop")
         assert sum(one.sagas for one in found) == 1
         assert (await history.unfinished(caller="shop"))[SagaStatus.RUNNING] == 1
         assert (await history.unfinished(caller=None))[SagaStatus.RUNNING] == 2

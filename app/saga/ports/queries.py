@@ -32,15 +32,15 @@ class SagaFilter:
 class BacklogStats:
     """The sagas that aren't finished.
 
-    `unfinished` counts them by status, each that isn't final. `overdue_seconds` is for how long the
-    oldest has been due that no living replica has; `without_wakeup` counts those never due, `put_off` those
-    that a replica tried to go on with and couldn't understand: they are tried again, ever more rarely.
+    `unfinished` counts them by status. `oldest_due_age_seconds` is for how long the oldest due saga without a live
+    owner has been due. `unscheduled` counts those that never become due, `deferred` those that a replica tried to
+    resume and couldn't understand: they are tried again, at growing intervals.
     """
 
     unfinished: Mapping[str, int]
-    overdue_seconds: float
-    without_wakeup: int
-    put_off: int = 0
+    oldest_due_age_seconds: float
+    unscheduled: int
+    deferred: int = 0
 
 
 class SagaQueries(Protocol):
@@ -62,30 +62,32 @@ class SagaNews(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BucketCount:
-    """How many sagas began in one minute, stand so now, and took so long.
+    """How many sagas started in one minute, have this status now, and have this duration.
 
-    `minute` is an aware time; `slot` is the index in `DURATION_EDGES` of the first edge in seconds that is
-    not below what they took, one more for longer ones, and None for those that aren't finished.
+    `minute` is an aware time. `duration_bucket` is the index in `DURATION_EDGES` of the first edge that is not
+    below the duration, one more for longer ones, and None for sagas that aren't finished.
     """
 
     minute: datetime
     status: SagaStatus
-    slot: int | None
+    duration_bucket: int | None
     sagas: int
 
 
 DURATION_EDGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-"""In seconds: as exactly as the page tells how long sagas took."""
+"""In seconds: the precision of the durations on the page."""
 
 
 class SagaHistory(Protocol):
-    """What became of the sagas of a time, and how those that aren't finished stand."""
+    """Counts of the sagas that started in a span of time, and of those that aren't finished."""
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
-        """Count the sagas that began from `after` on, before `before`; a `caller` None is everyone's. Raise `LogUnavailable`."""
+    async def counts_by_minute(
+        self, *, after: datetime, before: datetime, caller: str | None
+    ) -> list[BucketCount]:
+        """Count the sagas that started from `after` on, before `before`; `caller` None means all. Raise `LogUnavailable`."""
 
     async def unfinished(self, *, caller: str | None) -> Mapping[SagaStatus, int]:
-        """Count those running, compensating and in need of attention. Raise `LogUnavailable`."""
+        """Count the sagas that run, compensate or need attention. Raise `LogUnavailable`."""
 
     async def newest(self) -> str | None:
-        """Return the id of the saga that began last. Raise `LogUnavailable`."""
+        """Return the id of the saga that started last, None where there is none. Raise `LogUnavailable`."""

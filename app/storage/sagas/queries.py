@@ -1,4 +1,4 @@
-"""Reading many sagas, for the list and those who search."""
+"""Lists and searches of sagas, and the statistics of the backlog."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.storage.sagas.statistics import ID_SLACK, first_id
 
 _COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt")
 _DATA: ColumnClause[str] = column("data", String)
-"""As text: where one event's can't be made out, the others are told all the same."""
+"""As text: where one event's data is damaged, the others are returned all the same."""
 _NEWS_POSTGRES = """
 SELECT l.saga_id, l.seq, l.at, l.event, l.step, l.attempt, l.data
 FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS int[])) AS w(id, seq)
@@ -32,7 +32,7 @@ JOIN saga_log l ON l.saga_id = w.key AND l.seq > w.value ORDER BY l.saga_id, l.s
 
 
 class SqlQueries:
-    """Newest first: ids are UUIDv7, so their order is the order in which the sagas began."""
+    """Newest first: ids are UUIDv7, so their order is the order in which the sagas started."""
 
     def __init__(self, log: SqlLog) -> None:
         self._log = log
@@ -88,7 +88,7 @@ class SqlQueries:
             try:
                 event: TrailEntry = event_of({**row, "data": document(row["data"])})
             except ValueError:
-                event = entry_of(row)  # a newer release's word: it is told as it stands
+                event = entry_of(row)  # another release's event, or damaged: it is returned as it is stored
             news.setdefault(row["saga_id"], []).append(event)
         return news
 
@@ -100,20 +100,22 @@ class SqlQueries:
         async with self._log.reading() as connection:
             now = await self._log.now(connection)
             alive = select(replica.c.id).where(replica.c.lease_expires_at > await self._log.shown(connection))
-            nobodys = or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive))
+            without_owner = or_(saga.c.owner.is_(None), saga.c.owner.not_in(alive))
             oldest = select(func.min(saga.c.next_action_at)).where(
-                unfinished, saga.c.next_action_at <= now, nobodys
+                unfinished, saga.c.next_action_at <= now, without_owner
             )
-            asleep = select(func.count()).where(unfinished, saga.c.next_action_at.is_(None)).select_from(saga)
+            without_time = (
+                select(func.count()).where(unfinished, saga.c.next_action_at.is_(None)).select_from(saga)
+            )
             lost = select(func.count()).where(unfinished, saga.c.owner == LOST).select_from(saga)
             found = dict.fromkeys(UNFINISHED, 0)
             for row in await connection.execute(counted):
                 found[row.status] = row.sagas
             found[SagaStatus.NEEDS_ATTENTION.value] = (await connection.execute(attended)).scalar_one()
             due = (await connection.execute(oldest)).scalar_one()
-            without = (await connection.execute(asleep)).scalar_one()
-            put_off = (await connection.execute(lost)).scalar_one()
-        overdue = max(0.0, (now - due).total_seconds()) if due else 0.0
+            unscheduled = (await connection.execute(without_time)).scalar_one()
+            deferred = (await connection.execute(lost)).scalar_one()
+        age = max(0.0, (now - due).total_seconds()) if due else 0.0
         return BacklogStats(
-            unfinished=found, overdue_seconds=overdue, without_wakeup=without, put_off=put_off
+            unfinished=found, oldest_due_age_seconds=age, unscheduled=unscheduled, deferred=deferred
         )

@@ -1,4 +1,4 @@
-"""Sagas as their rows tell them, each apart from the others: one that can't be understood never hides its neighbours."""
+"""Sagas from their rows, each read apart from the others: an unreadable one never hides the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.storage.engine.tables import replica, saga, saga_log
 UNFINISHED = (SagaStatus.RUNNING.value, SagaStatus.COMPENSATING.value)
 
 DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
-"""What a value raises that isn't what the schema's owner writes."""
+"""The errors that a damaged value raises, or one that another release wrote."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,14 +63,14 @@ async def _read(connection: AsyncConnection, query: Select[Any]) -> list[ReadSag
 
 
 async def _read_damaged(connection: AsyncConnection, saga_id: str) -> list[ReadSaga]:
-    """Return a saga of which some column can't be made out, with what can."""
+    """Return a saga of which a column is unreadable, with what can be read."""
     raw = select(*_as_stored(saga.c)).where(saga.c.id == saga_id)
     row = (await connection.execute(raw)).mappings().first()
     if row is None:
-        return []  # it left meanwhile
+        return []  # deleted meanwhile
     log = select(*_as_stored(saga_log.c)).where(saga_log.c.saga_id == saga_id).order_by(saga_log.c.seq)
     lines = (await connection.execute(log)).mappings().all()
-    return [_unreadable(row, lines, "What is stored of it is damaged.")]
+    return [_unreadable(row, lines, "Its stored data is damaged.")]
 
 
 def _as_stored(columns: Any) -> list[Any]:
@@ -86,7 +86,7 @@ def _one(row: RowMapping, lines: Sequence[RowMapping]) -> ReadSaga:
     if not lines:
         return _unreadable(row, lines, "Its trail is empty.")
     if not isinstance(row["input"], Mapping):
-        return _unreadable(row, lines, "What it was begun with is damaged.")
+        return _unreadable(row, lines, "Its input is damaged.")
     if not isinstance(row["version"], int):
         return _unreadable(row, lines, "The version of its definition is damaged.")
     try:
@@ -103,7 +103,7 @@ def _one(row: RowMapping, lines: Sequence[RowMapping]) -> ReadSaga:
             cancel_request=None if row["cancel"] is None else OperatorAction.read(row["cancel"]),
         )
     except DAMAGED:
-        return _unreadable(row, lines, "The wish to cancel it can't be made out.")
+        return _unreadable(row, lines, "Its cancellation request can't be read.")
 
 
 def _unreadable(row: RowMapping, lines: Sequence[RowMapping], reason: str) -> UnreadableSaga:

@@ -1,6 +1,6 @@
-"""What became of the sagas of a time, for the page's plots.
+"""Counts of the sagas that started in a span of time, for the page's plots.
 
-A saga's id begins with when it began (UUIDv7, RFC 9562), so that a time is a range of the primary key:
+A saga's id starts with the time of its start (UUIDv7, RFC 9562), so a span is a range of the primary key:
 no index is kept for this, and no write pays for it.
 """
 
@@ -19,7 +19,7 @@ from app.storage.sagas.saga_rows import UNFINISHED
 from app.storage.sagas.sql_log import SqlLog
 
 ID_SLACK = timedelta(seconds=5)
-"""By how much an id may be older or younger than what the log says of its saga's begin."""
+"""By how much the time in an id may differ from the saga's `created_at`."""
 
 _Measured = tuple[ColumnElement[Any], ColumnElement[Any]]
 _ON_POSTGRESQL: _Measured = (
@@ -30,7 +30,7 @@ _ON_SQLITE: _Measured = (
     literal_column("substr(created_at, 1, 16)"),
     literal_column("(julianday(finished_at) - julianday(created_at)) * 86400"),
 )
-"""The minute in which a saga began, and how many seconds it took; NULL while it isn't finished."""
+"""The minute in which a saga started, and its duration in seconds; NULL while it isn't finished."""
 
 
 class SqlStatistics:
@@ -39,16 +39,20 @@ class SqlStatistics:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
+    async def counts_by_minute(
+        self, *, after: datetime, before: datetime, caller: str | None
+    ) -> list[BucketCount]:
         async with self._log.reading() as connection:
-            minute, took = _ON_POSTGRESQL if connection.dialect.name == "postgresql" else _ON_SQLITE
-            slot = case(
+            minute, seconds = _ON_POSTGRESQL if connection.dialect.name == "postgresql" else _ON_SQLITE
+            bucket = case(
                 (saga.c.finished_at.is_(None), None),
-                *((took <= edge, at) for at, edge in enumerate(DURATION_EDGES)),
+                *((seconds <= edge, at) for at, edge in enumerate(DURATION_EDGES)),
                 else_=len(DURATION_EDGES),
             )
             query = (
-                select(minute.label("minute"), saga.c.status, slot.label("slot"), func.count().label("sagas"))
+                select(
+                    minute.label("minute"), saga.c.status, bucket.label("bucket"), func.count().label("sagas")
+                )
                 .where(
                     saga.c.id >= first_id(after, -ID_SLACK),
                     saga.c.id < first_id(before, ID_SLACK),
@@ -62,7 +66,10 @@ class SqlStatistics:
             rows = (await connection.execute(query)).all()
         return [
             BucketCount(
-                minute=_minute(row.minute), status=SagaStatus(row.status), slot=row.slot, sagas=row.sagas
+                minute=_minute(row.minute),
+                status=SagaStatus(row.status),
+                duration_bucket=row.bucket,
+                sagas=row.sagas,
             )
             for row in rows
         ]

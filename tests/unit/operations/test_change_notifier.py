@@ -30,7 +30,9 @@ class FakeQueries:
         assert caller is None
         return self.counts
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
+    async def counts_by_minute(
+        self, *, after: datetime, before: datetime, caller: str | None
+    ) -> list[BucketCount]:
         raise NotImplementedError(after, before, caller)
 
 

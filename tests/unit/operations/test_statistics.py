@@ -23,14 +23,16 @@ class FakeQueries:
     def began(
         self, minute: datetime, status: SagaStatus, *, sagas: int = 1, seconds: float | None = None
     ) -> None:
-        slot = None
+        bucket = None
         if seconds is not None:
-            slot = next(
+            bucket = next(
                 (at for at, edge in enumerate(DURATION_EDGES) if seconds <= edge), len(DURATION_EDGES)
             )
-        self.sagas.append(BucketCount(minute=minute, status=status, slot=slot, sagas=sagas))
+        self.sagas.append(BucketCount(minute=minute, status=status, duration_bucket=bucket, sagas=sagas))
 
-    async def tallies(self, *, after: datetime, before: datetime, caller: str | None) -> list[BucketCount]:
+    async def counts_by_minute(
+        self, *, after: datetime, before: datetime, caller: str | None
+    ) -> list[BucketCount]:
         assert caller in {None, "shop"}
         self.asked.append((after, before))
         return [one for one in self.sagas if after <= one.minute < before]
@@ -83,7 +85,9 @@ async def test_a_minute_that_can_no_longer_change_is_queried_once() -> None:
     await statistics.buckets(HOUR, MINUTE, caller=None)
     assert queries.asked == []
     clock.advance(5)
-    queries.sagas[1] = BucketCount(minute=minute - 20 * MINUTE, status=SagaStatus.COMPLETED, slot=3, sagas=1)
+    queries.sagas[1] = BucketCount(
+        minute=minute - 20 * MINUTE, status=SagaStatus.COMPLETED, duration_bucket=3, sagas=1
+    )
     buckets = await statistics.buckets(HOUR, MINUTE, caller=None)
     assert {status: sum(one.by_status[status] for one in buckets) for status in SagaStatus} == {
         **dict.fromkeys(SagaStatus, 0),

@@ -17,7 +17,9 @@ from app.telemetry.backlog_metrics import CENSUS_SECONDS
 from app.telemetry.metrics import Gauges, Metrics
 from tests.builders import NOON
 
-CENSUS = BacklogStats(unfinished={"running": 3, "needs_attention": 2}, overdue_seconds=12.5, without_wakeup=0)
+CENSUS = BacklogStats(
+    unfinished={"running": 3, "needs_attention": 2}, oldest_due_age_seconds=12.5, unscheduled=0
+)
 
 
 class Counted:
