@@ -150,7 +150,12 @@ async def open_service(
         draining = asyncio.Event()
         history = SqlStatistics(storage.log)
         changes = ChangeNotifier(history, max_subscribers=settings.max_watchers, changes=storage.changes)
-        drain = Drain(draining, recovery, runner, settings.drain_seconds, (streams.quiesce, changes.quiesce))
+        drain = Drain(
+            draining,
+            settings.drain_seconds,
+            idle=runner.idle,
+            quiesce=(recovery.quiesce, streams.quiesce, changes.quiesce),
+        )
         endpoints = settings.webhook_endpoints
         sender = open_sender(settings, storage, reader, clock)
         service = AppContext(
@@ -183,7 +188,7 @@ async def open_service(
             in_flight=lambda: runner.in_flight,
             now=clock.now,
             draining=draining,
-            closing=drain.over,
+            closing=drain.time_up,
         )
         retention = open_retention(settings, storage, clock)
         retention.on_redacted, retention.on_deleted = metrics.redacted, metrics.deleted
@@ -192,6 +197,6 @@ async def open_service(
             await stack.enter_async_context(component)
         with drain_on_signals(drain):
             yield service
-        drain.begin()
+        drain.start()
         await recovery.stop()
-        await asyncio.gather(runner.drain(drain.left), sender.stop(drain.left))
+        await asyncio.gather(runner.drain(drain.seconds_left), sender.stop(drain.seconds_left))

@@ -3,53 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-
-from app.saga.engine.recovery import Recovery
-from app.saga.engine.runner import SagaRunner
+from collections.abc import Awaitable, Callable, Sequence
 
 
 class Drain:
-    """The end of a process: one span of time for the open requests and the sagas that run here together."""
+    """The end of a process: one span of time for the open requests and the sagas that run here together.
+
+    `idle` returns when nothing runs here any more, at the latest after the seconds that it is given. Each of `quiesce`
+    is called at the start, and returns at once. `draining` is set from the start on, `time_up` when the time is over.
+    """
 
     def __init__(
         self,
-        begun: asyncio.Event,
-        recovery: Recovery,
-        runner: SagaRunner,
+        draining: asyncio.Event,
         seconds: float,
-        at_once: Sequence[Callable[[], None]] = (),
+        *,
+        idle: Callable[[float], Awaitable[None]],
+        quiesce: Sequence[Callable[[], None]] = (),
     ) -> None:
-        self.begun = begun
-        self.over = asyncio.Event()
-        self._at_once = at_once
-        self._recovery = recovery
-        self._runner = runner
+        self.draining = draining
+        self.time_up = asyncio.Event()
         self._seconds = seconds
+        self._idle = idle
+        self._quiesce = quiesce
         self._until = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, hang_up: Callable[[], None] = lambda: None) -> None:
+    def start(self, on_idle: Callable[[], None] = lambda: None) -> None:
         """Take nothing new. A client that still waits at the end of the time gets the saga's status as it is then.
 
-        `hang_up` is called once no client needs an answer any more: nothing runs here, or the time is over.
+        `on_idle` is called once no client needs an answer any more: nothing runs here, or the time is over. A second
+        start does nothing.
         """
-        if self.begun.is_set():
+        if self.draining.is_set():
             return
         loop = asyncio.get_running_loop()
         self._until = loop.time() + self._seconds
-        self._recovery.quiesce()
-        self.begun.set()
-        for quiesce in self._at_once:
+        self.draining.set()
+        for quiesce in self._quiesce:
             quiesce()
-        loop.call_later(self._seconds, self.over.set)
-        self._task = loop.create_task(self._hang_up_when_idle(hang_up))
+        loop.call_later(self._seconds, self.time_up.set)
+        self._task = loop.create_task(self._report_idle(on_idle))
 
     @property
-    def left(self) -> float:
-        """Seconds left."""
+    def seconds_left(self) -> float:
+        """Of the time since the start; 0 before the start too."""
         return max(0.0, self._until - asyncio.get_running_loop().time())
 
-    async def _hang_up_when_idle(self, hang_up: Callable[[], None]) -> None:
-        await self._runner.idle(self._seconds)
-        hang_up()
+    async def _report_idle(self, on_idle: Callable[[], None]) -> None:
+        await self._idle(self._seconds)
+        on_idle()

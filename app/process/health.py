@@ -19,11 +19,19 @@ HEALTH_SECONDS = 2.0
 class ServiceHealth:
     """Whether this process can take work, check by check."""
 
-    def __init__(self, storage: Storage, lease: Lease, draining: asyncio.Event) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        lease: Lease,
+        draining: asyncio.Event,
+        *,
+        timeout_seconds: float = HEALTH_SECONDS,
+    ) -> None:
         self._engine = storage.engine
         self._journal = storage.journal
         self._lease = lease
         self._draining = draining
+        self._timeout_seconds = timeout_seconds
 
     async def checks(self) -> Mapping[str, str | None]:
         """Return each check by name: None when it is well, else what is wrong."""
@@ -39,7 +47,7 @@ class ServiceHealth:
 
     async def _database(self) -> tuple[str | None, str | None]:
         try:
-            async with asyncio.timeout(HEALTH_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 async with translated():
                     await ping(self._engine)
                     return None, await fault(self._engine)

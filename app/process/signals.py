@@ -30,7 +30,7 @@ def drain_on_signals(drain: Drain) -> Iterator[None]:
         stop = partial(setattr, server, "should_exit", True)
 
         def on_first_signal() -> None:
-            loop.call_soon_threadsafe(drain.begin, stop)
+            loop.call_soon_threadsafe(drain.start, stop)
 
         server.on_first_signal = on_first_signal
         yield
@@ -54,10 +54,10 @@ def _before_the_handlers(drain: Drain, loop: asyncio.AbstractEventLoop) -> Itera
         handler = before[signal.Signals(number)]
         server = getattr(handler, "__self__", None)
         if not isinstance(server, uvicorn.Server):
-            loop.call_soon_threadsafe(drain.begin)
+            loop.call_soon_threadsafe(drain.start)
         elif not draining:
             draining = True
-            loop.call_soon_threadsafe(drain.begin, partial(setattr, server, "should_exit", True))
+            loop.call_soon_threadsafe(drain.start, partial(setattr, server, "should_exit", True))
             return
         else:
             server.should_exit = True

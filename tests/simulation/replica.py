@@ -206,7 +206,7 @@ class Replica:
             self._over(process, REBOOT_SECONDS)
             return
         reader = SagaReader(runner, log, log, definitions, lease_until=lambda: lease.expires_at)
-        drain = Drain(asyncio.Event(), recovery, runner, DRAIN_SECONDS)
+        drain = Drain(asyncio.Event(), DRAIN_SECONDS, idle=runner.idle, quiesce=(recovery.quiesce,))
         self.lease = lease
         self.admission = Admission(SETTINGS.max_in_flight)
         self.service = AppContext(
@@ -217,14 +217,14 @@ class Replica:
             ),
             health=_Healthy(),
             in_flight=lambda: runner.in_flight,
-            draining=drain.begun,
-            closing=drain.over,
+            draining=drain.draining,
+            closing=drain.time_up,
         )
         self._stopping = asyncio.Event()
         await self._stopping.wait()
-        drain.begin()
+        drain.start()
         await recovery.stop()
-        await runner.drain(drain.left)
+        await runner.drain(drain.seconds_left)
         await cancellations.stop()
         await keeper.stop()
         await journal.stop()
