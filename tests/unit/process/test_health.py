@@ -48,7 +48,7 @@ async def test_a_database_that_takes_no_writes_is_named(
 ) -> None:
     """It can be read, but the journal has been waiting to write."""
     async with open_storage(sqlite_url) as storage:
-        monkeypatch.setattr(type(storage.journal), "away", True)
+        monkeypatch.setattr(type(storage.journal), "unavailable", True)
         checks = await ServiceHealth(storage, a_lease(VirtualClock()), asyncio.Event()).checks()
     assert (checks["database"], checks["schema"]) == ("The database takes no writes.", None)
 
