@@ -15,6 +15,7 @@ from app.bootstrap.telemetry import TracesMissing, open_traces
 from app.cli import demo as demonstration
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
+from app.cli.warnings import show_warnings
 from app.saga.ports.clock import SystemClock
 from app.server import service_server
 from app.services import reachable
@@ -45,12 +46,13 @@ def serve(context: typer.Context) -> None:
 
 def migrate() -> None:
     """Bring DATABASE_URL's schema up to date. Safe from several machines at once, and while the service runs."""
+    show_warnings()
     settings = settings_or_failure()
     try:
-        stands = upgrade(settings.database_url.get_secret_value())
+        revision = upgrade(settings.database_url.get_secret_value())
     except Exception as error:  # noqa: BLE001 (raised again where its cause isn't known)
         raise database_failure(error, settings) from None
-    typer.echo(stands)
+    typer.echo(revision)
 
 
 def demo() -> None:

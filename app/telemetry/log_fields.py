@@ -30,10 +30,14 @@ def add_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -
     """
     record = event.get("_record")
     if isinstance(record, logging.LogRecord):
-        for name, value in vars(record).items():
-            if name not in _NOT_FIELDS:
-                event.setdefault(name, bounded(value))
+        for name, value in fields_of(record).items():
+            event.setdefault(name, value)
     return event
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Field | list[Field]]:
+    """Return what a log call gave as `extra`, bounded."""
+    return {name: bounded(value) for name, value in vars(record).items() if name not in _NOT_FIELDS}
 
 
 def bounded(value: object) -> Field | list[Field]:
