@@ -101,7 +101,7 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Yield every route's method and path."""
     for route in api_routes(app):
         for method in (route.methods or set()) - {"HEAD", "OPTIONS"}:
-            yield method, route.path
+            yield method, route.path_format
 
 
 async def test_every_route_states_who_may_use_it(house: House) -> None:
@@ -112,7 +112,7 @@ async def test_every_route_states_who_may_use_it(house: House) -> None:
     rights = RouteRights(house.app.routes)
     for route in found:
         for method in route.methods or ():
-            assert rights.find(method, _filled(route.path, "an-id")).rights == stated_rights(route)
+            assert rights.find(method, _filled(route.path_format, "an-id")).rights == stated_rights(route)
 
 
 async def test_what_states_nothing_is_closed(house: House) -> None:

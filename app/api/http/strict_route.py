@@ -15,6 +15,7 @@ from app.access.rights import CLOSED
 from app.api.context import caller_of, settings_of
 from app.api.http.card_number_check import refuse_card_numbers_in_fields
 from app.api.http.json_body import check_headers, read_json
+from app.api.http.parameters import known_form
 from app.api.middleware.route_rights import authorize, stated_rights
 from app.api.problems.validation import NOTHING_DONE, parameter_problem
 
@@ -53,6 +54,8 @@ class StrictRoute(APIRoute):
             authorize(caller_of(request), rights)
             check_query(request, known)
             if has_body:
+                if (saga_id := request.path_params.get("saga_id")) is not None:
+                    known_form(saga_id)  # a saga that can't exist is 404, whatever the body
                 most = settings_of(request).max_body_bytes
                 check_headers(request, max_bytes=most)
                 request = _ReadRequest(request, await read_json(request, max_bytes=most))

@@ -118,7 +118,7 @@ class Authentication:
             if not self._allow_open and from_outside(scope):
                 raise Problem("keys_required")
             return ANONYMOUS
-        page = scope["path"] == "/" or scope["path"].split("/", 2)[1] == _PAGES[1:]
+        page = scope["path"] in {"/", _PAGES} or scope["path"].startswith(f"{_PAGES}/")
         given, sessions = Headers(scope=scope).getlist("authorization"), service.sessions
         bearer = bearer_of(scope)
         if bearer is not None and bearer.startswith(RT) and read_token is None:

@@ -9,6 +9,7 @@ A route that states nothing is closed to all but operators of everything, and so
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -80,26 +81,36 @@ class Matched:
 _NO_ROUTE = Matched()
 
 
+class _RightsOfPath:
+    """A route's methods, what it needs, and its paths, those with an empty segment included."""
+
+    def __init__(self, route: APIRoute) -> None:
+        self.methods = route.methods or set()
+        self.rights = stated_rights(route) or CLOSED
+        self.pattern = re.compile(route.path_regex.pattern.replace("[^/]+", "[^/]*"))
+
+
 class RouteRights:
     """The routes of an application, by their first segment, each with what it needs."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
-        self._by_segment: dict[str, list[APIRoute]] = defaultdict(list)
+        self._by_segment: dict[str, list[_RightsOfPath]] = defaultdict(list)
         for context in iter_route_contexts(list(routes)):
             route = context.original_route
             if isinstance(route, APIRoute):
-                self._by_segment[_first_segment(route.path)].append(route)
+                self._by_segment[_first_segment(route.path)].append(_RightsOfPath(route))
         self.of = lru_cache(maxsize=_CACHED)(self.find)
 
     def find(self, method: str, path: str) -> Matched:
         """Return what a request needs: its route decides, as the router finds it. `of` remembers.
 
-        OPTIONS asks what a path allows, and needs what the path's first route does.
+        OPTIONS asks what a path allows, and needs what the path's first route does. A path that is a route's but
+        for an empty segment (`/sagas/`) needs the same, so that a caller who may use the route gets 404 there.
         """
         for route in self._by_segment.get(_first_segment(path), ()):
-            match = route.path_regex.match(path)
-            if match is not None and (method in (route.methods or ()) or method == "OPTIONS"):
-                return Matched(stated_rights(route) or CLOSED, match.groupdict())
+            match = route.pattern.fullmatch(path)
+            if match is not None and (method in route.methods or method == "OPTIONS"):
+                return Matched(route.rights, match.groupdict())
         return _NO_ROUTE
 
 

@@ -31,7 +31,7 @@ _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 
 
 @router.get(
-    "/problems/{name}",
+    "/problems/{name:path}",  # also a path below, which is no problem's: 404 for everybody
     response_class=HTMLResponse,
     response_description="A page.",
     openapi_extra=problems("not_found"),

@@ -369,3 +369,13 @@ async def test_where_storage_is_away_it_is_said_whether_anything_was_done(stored
         told = problem(await act(api, url, "retry"), 503, "storage_unavailable")
         assert ("Nothing was stored" in told["detail"]) is (stored is False)
         assert told["saga_url"] == url
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry", "resolve"])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"other": 1}'])
+async def test_a_malformed_id_is_404_whatever_the_body(action: str, body: bytes) -> None:
+    async with served() as api:
+        answer = await api.client.post(
+            f"/sagas/none/{action}", content=body, headers={"Content-Type": "application/json"}
+        )
+        problem(answer, 404, "not_found")
