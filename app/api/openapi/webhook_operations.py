@@ -11,8 +11,8 @@ Described = dict[str, Any]
 
 _WORDS = {
     EventName.COMPLETED: "A checkout completed: ship the order.",
-    EventName.COMPENSATED: "A checkout failed, and everything that had been done was undone.",
-    EventName.NEEDS_ATTENTION: "A checkout needs attention: an operator has to act, then it goes on.",
+    EventName.COMPENSATED: "A checkout failed, and everything done was compensated.",
+    EventName.NEEDS_ATTENTION: "A checkout needs attention: an operator has to act, then it continues.",
 }
 _HEADERS = (
     ("webhook-id", "The event's id, the same at every delivery: drop what you have.", {"type": "string"}),

@@ -1,4 +1,4 @@
-"""The one place where what was raised becomes an answer. Anything not named here is a fault, answered by `envelope`."""
+"""The one place where an exception becomes an answer. Any other is a fault, which `RequestContextMiddleware` answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ANSWERED = (
     DefinitionUnknown,
     LogUnreadable,
 )
-"""What may be raised instead of an answer."""
+"""The exceptions that become answers."""
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -96,7 +96,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _allowed(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return what the resource allows, with what `envelope` makes of it."""
+    """Return what the resource allows, with HEAD and OPTIONS, which every resource has."""
     methods = {name.strip() for name in (headers or {}).get("Allow", "").split(",") if name.strip()}
     if "GET" in methods:
         methods.add("HEAD")

@@ -20,7 +20,7 @@ class Problem(Exception):
     """An answer that is not what was asked for. Raise it anywhere below the API.
 
     `detail` says what is true of this occurrence, and never repeats what the caller sent; without it
-    the table's words stand there. `members` are added to the problem's own.
+    the table's text is used. `members` are added to the problem's own.
     """
 
     name: str

@@ -15,9 +15,9 @@ from app.values.card_numbers import holds_card_number
 MOST = 50
 """At most so many errors are listed."""
 
-NOTHING_DONE = "Nothing was done."
-NO_SAGA = "No saga was made; the Idempotency-Key is still free."
-"""What became of a checkout that was refused before it began."""
+NOTHING_DONE = "Nothing was changed."
+NO_SAGA = "No saga was started; the Idempotency-Key is still free."
+"""What happened to a checkout that was refused before it started."""
 
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 

@@ -214,7 +214,7 @@ async def test_the_page_says_so_too_where_the_last_step_succeeds_while_the_wish_
         opened.set()
         page = await waiting
         assert page.status_code == 409
-        assert "There is no way back any more" in page.text
+        assert "The saga is past its pivot" in page.text
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -237,7 +237,7 @@ async def test_what_does_not_fit_the_saga_is_refused_in_clear_words() -> None:
         assert blocks in problem(other, 409, "step_not_stuck")["detail"]
         body = problem(await act(api, url, "resolve", settling("loyalty")), 422, "invalid_request")
         assert [(e["pointer"], e["code"]) for e in body["errors"]] == [("/step", "unknown_step")]
-        assert "Nothing was done." in body["detail"]
+        assert "Nothing was changed." in body["detail"]
         another = await api.post(an_order(order_id="another"), Prefer="respond-async")
         running = another.headers["location"]
         problem(await act(api, running, "retry"), 409, "no_attention_needed")
