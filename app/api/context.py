@@ -1,4 +1,4 @@
-"""What the API serves: handed over by bootstrap while the process is up."""
+"""The use cases that the API serves; bootstrap provides them while the process runs."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ class Health(Protocol):
     """Whether this process can take work."""
 
     async def checks(self) -> Mapping[str, str | None]:
-        """Return each check by name (database, schema, lease, draining): None when it is well, else what is wrong.
+        """Return each check by name (database, schema, lease, draining): None when it is healthy, else what is wrong.
 
-        The words are shown to whoever asks, so they hold no secret.
+        The texts are shown to everybody, so they hold no secret.
         """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppContext:
-    """The use cases behind the API, and how its process is doing.
+    """The use cases behind the API, and the state of its process.
 
-    `keys` knows who asks; without them everyone may do everything. `sessions` knows who has signed in to
-    the page, `statistics` and `changes` tell it what was and that something moved. `streams` tells those who follow sagas live, `metrics` counts. `in_flight` counts the sagas in this process's hands, `now` is the database's time. Set `draining` when the process is told to
-    stop: no new checkout begins here. Set `closing` when the drain is over: whoever still waits for a
-    saga is answered at once with how it stands.
+    `keys` authenticates requests; without it everyone may do everything. `sessions` holds the page's sessions;
+    `statistics` and `changes` give the page its figures and notify it of changes. `streams` serves clients that
+    follow sagas live, `metrics` counts. `in_flight` counts the sagas that this process runs, `now` is the
+    database's time. Set `draining` when the process is asked to stop: no new checkout starts here. Set `closing`
+    when the drain is over: a request that still waits for a saga is answered at once with the saga as it is.
     """
 
     starter: SagaStarter
@@ -78,7 +79,7 @@ def service_of(request: Request) -> AppContext:
 
 
 def webhooks_of(request: Request) -> WebhookService:
-    """Return what the outbox is asked through; raise a `not_ready` problem while there is none."""
+    """Return the webhook service; raise a `not_ready` problem while there is none."""
     webhooks = service_of(request).webhooks
     if webhooks is None:
         raise Problem("not_ready")
@@ -92,13 +93,13 @@ def settings_of(request: Request) -> ApiSettings:
 
 
 def caller_of(request: Request) -> Principal:
-    """Return whose request this is. Everyone is the same caller until API keys say otherwise."""
+    """Return the request's caller; without API keys all requests have the same one."""
     caller: Principal = request.scope.get("state", {}).get("caller", ANONYMOUS)
     return caller
 
 
 def count_problem(request: Request, name: str) -> None:
-    """Count a problem that is answered."""
+    """Count an answered problem."""
     service: AppContext | None = getattr(request.app.state, "service", None)
     if service is not None and service.metrics is not None:
         service.metrics.refused(name)

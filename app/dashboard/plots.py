@@ -1,4 +1,4 @@
-"""The plots of the list: what began and how it ended, and how long it took. Geometry alone, in a box of 600 × 120."""
+"""The plots of the list: checkouts started by outcome, and durations. Geometry only, in a box of 600 × 120."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One stretch of time, and what is told of it."""
+    """One time bucket, with its text."""
 
     pieces: tuple[Piece, ...]
     words: str
@@ -53,7 +53,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcomes:
-    """What began, by what became of it."""
+    """Checkouts started, by status."""
 
     columns: tuple[Column, ...]
     most: int
@@ -66,7 +66,7 @@ class Outcomes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Durations:
-    """How long it took: one line per share, as SVG points; a line breaks where nothing was finished."""
+    """Durations: one line per quantile, as SVG points; a line breaks where nothing was finished."""
 
     lines: dict[str, tuple[str, ...]]
     overall: dict[str, str]
@@ -75,7 +75,7 @@ class Durations:
 
 
 def outcomes(slices: list[TimeBucket]) -> Outcomes:
-    """Return the columns of what began."""
+    """Return the columns of the checkouts started."""
     most = max((one.sagas for one in slices), default=0)
     each = WIDTH / max(1, len(slices))
     whole = TimeBucket(slices[0].start)
@@ -96,12 +96,12 @@ def outcomes(slices: list[TimeBucket]) -> Outcomes:
                         height=round(height, 2),
                     )
                 )
-        told = ", ".join(f"{one.by_status[s]} {STATUSES[s].lower()}" for s in STACKED if one.by_status[s])
-        words = f"{one.start:%H:%M} UTC: {told or 'nothing'}"
+        counts = ", ".join(f"{one.by_status[s]} {STATUSES[s].lower()}" for s in STACKED if one.by_status[s])
+        words = f"{one.start:%H:%M} UTC: {counts or 'nothing'}"
         columns.append(Column(pieces=tuple(pieces), words=words, x=round(at * each, 2), width=round(each, 2)))
     seconds = (slices[-1].start - slices[0].start).total_seconds() or 60.0
     rate = whole.sagas / seconds
-    told = ", ".join(f"{whole.by_status[s]:,} {STATUSES[s].lower()}" for s in STACKED if whole.by_status[s])
+    counts = ", ".join(f"{whole.by_status[s]:,} {STATUSES[s].lower()}" for s in STACKED if whole.by_status[s])
     return Outcomes(
         columns=tuple(columns),
         most=most,
@@ -109,12 +109,12 @@ def outcomes(slices: list[TimeBucket]) -> Outcomes:
         rate=f"{rate:,.1f} a second" if rate >= 1 else f"{rate * 60:,.1f} a minute",
         by_status={status.value: whole.by_status[status] for status in STACKED},
         first=slices[0].start,
-        words=f"{whole.sagas:,} checkouts began: {told}" if whole.sagas else "No checkout began.",
+        words=f"{whole.sagas:,} checkouts started: {counts}" if whole.sagas else "No checkout started.",
     )
 
 
 def durations(slices: list[TimeBucket]) -> Durations:
-    """Return the lines of how long it took, on a logarithmic scale."""
+    """Return the lines of the durations, on a logarithmic scale."""
     whole = TimeBucket(slices[0].start)
     for one in slices:
         whole.add(one)

@@ -18,13 +18,13 @@ LEAST_PERCENT = 0.7
 _ANSWERS: Mapping[str, tuple[bool, str, str]] = {
     EventType.STEP_SUCCEEDED: (False, "succeeded", "succeeded"),
     EventType.STEP_RETRIED: (False, "retried", "no answer, may have had its effect"),
-    EventType.STEP_FAILED: (False, "failed", "given up, without effect"),
-    EventType.STEP_UNKNOWN: (False, "unknown", "given up, may have had its effect"),
-    EventType.STEP_COMPENSATED: (True, "undone", "undone"),
+    EventType.STEP_FAILED: (False, "failed", "failed, without effect"),
+    EventType.STEP_UNKNOWN: (False, "unknown", "failed, may have had its effect"),
+    EventType.STEP_COMPENSATED: (True, "undone", "compensated"),
     EventType.COMPENSATION_RETRIED: (True, "retried", "not acknowledged"),
-    EventType.COMPENSATION_FAILED: (True, "failed", "can't be undone"),
+    EventType.COMPENSATION_FAILED: (True, "failed", "can't be compensated"),
 }
-"""Whether it is a compensation's, the kind of bar, and its words."""
+"""Whether it is a compensation's, the kind of bar, and its text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
-    """One action of a step: doing it, or undoing it."""
+    """One action of a step: its execution or its compensation."""
 
     step: str
     undoing: bool
@@ -48,7 +48,7 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tick:
-    """A mark on the axis, in percent, and how long after the begin it stands."""
+    """A mark on the axis, in percent, and its time since the start."""
 
     left: float
     words: str
@@ -56,14 +56,14 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timeline:
-    """The lanes in the order of the steps, each followed by that of its undoing."""
+    """The lanes in the order of the steps, each followed by its compensation."""
 
     lanes: tuple[Lane, ...]
     ticks: tuple[Tick, ...]
 
 
 def timeline(view: SagaView, now: datetime) -> Timeline:
-    """Return the timeline of a saga as it stands."""
+    """Return the timeline of a saga as it is now."""
     begin, last = view.created_at, view.events[-1].at if view.events else view.created_at
     end = max(last, now if view.state.status not in INACTIVE else begin)
     end = max(end, begin + timedelta(milliseconds=1))
@@ -77,17 +77,17 @@ def timeline(view: SagaView, now: datetime) -> Timeline:
         bars = drawn.setdefault((event.step, undoing), [])
         duration = event.data.get("duration_ms")
         since = event.at - timedelta(milliseconds=duration) if duration is not None else event.at
-        bars.append(_bar(kind, since, event.at, begin, end, _told(event, words)))
+        bars.append(_bar(kind, since, event.at, begin, end, _bar_text(event, words)))
         if (until := event.data.get("next_action_at")) is not None:
             following = _end_of_wait(view.events[at + 1 :], event, undoing=undoing) or end
             pause = min(datetime.fromisoformat(until), following)
             if pause > event.at:
-                told = f"waited {took(event.at, pause)} before the next attempt"
-                bars.append(_bar("waiting", event.at, pause, begin, end, told))
+                text = f"waited {took(event.at, pause)} before the next attempt"
+                bars.append(_bar("waiting", event.at, pause, begin, end, text))
     if (turn := _under_way(view, now)) is not None:
         step, undoing, since = turn
-        told = f"under way for {took(since, end)}"
-        drawn.setdefault((step, undoing), []).append(_bar("running", since, end, begin, end, told))
+        text = f"running for {took(since, end)}"
+        drawn.setdefault((step, undoing), []).append(_bar("running", since, end, begin, end, text))
     lanes = [
         Lane(step=step.name, undoing=undoing, bars=tuple(_waits_below(drawn.get((step.name, undoing), []))))
         for step in view.state.steps
@@ -110,14 +110,14 @@ def _bar(kind: str, since: datetime, until: datetime, begin: datetime, end: date
     return Bar(kind=kind, left=round(left, 3), width=round(width, 3), words=words)
 
 
-def _told(event: TrailEntry, words: str) -> str:
+def _bar_text(event: TrailEntry, words: str) -> str:
     duration, error = event.data.get("duration_ms"), event.data.get("error")
     if event.data.get("outcome") == "unavailable":
-        words = "not to be had, without effect"
-    told = f"attempt {event.attempt}: {words}" if event.attempt else words
+        words = "unavailable, without effect"
+    text = f"attempt {event.attempt}: {words}" if event.attempt else words
     if duration is not None:
-        told += f" after {lasting(duration / 1000)}"
-    return f"{told}. {sentence(str(error.get('message', '')))}" if error else told
+        text += f" after {lasting(duration / 1000)}"
+    return f"{text}. {sentence(str(error.get('message', '')))}" if error else text
 
 
 def _end_of_wait(later: tuple[TrailEntry, ...], event: TrailEntry, *, undoing: bool) -> datetime | None:
@@ -132,7 +132,7 @@ def _end_of_wait(later: tuple[TrailEntry, ...], event: TrailEntry, *, undoing: b
 
 
 def _under_way(view: SagaView, now: datetime) -> tuple[str, bool, datetime] | None:
-    """Return the step that is being done or undone now, and since when."""
+    """Return the step that is executing or compensating now, and since when."""
     state = view.state
     if (
         view.unreadable

@@ -1,4 +1,4 @@
-"""What the page says in words: statuses, events, times, and what a saga waits for."""
+"""The page's texts: statuses, events, times, and what a saga waits for."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ MARKS: Mapping[str, str] = {
     "completed": "✓",
     "compensated": "↺",
 }
-"""So that colour is never all that tells them apart."""
+"""So that statuses differ by more than colour."""
 
 EVENTS: Mapping[str, str] = {
-    EventType.SAGA_STARTED: "Checkout begun",
+    EventType.SAGA_STARTED: "Checkout started",
     EventType.STEP_SUCCEEDED: "succeeded",
-    EventType.STEP_RETRIED: "no answer, may have had its effect: sent again",
-    EventType.STEP_FAILED: "given up, without effect",
-    EventType.STEP_UNKNOWN: "given up, may have had its effect",
-    EventType.STEP_COMPENSATED: "undone",
-    EventType.COMPENSATION_RETRIED: "undoing not acknowledged: sent again",
-    EventType.COMPENSATION_FAILED: "can't be undone",
+    EventType.STEP_RETRIED: "no answer, may have had its effect: retried",
+    EventType.STEP_FAILED: "failed, without effect",
+    EventType.STEP_UNKNOWN: "failed, may have had its effect",
+    EventType.STEP_COMPENSATED: "compensated",
+    EventType.COMPENSATION_RETRIED: "compensation not acknowledged: retried",
+    EventType.COMPENSATION_FAILED: "can't be compensated",
     EventType.SAGA_RECOVERED: "Taken over by another replica",
-    EventType.CANCEL_REQUESTED: "Cancelled by a person",
-    EventType.RETRY_REQUESTED: "Retried by a person",
-    EventType.STEP_RESOLVED: "settled outside by a person",
+    EventType.CANCEL_REQUESTED: "Cancelled by an operator",
+    EventType.RETRY_REQUESTED: "Retried by an operator",
+    EventType.STEP_RESOLVED: "settled outside by an operator",
     EventType.SAGA_COMPLETED: "Completed",
-    EventType.SAGA_COMPENSATED: "Everything done was undone",
+    EventType.SAGA_COMPENSATED: "Everything done was compensated",
     EventType.SAGA_NEEDS_ATTENTION: "Needs attention",
 }
 STEP_STATUSES: Mapping[StepStatus, str] = {
-    StepStatus.PENDING: "not begun",
-    StepStatus.RUNNING: "its turn",
+    StepStatus.PENDING: "not started",
+    StepStatus.RUNNING: "running",
     StepStatus.SUCCEEDED: "done",
     StepStatus.FAILED: "failed, without effect",
     StepStatus.UNKNOWN: "failed, may have had its effect",
-    StepStatus.COMPENSATING: "being undone",
-    StepStatus.COMPENSATED: "undone",
-    StepStatus.COMPENSATION_FAILED: "can't be undone",
+    StepStatus.COMPENSATING: "being compensated",
+    StepStatus.COMPENSATED: "compensated",
+    StepStatus.COMPENSATION_FAILED: "can't be compensated",
 }
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def said(event: str, outcome: str | None = None) -> str:
-    """Return what happened; a word of a newer release's as it stands."""
+    """Return what happened; an event of a newer release by its own name."""
     if event == EventType.STEP_RETRIED and outcome == "unavailable":
-        return "not to be had, without effect: sent again"
+        return "unavailable, without effect: retried"
     return EVENTS.get(event, event)
 
 
 def lasting(seconds: float) -> str:
-    """Return a length of time as people say it, in its two largest units: `1 h 5 min`, `12.3 s`, `48 ms`."""
+    """Return a length of time in its two largest units: `1 h 5 min`, `12.3 s`, `48 ms`."""
     seconds = max(0.0, seconds)
     if seconds < 0.01:
         return f"{seconds * 1000:.1f}".removesuffix(".0") + " ms"
@@ -91,13 +91,13 @@ def lasting(seconds: float) -> str:
 
 
 def ago(begin: datetime, now: datetime) -> str:
-    """Return how long ago something was, no more exactly than matters."""
+    """Return how long ago something was, to a useful precision."""
     seconds = (now - begin) / timedelta(seconds=1)
     return "just now" if seconds < 1 else f"{lasting(round(seconds) if seconds < 60 else seconds)} ago"
 
 
 def took(begin: datetime, end: datetime) -> str:
-    """Return how long it was from one time to another."""
+    """Return the length of time from one instant to another."""
     return lasting((end - begin) / timedelta(seconds=1))
 
 
@@ -111,36 +111,36 @@ def now_is(view: SagaView, now: datetime) -> str:
             return "Paid, reserved and shipped. Nothing is left to do."
         case SagaStatus.COMPENSATED:
             why = f" {sentence(state.failure.message)}" if state.failure else ""
-            return f"It failed, and everything that had been done was undone.{why}"
+            return f"It failed, and everything done was compensated.{why}"
         case SagaStatus.NEEDS_ATTENTION:
             return _stuck(view)
     step, back = turn(state), state.status is SagaStatus.COMPENSATING
-    why = (
-        f" It goes back because of this: {sentence(state.failure.message)}" if state.failure and back else ""
-    )
+    why = f" It compensates because: {sentence(state.failure.message)}" if state.failure and back else ""
     if step is None:
-        return f"It goes on at once.{why}"
+        return f"It continues at once.{why}"
     due = state.next_action_at
     if due is not None and due > now:
         error = (step.compensation.error if step.compensation else None) if back else step.error
         last = f" The last answer was: {sentence(str(error['message']))}" if error else ""
-        what = f"To undo the {step.name} step" if back else f"The {step.name} step"
-        return f"{what} is tried again in {took(now, due)}, at {clock(due)}.{last}{why}"
-    told = f"The {step.name} step is being undone." if back else f"The {step.name} step is under way."
+        what = f"The compensation of the {step.name} step" if back else f"The {step.name} step"
+        return f"{what} is retried in {took(now, due)}, at {clock(due)}.{last}{why}"
+    doing = f"The {step.name} step is being compensated." if back else f"The {step.name} step is running."
     if view.cancel is not None and state.cancelled_by is None:
-        told += f" {view.cancel.who} has cancelled the checkout: once this is answered, it goes back."
+        doing += f" {view.cancel.who} has cancelled the checkout: it compensates once this is answered."
     if view.next_action_at is not None and view.next_action_at > now:
-        told += f" Should this replica die, another takes over after {clock(view.next_action_at)}."
-    return f"{told}{why}"
+        doing += f" If this replica fails, another takes over after {clock(view.next_action_at)}."
+    return f"{doing}{why}"
 
 
 def _stuck(view: SagaView) -> str:
-    blocks = view.attention.message if view.attention else "It can't go on."
-    return f"{blocks} All else that could be done was. Retry it, or settle it outside and say where."
+    blocks = view.attention.message if view.attention else "It can't continue."
+    return (
+        f"{blocks} Everything else that could be done was done. Retry it, or settle it outside and say where."
+    )
 
 
 def turn(state: SagaState) -> StepState | None:
-    """Return the step that is being done, or undone, or will be next."""
+    """Return the step that is executing or compensating, or will be next."""
     if state.status is SagaStatus.COMPENSATING:
         tried = {StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
         done = (state.step(name) for name in reversed(state.completion_order))
@@ -149,7 +149,7 @@ def turn(state: SagaState) -> StepState | None:
 
 
 def stuck_steps(view: SagaView) -> list[str]:
-    """Return the steps that a person may settle outside."""
+    """Return the steps that an operator may settle outside."""
     failed = [s.name for s in view.state.steps if s.status is StepStatus.COMPENSATION_FAILED]
     if not failed and view.state.status is SagaStatus.NEEDS_ATTENTION and view.state.current is not None:
         return [view.state.current.name]

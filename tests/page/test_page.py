@@ -73,7 +73,7 @@ def test_a_saga_moves_before_ones_eyes_until_it_is_finished(browser: Browser, tm
             page.goto(f"{shop.url}/dashboard/sagas/{saga['id']}")
             expect(page.locator(".title .badge")).to_contain_text("Running")
             expect(page.locator(".title .badge")).to_contain_text("Compensated", timeout=20_000)
-            expect(page.locator(".trail li").last).to_contain_text("Everything done was undone")
+            expect(page.locator(".trail li").last).to_contain_text("Everything done was compensated")
             expect(page.locator("#live")).to_be_hidden()
 
 
@@ -88,7 +88,7 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled(
         page.goto(shop.url)
         page.locator(".alarm").get_by_role("link", name=order_id).click()
         expect(page.locator(".now")).to_contain_text("payment step had its effect and can't be undone")
-        expect(page.locator(".steps li").nth(1)).to_contain_text("undone")
+        expect(page.locator(".steps li").nth(1)).to_contain_text("compensated")
         page.get_by_text("Settle outside", exact=True).click()
         form = page.locator("details[open] form")
         form.get_by_role("button").click()  # without a reason the browser doesn't send it

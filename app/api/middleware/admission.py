@@ -1,9 +1,9 @@
-"""Admission: a process takes no more checkouts than it can carry, and says so before it reads one.
+"""Admission: a process accepts no more checkouts than its limit, and refuses before it reads a body.
 
-A repeat of an Idempotency-Key is turned away too while the house is full. To know it for a repeat, its
-body would have to be read and the saga log asked: just what admission is there to spare. Nothing is
-lost, as a refused request leaves no trace: the caller sends it again after Retry-After, under the
-same key, and the saga's own URL answers all the while.
+At the limit a repeat of an Idempotency-Key is refused too. To recognise a repeat, the service would have to
+read its body and ask the saga log: just the work that admission avoids. Nothing is lost, as a refused request
+leaves no trace: the caller sends it again after Retry-After, under the same key, and can read the saga at its
+own URL meanwhile.
 
     POST ──▶ room? ──no──▶ 503 over_capacity
                │
@@ -27,7 +27,7 @@ from app.api.problems.problem import Problem
 
 
 class Admission:
-    """Counts the checkouts that are being made durable, and holds them together with those in flight below the limit."""
+    """Keeps the checkouts that are being made durable, plus those in flight, below the limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -35,23 +35,23 @@ class Admission:
 
     @staticmethod
     def check_open(service: AppContext) -> None:
-        """Raise a problem where the process takes nothing new any more."""
+        """Raise a problem if the process accepts nothing new."""
         if service.draining.is_set():
             raise Problem("shutting_down")
 
     def full(self, service: AppContext) -> bool:
-        """Whether there is no place."""
+        """Whether the limit is reached."""
         return service.in_flight() + self._received >= self._limit
 
     def check(self, service: AppContext) -> None:
-        """Raise a problem where a checkout would not be admitted."""
+        """Raise a problem if a checkout would not be admitted."""
         self.check_open(service)
         if self.full(service):
             raise Problem("over_capacity")
 
     @contextmanager
     def admitted(self, service: AppContext) -> Iterator[None]:
-        """Hold a place while a checkout is made durable; raise a problem where there is none."""
+        """Hold a place while a checkout is made durable; raise a problem if there is none."""
         self.check(service)
         self._received += 1
         try:

@@ -1,7 +1,7 @@
-"""Under which path the service is reached: taken off each request at the door, and put before each link.
+"""The base path under which clients reach the service: removed from each request, and put before each link.
 
 It comes from `--root-path`, or from a trusted proxy's `X-Forwarded-Prefix`, which goes first. The proxy may
-strip it or keep it. Behind this door every path is the service's own (`/checkout`), so that no route, right
+strip it or keep it. Behind this middleware every path is the service's own (`/checkout`), so that no route, right
 or limit can depend on where it is served; `link` gives the path that a client needs.
 """
 
@@ -33,13 +33,13 @@ def link(path: str) -> str:
 
 
 def base_path() -> str:
-    """Return what the present request's client has before each path: empty, or as `/shop`."""
+    """Return the base path of the present request's client: empty, or as `/shop`."""
     return _base.get()
 
 
 @contextmanager
 def reached_under(path: str) -> Iterator[None]:
-    """Have `link` put this path before the service's own in here, whoever asks: for what is made once and kept."""
+    """Use this base path in `link` within the block, whatever the request: for content that is cached."""
     token = _base.set(path)
     try:
         yield

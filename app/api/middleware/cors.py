@@ -1,4 +1,4 @@
-"""Which other sites' pages may ask the API from a browser: none, unless the operator names them."""
+"""Cross-origin requests (CORS): refused, except from the origins that the operator names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BELIEVED_SECONDS = 600
 
 
 def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let pages of these sites ask, with a key or a read token of their own.
+    """Allow requests from pages of these origins, with a key or a read token of their own.
 
     Never with a cookie: who has signed in to the page has not signed in to what another site's page does.
     It goes outside of whoever may refuse a request, so that a page can read why.

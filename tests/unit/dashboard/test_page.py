@@ -147,7 +147,7 @@ async def test_a_saga_in_need_is_found_understood_and_settled_through_the_page_a
         assert "can&#39;t be undone" in alarm
         page = await client.get(f"/dashboard/sagas/{saga_id}")
         assert "The payment step had its effect and can&#39;t be undone" in page.text
-        assert 'inventory</b> <span class="how">undone' in page.text  # the other compensations ran
+        assert 'inventory</b> <span class="how">compensated' in page.text  # the other compensations ran
         form = {"token": field_of(page, "token"), "seen": field_of(page, "seen")}
         again = await client.post(
             f"/dashboard/sagas/{saga_id}/retry", data={**form, "reason": "The provider is back"}, headers=HERE
@@ -400,7 +400,7 @@ async def test_a_wrong_key_signs_nobody_in(sqlite_url: str, key: str) -> None:
         await a_key(client, "operate", everyone=True)
         answer = await signed_in(client, key)
         assert answer.status_code == 403
-        assert "This key opens nothing." in answer.text
+        assert "This key is not valid." in answer.text
         assert "set-cookie" not in answer.headers
 
 
