@@ -172,7 +172,7 @@ def test_keys_are_made_used_and_ended(tmp_path: Path) -> None:
         text = made.stdout.strip()
         refused = desk.run("sagas", "list")
         assert refused.exit_code == 1
-        assert "key is needed" in refused.stderr
+        assert "An API key is required" in refused.stderr
         assert desk.run("sagas", "list", CHECKOUT_API_KEY=text).exit_code == 0
         prefix = text.split("_")[1]
         assert prefix in desk.run("keys", "list", COLUMNS="200").stdout
