@@ -30,7 +30,7 @@ migrate: runtime ## Bring DATABASE_URL's schema up to date
 test: dev ## Run every kind of test on every database, at most three minutes; with ARGS, for example ARGS="tests/unit -k decide -n0"
 	@exec $(PY) -m pytest -n auto --dist loadgroup -m "not proof" $(ARGS)
 
-proof: dev ## Run what make test samples, as a whole, and the page's tests; measure what the tests reach (20 minutes)
+proof: dev ## Run what make test samples, as a whole, and the page's tests; measure what the tests reach (half an hour on two cores)
 	@exec $(PY) -m tests.proof $(ARGS)
 
 pooled: dev ## Run the storage's tests through a PgBouncer in transaction mode (TEST_PGBOUNCER or PATH, 1.21 or newer)
