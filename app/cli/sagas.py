@@ -1,4 +1,4 @@
-"""`checkout sagas …`: over the service's API, so with the same rights and the same trail as everybody."""
+"""`checkout sagas …`: over the service's API, with the same rights and the same trail as any client."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from typing import Annotated, Any
 
 import httpx2 as httpx
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from app.cli.client import Listing, as_json, ask, client, problem_words
 from app.cli.failing import STILL_STUCK, failure
+from app.cli.saga_printing import (
+    COLUMNS,
+    about,
+    print_json,
+    status_text,
+    steps_table,
+    trail_line,
+    why,
+    why_with_code,
+)
 from app.cli.terminal import console, print_records, safe, words
 from app.gateway.http_answer import retry_after
 from app.saga.model.attention import sentence
@@ -38,15 +47,6 @@ Reason = Annotated[str, typer.Option(help="Why; it is recorded in the trail, wit
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 SagaId = Annotated[str, typer.Argument(help="The saga's id.", callback=_saga_id)]
-
-_STYLES = {
-    SagaStatus.RUNNING: "blue",
-    SagaStatus.COMPENSATING: "yellow",
-    SagaStatus.COMPLETED: "green",
-    SagaStatus.COMPENSATED: "cyan",
-    SagaStatus.NEEDS_ATTENTION: "bold red",
-}
-_COLUMNS = ("saga", "status", "amount", "order", "customer", "started", "why")
 
 
 @app.command("list")
@@ -80,11 +80,11 @@ def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
     """Show one saga. Its status, what blocks it, each step, and the trail."""
     saga, _ = ask("GET", f"/sagas/{saga_id}")
     if as_json:
-        _print_json(saga)
+        print_json(saga)
         return
     out = console()
-    out.print(Text.assemble("saga ", words(saga["id"]), "  ", _status(saga)), soft_wrap=True)
-    out.print(words(_about(saga)), soft_wrap=True)
+    out.print(Text.assemble("saga ", words(saga["id"]), "  ", status_text(saga)), soft_wrap=True)
+    out.print(words(about(saga)), soft_wrap=True)
     if unreadable := saga.get("unreadable"):
         out.print(words(f"Unreadable: {sentence(unreadable['reason'])}", "bold red"))
     elif attention := saga.get("attention"):
@@ -96,14 +96,14 @@ def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
     if saga["next_action_at"]:
         out.print(words(f"It continues by {saga['next_action_at'][:19]}Z at the latest."))
     if saga["steps"]:
-        out.print(_steps(saga["steps"]))
+        out.print(steps_table(saga["steps"]))
     for event in saga["trail"]:
-        out.print(_line(event), soft_wrap=True)
+        out.print(trail_line(event), soft_wrap=True)
 
 
 @app.command()
 def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
-    """Follow one saga until it is finished. Also over the restart of a replica. --json: a line for each event."""
+    """Follow one saga until it is finished. It survives a replica's restart. --json: a line for each event."""
     saga, _ = ask("GET", f"/sagas/{saga_id}")
     known = saga["trail"][-1]["seq"]
     out, last = console(), 0
@@ -114,9 +114,9 @@ def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
                     return
                 last = event["seq"]
                 if as_json:
-                    _print_json(event)
+                    print_json(event)
                 else:
-                    out.print(_line(event), soft_wrap=True)
+                    out.print(trail_line(event), soft_wrap=True)
                 if event["event"] == "saga_needs_attention" and last >= known:
                     typer.echo(
                         "The saga waits for an operator: `sagas retry` or `sagas resolve`. This continues after that.",
@@ -131,13 +131,13 @@ def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(saga_id: SagaId, *, reason: Reason, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Stop a saga and undo what it did; refused past the pivot."""
+    """Stop a saga and compensate it; refused past the pivot."""
     _act(saga_id, "cancel", {"reason": reason}, yes=yes, in_json=as_json)
 
 
 @app.command()
 def retry(saga_id: SagaId, *, reason: Reason, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Try again what failed, with a fresh budget of attempts. Exit code 4 where the saga is still stuck then."""
+    """Retry the failed step, with new attempts. Exit code 4 if the saga is still stuck afterwards."""
     _act(saga_id, "retry", {"reason": reason}, yes=yes, in_json=as_json)
 
 
@@ -153,29 +153,29 @@ def resolve(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say that you settled a step by hand. The saga goes on with the rest; exit code 4 where it is still stuck then."""
+    """Record that you settled a step by hand. The saga then continues; exit code 4 if it is still stuck afterwards."""
     body = {"step": step, "reason": reason} | ({"reference": reference} if reference else {})
     _act(saga_id, "resolve", body, yes=yes, in_json=as_json)
 
 
 def _act(saga_id: str, action: str, body: dict[str, str], *, yes: bool, in_json: bool) -> None:
-    """Send an action upon the very saga that was shown: whoever was faster is noticed."""
+    """Send an action on the saga exactly as it was shown: a change in between is refused."""
     saga, headers = ask("GET", f"/sagas/{saga_id}")
     if not yes:
-        typer.echo(safe(f"{saga['id']}: {_about(saga)}, {saga['status']}"), err=in_json)
-        if blocks := _why(saga):
+        typer.echo(safe(f"{saga['id']}: {about(saga)}, {saga['status']}"), err=in_json)
+        if blocks := why(saga):
             typer.echo(safe(blocks), err=in_json)
         typer.confirm(f"{action} it?", abort=True, err=in_json)
     seen = {"If-Match": headers["etag"]} if "etag" in headers else {}
     answer, _ = ask("POST", f"/sagas/{saga_id}/{action}", json=body, headers=seen)
     if in_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         console().print(
-            Text.assemble(f"{action} is in the trail; the saga is ", _status(answer)), soft_wrap=True
+            Text.assemble(f"{action} is in the trail; the saga is ", status_text(answer)), soft_wrap=True
         )
     if answer["status"] == SagaStatus.NEEDS_ATTENTION:
-        raise failure(_why(answer) or "It needs attention still.", STILL_STUCK)
+        raise failure(why(answer) or "It needs attention still.", STILL_STUCK)
 
 
 def _print_list(found: Listing, *, in_json: bool) -> None:
@@ -188,16 +188,16 @@ def _print_list(found: Listing, *, in_json: bool) -> None:
     rows = [
         (
             words(saga["id"]),
-            _status(saga),
+            status_text(saga),
             words(money(saga["amount"], saga["currency"])),
             words(saga["order_id"]),
             words(saga["customer_id"]),
             words(saga["created_at"][:19]),
-            words(_why_with_code(saga)),
+            words(why_with_code(saga)),
         )
         for saga in found
     ]
-    print_records(_COLUMNS, rows, headline=3, prose=True)
+    print_records(COLUMNS, rows, headline=3, prose=True)
     if found.next_cursor:
         typer.echo("There are more: narrow the list, raise --limit, or give --all.", err=True)
 
@@ -218,60 +218,3 @@ def _events(saga_id: str, after: int) -> Iterator[dict[str, Any] | None]:
                 yield None
             elif isinstance(found := event.json() if event.data else None, dict) and "seq" in found:
                 yield found
-
-
-def _print_json(value: object) -> None:
-    typer.echo(as_json(value))
-
-
-def _about(saga: dict[str, Any]) -> str:
-    amount = money(saga["amount"], saga["currency"])
-    return f"order {saga['order_id']}, customer {saga['customer_id']}, {amount}"
-
-
-def _steps(steps: list[dict[str, Any]]) -> Table:
-    table = Table("step", "status", "attempts", "last error", "compensation")
-    for column in (0, 1, 2, 4):
-        table.columns[column].no_wrap = True
-    for step in steps:
-        undo = step["compensation"] or {}
-        error = undo.get("error") or step["error"] or {}
-        undone = f"{undo['attempts']} attempt{'s' if undo['attempts'] != 1 else ''}" if undo else ""
-        if step["resolved_by"]:
-            undone = "by an operator" if step["status"] == "compensated" else undone
-        cells = (step["name"], step["status"], step["attempts"], error.get("message", ""), undone)
-        table.add_row(*map(words, cells))
-    return table
-
-
-def _why_with_code(saga: dict[str, Any]) -> str:
-    """Return `_why`, behind the code that the runbook is looked up by."""
-    reason = None if saga.get("unreadable") else saga.get("attention") or saga["failure"]
-    return f"{reason['code']}: {_why(saga)}" if reason else _why(saga)
-
-
-def _why(saga: dict[str, Any]) -> str:
-    """Return what blocks a saga, or else what turned it back, or nothing."""
-    if unreadable := saga.get("unreadable"):
-        return f"Unreadable: {sentence(str(unreadable['reason']))}"
-    if attention := saga.get("attention"):
-        return str(attention["message"])
-    return sentence(str(saga["failure"]["message"])) if saga["failure"] else ""
-
-
-def _status(saga: dict[str, Any]) -> Text:
-    return words(saga["status"], _STYLES.get(saga["status"], ""))
-
-
-def _line(event: dict[str, Any]) -> Text:
-    text = words(f"{event['seq']:>4}  {event['at'][11:23]}  {event['event']}")
-    if event.get("step"):
-        text.append(safe(f" {event['step']}"), style="bold")
-    if event.get("attempt"):
-        text.append(f" #{event['attempt']}", style="dim")
-    if error := event.get("error"):
-        text.append(safe(f"  {error['code']}: {error['message']}"), style="red")
-    for name in ("who", "reason", "reference", "next_action_at"):
-        if name in event:
-            text.append(safe(f"  {name} {event[name]}"), style="dim")
-    return text
