@@ -8,6 +8,7 @@ the order `do` is given. Whatever is asked can be asked again under the same ref
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Generic, TypedDict, TypeVar
 
 from app.gateway.port import Call, Gateway, GatewayVerb, JsonObject, Participant, ResourceOwner
@@ -69,7 +70,7 @@ class ResourceService(Generic[R]):
         return Call.to(self.owner, verb, reference=reference, simulate=simulate, traceparent=traceparent)
 
 
-class ResourceStep(Generic[S]):
+class ResourceStep(ABC, Generic[S]):
     """The step that makes the resource and deletes it. Each result is what the service's answer says."""
 
     name: str
@@ -78,9 +79,9 @@ class ResourceStep(Generic[S]):
     def __init__(self, service: S | None = None) -> None:
         self._service = service or self.service_type()
 
+    @abstractmethod
     async def do(self, order: CheckoutContext, options: CallOptions) -> Resource:
         """Call the service's `do` with what it needs of the order."""
-        raise NotImplementedError
 
     def check(self, found: Any, order: CheckoutContext) -> None:
         """Raise `StepOutcomeUnknown` where a resource that was looked up is not the one that the order asks for."""
