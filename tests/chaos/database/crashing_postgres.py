@@ -1,8 +1,4 @@
-"""A PostgreSQL of a chaos run's own, which it may stop as a power cut would and start again on the same data.
-
-run ──"stop" | "start"──▶ keeper ──child──▶ postgres
-the end of the pipe, for whatever reason, makes the keeper stop the server for good, as in tests/postgres.py
-"""
+"""A PostgreSQL of a chaos run's own, which it may stop as a power cut would and start again on the same data."""
 
 from __future__ import annotations
 
@@ -16,67 +12,39 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.chaos.database.keeper import Keeper, a_keeper, say
 from tests.postgres import (
     START_SECONDS,
     UNPRIVILEGED,
     NoPostgres,
-    _binaries,
     _is_ready,
     _leave,
     _started,
     _stop,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 class CrashingPostgres:
     """A server at `url`. Both calls block until what they ask for has happened."""
 
-    def __init__(self, url: str, keeper: subprocess.Popen[str]) -> None:
-        self.url = url
+    def __init__(self, keeper: Keeper) -> None:
+        (self.url,) = keeper.urls
         self._keeper = keeper
 
     def stop(self) -> None:
         """Stop it in immediate mode: no checkpoint, no goodbye; every connection breaks."""
-        self._ask("stop", "stopped")
+        self._keeper.ask("stop")
 
     def start(self) -> None:
         """Start it again; it recovers from its write-ahead log."""
-        self._ask("start", "ready")
-
-    def _ask(self, word: str, expected: str) -> None:
-        assert self._keeper.stdin is not None
-        assert self._keeper.stdout is not None
-        self._keeper.stdin.write(f"{word}\n")
-        self._keeper.stdin.flush()
-        answer = self._keeper.stdout.readline().strip()
-        if answer != expected:
-            raise NoPostgres(f"PostgreSQL would not {word}: {answer}{self._keeper.stdout.read()}")
+        self._keeper.ask("start")
 
 
 @contextlib.contextmanager
 def a_crashing_postgres() -> Iterator[CrashingPostgres]:
-    """Start a server of one's own, whatever TEST_DATABASE_URL says: nobody else's may be stopped."""
-    binaries, _ = _binaries()
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.database.crashing_postgres", str(binaries)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    with keeper:
-        assert keeper.stdout is not None
-        url = keeper.stdout.readline().strip()
-        if not url.startswith("postgresql://"):
-            raise NoPostgres(f"PostgreSQL did not start:\n{url}\n{keeper.stdout.read()}")
-        try:
-            yield CrashingPostgres(url, keeper)
-        finally:
-            keeper.terminate()
+    """Start a server of one's own."""
+    with a_keeper("tests.chaos.database.crashing_postgres") as keeper:
+        yield CrashingPostgres(keeper)
 
 
 # From here on: the keeper, a process of its own.
@@ -90,24 +58,19 @@ def keep(binaries: Path) -> None:
         server: subprocess.Popen[bytes] | None = None
         try:
             server, url = _started(binaries, Path(home))
-            _say(url)
+            say(url)
             for line in sys.stdin:
                 if line.strip() == "stop":
                     server.send_signal(signal.SIGQUIT)
                     server.wait()
-                    _say("stopped")
+                    say("done")
                 else:
                     server = _started_again(server, Path(home))
-                    _say("ready")
+                    say("done")
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if server is not None:
                 _stop(server)
-
-
-def _say(word: str) -> None:
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
 
 
 def _started_again(stopped: subprocess.Popen[bytes], home: Path) -> subprocess.Popen[bytes]:

@@ -1,8 +1,4 @@
-"""A primary and its synchronous standby as plain processes, to be killed, frozen, thawed and promoted.
-
-run ──"kill", "freeze", "promote", …──▶ keeper ──children──▶ primary ══WAL══▶ standby
-the end of the pipe, for whatever reason, makes the keeper stop both for good, as in tests/postgres.py
-"""
+"""A primary and its synchronous standby as plain processes, to be killed, frozen, thawed and promoted."""
 
 from __future__ import annotations
 
@@ -19,11 +15,11 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.chaos.database.crashing_postgres import _started_again
+from tests.chaos.database.keeper import Keeper, a_keeper, say
 from tests.postgres import (
     START_SECONDS,
     UNPRIVILEGED,
     NoPostgres,
-    _binaries,
     _free_port,
     _is_ready,
     _leave,
@@ -31,7 +27,6 @@ from tests.postgres import (
     _stop,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
 STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 
@@ -41,7 +36,7 @@ class ReplicatedPostgres:
 
     primary: str
     standby: str
-    keeper: subprocess.Popen[str]
+    keeper: Keeper
 
     @property
     def url(self) -> str:
@@ -52,64 +47,39 @@ class ReplicatedPostgres:
 
     def kill_primary(self) -> None:
         """End the primary at once: no checkpoint, no goodbye to the standby."""
-        self._ask("kill")
+        self.keeper.ask("kill")
 
     def freeze_primary(self) -> None:
         """Stop every process of the primary where it is (SIGSTOP)."""
-        self._ask("freeze")
+        self.keeper.ask("freeze")
 
     def thaw_primary(self) -> None:
         """Let it go on, as if nothing had happened."""
-        self._ask("thaw")
+        self.keeper.ask("thaw")
 
     def restart_primary(self) -> None:
         """Stop the primary at once and start it again; it recovers from its own log, with or without a standby."""
-        self._ask("restart")
+        self.keeper.ask("restart")
 
     def freeze_standby(self) -> None:
         """Stop every process of the standby where it is: no commit of the primary is answered any more."""
-        self._ask("freeze standby")
+        self.keeper.ask("freeze standby")
 
     def thaw_standby(self) -> None:
         """Let it go on."""
-        self._ask("thaw standby")
+        self.keeper.ask("thaw standby")
 
     def promote_standby(self) -> None:
         """Make the standby a primary; return once it takes writes."""
-        self._ask("promote")
-
-    def _ask(self, word: str) -> None:
-        assert self.keeper.stdin is not None
-        assert self.keeper.stdout is not None
-        self.keeper.stdin.write(f"{word}\n")
-        self.keeper.stdin.flush()
-        answer = self.keeper.stdout.readline().strip()
-        if answer != "done":
-            raise NoPostgres(f"The postgres would not {word}: {answer}{self.keeper.stdout.read()}")
+        self.keeper.ask("promote")
 
 
 @contextlib.contextmanager
 def a_replicated_postgres() -> Iterator[ReplicatedPostgres]:
     """Start both, with `synchronous_standby_names = '*'` on the primary."""
-    binaries, _ = _binaries()
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.database.replicated_postgres", str(binaries)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    with keeper:
-        assert keeper.stdout is not None
-        said = keeper.stdout.readline().split()
-        if len(said) != 2:
-            raise NoPostgres(f"The postgres did not start:\n{' '.join(said)}\n{keeper.stdout.read()}")
-        try:
-            yield ReplicatedPostgres(primary=said[0], standby=said[1], keeper=keeper)
-        finally:
-            keeper.terminate()
+    with a_keeper("tests.chaos.database.replicated_postgres") as keeper:
+        primary, standby = keeper.urls
+        yield ReplicatedPostgres(primary=primary, standby=standby, keeper=keeper)
 
 
 # From here on: the keeper, a process of its own.
@@ -128,10 +98,10 @@ def keep(binaries: Path) -> None:
             standby, standby_url = _followed(primary, url, directory)
             servers.append(standby)
             _wait_for_standby(primary, url)
-            _say(f"{url} {standby_url}")
+            say(f"{url} {standby_url}")
             for line in sys.stdin:
                 primary = servers[0] = _do(line.strip(), primary, standby, directory)
-                _say("done")
+                say("done")
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             for server in servers:
@@ -250,11 +220,6 @@ def _parent_in(stat: Path) -> int | None:
         return int(stat.read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):
         return None
-
-
-def _say(word: str) -> None:
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
