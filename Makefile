@@ -22,12 +22,12 @@ run: runtime ## Serve on HOST and PORT (127.0.0.1:8000); DATABASE_URL says where
 	@exec $(PY) -m app serve --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
 demo: runtime ## Show twenty checkouts of which three in ten steps fail
-	@exec $(PY) -m app.cli.demo $(ARGS)
+	@exec $(PY) -m app demo $(ARGS)
 
 migrate: runtime ## Bring DATABASE_URL's schema up to date
 	@exec $(PY) -m app migrate
 
-test: dev ## Run every kind of test on every database, at most three minutes; with ARGS, for example ARGS="tests/unit -k decide -n0"
+test: dev ## Run every kind of test on every database; with ARGS, for example ARGS="tests/unit -k decide -n0"
 	@exec $(PY) -m pytest -n auto --dist loadgroup -m "not proof" $(ARGS)
 
 proof: dev ## Run what make test samples, as a whole, and the page's tests; measure what the tests reach (half an hour on two cores)
@@ -88,7 +88,7 @@ lock: ## Renew the lock files from pyproject.toml, with ARGS=--upgrade to the ne
 	@$(call compile,--group clients -c requirements-dev.lock -o requirements-clients.lock)
 
 clean: ## Remove .venv and what tools leave behind; databases stay
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime:

@@ -34,8 +34,8 @@ _MARKS: dict[str, tuple[str, str]] = {
     EventType.STEP_FAILED: ("✘ {step} {code}", "red"),
     EventType.STEP_UNKNOWN: ("? {step} {code}", "red"),
     EventType.STEP_COMPENSATED: ("↩ {step}", "cyan"),
-    EventType.COMPENSATION_RETRIED: ("↻ undo {step} {code}", "yellow"),
-    EventType.COMPENSATION_FAILED: ("✘ undo {step} {code}", "bold red"),
+    EventType.COMPENSATION_RETRIED: ("↻ compensate {step} {code}", "yellow"),
+    EventType.COMPENSATION_FAILED: ("✘ compensate {step} {code}", "bold red"),
     EventType.SAGA_RECOVERED: ("⚑ taken over", "magenta"),
 }
 _STYLES = {
@@ -115,15 +115,17 @@ async def main() -> int:
                 to_see = view.saga.id
     counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
     console.print(
-        f"\n[bold]{counts}[/bold]\n✔ done  ↻ sent again  ✘ refused  ? unknown, so undone  ↩ undone",
+        f"\n[bold]{counts}[/bold]\n✔ done  ↻ retried  ✘ refused  ? unknown, so compensated  ↩ compensated",
         soft_wrap=True,
     )
-    console.print(f"`make run`, then look at one: http://127.0.0.1:8000/sagas/{to_see}", soft_wrap=True)
+    console.print(
+        f"`make run`, then look at one: http://127.0.0.1:8000/dashboard/sagas/{to_see}", soft_wrap=True
+    )
     return 0
 
 
 def run() -> int:
-    """Run it; return the exit code, with a sentence on standard error where it can't begin."""
+    """Run it; return the exit code, with a sentence on standard error where it can't start."""
     try:
         return asyncio.run(main())
     except StartFailed as error:

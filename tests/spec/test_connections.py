@@ -1,4 +1,4 @@
-"""How clients' connections are served as the service is started: by `uvicorn app.main:app`, without an option."""
+"""How clients' connections are served, without any option: by `python -m app serve` and by `uvicorn app.main:app`."""
 
 from __future__ import annotations
 

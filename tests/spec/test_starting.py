@@ -116,7 +116,7 @@ def start(*command: str, fresh: bool = False, **env: str) -> subprocess.Complete
         ("app", "migrate"),
         ("app", "keys", "list"),
         ("app", "retention", "run"),
-        ("app.cli.demo",),
+        ("app", "demo"),
         ("alembic", "upgrade", "head"),
     ],
 )
@@ -137,7 +137,7 @@ def test_wrong_settings_end_every_command_with_their_lines(command: tuple[str, .
 
 @pytest.mark.parametrize(
     "command",
-    [("app", "migrate"), ("app", "keys", "list"), ("app.cli.demo",), ("alembic", "upgrade", "head")],
+    [("app", "migrate"), ("app", "keys", "list"), ("app", "demo"), ("alembic", "upgrade", "head")],
 )
 def test_a_database_that_is_away_ends_every_command_with_a_sentence(command: tuple[str, ...]) -> None:
     """Exit code 3: another start may do better."""

@@ -1,4 +1,4 @@
-"""The turnstile: a checkout goes straight to its endpoint, and one too many is turned away at once.
+"""The fast path of `POST /checkout`: it goes straight to its endpoint, and one too many is refused at once.
 
 To be routed and solved by the framework costs the process a tenth of what a checkout does, for a route
 that takes nothing but the request; and a seventh to be raised as a problem from in there. At several times
@@ -21,7 +21,7 @@ from app.api.problems.problem import Problem
 
 
 class FastPath:
-    """Wraps the routes, inside of who asks and of what every answer has; `route` is the checkout's."""
+    """Wraps the routes, inside the other middleware; `route` is the checkout's."""
 
     def __init__(self, app: ASGIApp, *, admission: Admission, route: APIRoute) -> None:
         self._app = app

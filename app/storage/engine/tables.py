@@ -320,7 +320,7 @@ Index("ix_webhook_delivery_status", webhook_delivery.c.status, webhook_delivery.
 log_clock = Table(
     "log_clock",
     SCHEMA,
-    # One row, of SQLite's alone: at which time the machine had counted so many seconds since which boot. See storage/log_clock.py.
+    # One row, of SQLite's alone: at which time the machine had counted so many seconds since which boot. See `log_clock`.
     Column("task", Text, nullable=False),
     Column("boot", Text, nullable=False),
     Column("counted", Float, nullable=False),
