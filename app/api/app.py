@@ -71,12 +71,16 @@ def create_api(
     app.state.uploads = Uploads(limit=settings.max_uploads, seconds=settings.body_seconds)
     app.state.admission = Admission(settings.max_in_flight)
     app.state.readiness = Readiness(
-        seconds=settings.health_cache_seconds, patience=settings.storage_patience_seconds
+        seconds=settings.health_cache_seconds, storage_timeout=settings.storage_timeout_seconds
     )
     app.state.rate = RateLimit(settings.rate_limit_per_second)
     place = next(route for route in checkout.router.routes if isinstance(route, APIRoute))
     app.add_middleware(FastPath, admission=app.state.admission, route=place)
-    app.add_middleware(Authentication, allow_open=settings.allow_open, public_metrics=settings.public_metrics)
+    app.add_middleware(
+        Authentication,
+        allow_unauthenticated=settings.allow_unauthenticated,
+        public_metrics=settings.public_metrics,
+    )
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(BasePath)
     if settings.cors_origins:

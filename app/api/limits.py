@@ -10,11 +10,11 @@ class ApiSettings:
     """What the API allows. Times are in seconds.
 
     `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers
-    otherwise, `operate_wait_seconds` the same of an operator's action, `max_wait_seconds` the most that a caller gets. `storage_patience_seconds` is how long
+    otherwise, `operate_wait_seconds` the same of an operator's action, `max_wait_seconds` the most that a caller gets. `storage_timeout_seconds` is how long
     storage may take to answer before the caller hears that it is not available, `body_seconds` how
     long a caller may take to send a body, `max_uploads` how many do at once. `heartbeat_seconds` is
     how long a stream of events is silent at most. `rate_limit_per_second` is
-    for each caller, 0 for none. `allow_open` serves without keys also where others can reach it,
+    for each caller, 0 for none. `allow_unauthenticated` serves without keys also where others can reach it,
     `public_metrics` gives /metrics to everybody, `cors_origins` are the sites whose pages may ask (`https://shop.example`), `health_cache_seconds` is how long the answer of /readyz is believed. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
@@ -26,13 +26,13 @@ class ApiSettings:
     wait_seconds: float = 25.0
     operate_wait_seconds: float = 5.0
     max_wait_seconds: float = 60.0
-    storage_patience_seconds: float = 10.0
+    storage_timeout_seconds: float = 10.0
     require_idempotency_key: bool = False
     page_size: int = 20
     max_page_size: int = 100
     heartbeat_seconds: float = 15.0
     rate_limit_per_second: float = 0.0
-    allow_open: bool = False
+    allow_unauthenticated: bool = False
     public_metrics: bool = False
     cors_origins: tuple[str, ...] = ()
     simulate_allowed: bool = False

@@ -44,13 +44,13 @@ class Found:
 
 
 class Readiness:
-    """Checks a service at most once in `seconds`, and for no longer than `patience`."""
+    """Checks a service at most once in `seconds`, and for no longer than `storage_timeout`."""
 
     def __init__(
-        self, *, seconds: float, patience: float, clock: Callable[[], float] = time.monotonic
+        self, *, seconds: float, storage_timeout: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._seconds = seconds
-        self._patience = patience
+        self._storage_timeout = storage_timeout
         self._clock = clock
         self._found: Found | None = None
         self._looking: asyncio.Task[Found] | None = None
@@ -74,7 +74,7 @@ class Readiness:
 
     async def _checks(self, service: AppContext) -> Mapping[str, str | None]:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._storage_timeout):
                 return await service.health.checks()
         except TimeoutError:
             return {"checks": "The checks took too long."}

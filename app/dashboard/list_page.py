@@ -44,7 +44,7 @@ async def list_page(request: Request, search: Annotated[Search, Query()]) -> Res
     found: dict[str, SagaView] = {}
     for wanted in search.wanted(caller, now):
         reading = service.reader.list_sagas(wanted, before=search.before, limit=PAGE_SIZE + 1)
-        found |= {one.saga.id: one for one in await with_timeout(reading, settings.storage_patience_seconds)}
+        found |= {one.saga.id: one for one in await with_timeout(reading, settings.storage_timeout_seconds)}
     views = [found[saga_id] for saga_id in sorted(found, reverse=True)]
     stuck = await _stuck(request) if search.status is not SagaStatus.NEEDS_ATTENTION else []
     counts, drawn = await _figures(request, search)
@@ -71,8 +71,8 @@ async def _stuck(request: Request) -> list[SagaView]:
     """Return the newest sagas that need attention."""
     service, caller = service_of(request), caller_of(request)
     wanted = Search(status=SagaStatus.NEEDS_ATTENTION).wanted(caller, service.now())[0]
-    patience = settings_of(request).storage_patience_seconds
-    return await with_timeout(service.reader.list_sagas(wanted, limit=STUCK_SHOWN), patience)
+    storage_timeout = settings_of(request).storage_timeout_seconds
+    return await with_timeout(service.reader.list_sagas(wanted, limit=STUCK_SHOWN), storage_timeout)
 
 
 async def _figures(

@@ -41,7 +41,7 @@ async def saga_page(request: Request, saga_id: SagaId, done: str | None = None) 
     service, settings = service_of(request), settings_of(request)
     view = await with_timeout(
         service.reader.get(saga_id, caller=caller_of(request)),
-        settings.storage_patience_seconds,
+        settings.storage_timeout_seconds,
     )
     if view is None:
         raise Problem("not_found")

@@ -21,7 +21,7 @@ from app.settings.ssrf_guard import is_address, is_public_address
 
 
 class EventName(StrEnum):
-    """What others are told of a checkout."""
+    """How a checkout ended, as endpoints are notified."""
 
     COMPLETED = "checkout.completed"
     COMPENSATED = "checkout.compensated"

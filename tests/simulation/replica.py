@@ -43,7 +43,7 @@ REBOOT_SECONDS = 0.5
 POLICY = RetryPolicy(timeout=CLIENT_TIMEOUT + GUARD_SECONDS, attempts=3, base=0.1, cap=2.0)
 COMPENSATION = RetryPolicy(timeout=CLIENT_TIMEOUT + GUARD_SECONDS, attempts=12, base=0.1, cap=2.0)
 PARK_AFTER_SECONDS = 1.0
-SETTINGS = ApiSettings(wait_seconds=4.0, max_wait_seconds=6.0, storage_patience_seconds=2.0)
+SETTINGS = ApiSettings(wait_seconds=4.0, max_wait_seconds=6.0, storage_timeout_seconds=2.0)
 
 
 class ReplicaClock(SystemClock):

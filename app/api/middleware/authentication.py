@@ -42,9 +42,9 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="checkout"'}
 class Authentication:
     """Wraps the routes: puts the caller where `caller_of` finds it, or answers 401 or 403."""
 
-    def __init__(self, app: ASGIApp, *, allow_open: bool, public_metrics: bool) -> None:
+    def __init__(self, app: ASGIApp, *, allow_unauthenticated: bool, public_metrics: bool) -> None:
         self._app = app
-        self._allow_open = allow_open
+        self._allow_open = allow_unauthenticated
         self._public_metrics = public_metrics
         self._lasting = LastingAnswers((Problem, TooManyUnknownCredentials, _NotSignedIn))
         self._rights: RouteRights | None = None

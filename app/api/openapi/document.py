@@ -56,7 +56,7 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string"},
     ),
     "Preference-Applied": ("Which preferences were honoured.", {"type": "string"}),
-    "ETag": ("Names these very bytes.", {"type": "string"}),
+    "ETag": ("Identifies these exact bytes.", {"type": "string"}),
     "X-Request-ID": ("This request's id.", {"type": "string"}),
 }
 _TAGS = {
@@ -64,7 +64,7 @@ _TAGS = {
     "sagas": "Read checkouts, and follow them live.",
     "operating": "What an operator does about a checkout that needs attention, or must stop.",
     "events": "How checkouts ended, to pull.",
-    "webhooks": "How checkouts ended, as endpoints are told, and how their deliveries stand.",
+    "webhooks": "How checkouts ended, sent to endpoints, and the state of the deliveries.",
     "keys": "API keys.",
     "health": "Whether the process lives and can take work, and its metrics.",
     "pages": "Pages for people.",

@@ -106,7 +106,7 @@ async def place_checkout(request: Request) -> Response:
                     is_of_earlier_release, caller=caller, method="POST", path="/checkout", body=body
                 ),
                 request_id=request_id_of(request),
-                log_timeout=settings.storage_patience_seconds,
+                log_timeout=settings.storage_timeout_seconds,
             )
         except LogUnavailable as error:
             raise _not_stored(error, key) from None
@@ -133,7 +133,7 @@ async def _answer(
     """Wait for the saga as long as the caller prefers, and answer with how it stands then."""
     prefer = preference(request.headers.getlist("prefer"))
     seconds = prefer.seconds(settings.wait_seconds, at_most=settings.max_wait_seconds)
-    view = await _view(service, placed, caller_of(request), seconds, settings.storage_patience_seconds)
+    view = await _view(service, placed, caller_of(request), seconds, settings.storage_timeout_seconds)
     applied = prefer.applied(at_most=settings.max_wait_seconds)
     if prefer.respond_async and not placed.replayed:
         return accepted(view, extra=applied)
@@ -148,18 +148,20 @@ async def _answer(
 
 
 async def _view(
-    service: AppContext, placed: StartedSaga, caller: Principal, seconds: float, patience: float
+    service: AppContext, placed: StartedSaga, caller: Principal, seconds: float, storage_timeout: float
 ) -> SagaView:
     url = saga_url(placed.saga_id)
     try:
-        view = await wait_for(service, placed.saga_id, seconds=seconds, caller=caller, patience=patience)
+        view = await wait_for(
+            service, placed.saga_id, seconds=seconds, caller=caller, storage_timeout=storage_timeout
+        )
         if view is not None:
             return view
     except LogUnavailable:
         pass
     raise Problem(
         "storage_unavailable",
-        "The checkout is stored and goes on, but how it stands can't be read now. Follow it at `saga_url`.",
+        "The checkout is stored and continues, but its status can't be read now. Follow it at `saga_url`.",
         members={"saga_url": url},
         headers={"Location": url},
     )
@@ -170,7 +172,7 @@ def _not_stored(error: LogUnavailable, key: str | None) -> Problem:
         return Problem(
             "storage_unavailable", "Nothing was stored, so nothing will happen: send the request again."
         )
-    doubt = "Whether the checkout was stored can't be told yet."
+    doubt = "Whether the checkout was stored is not known yet."
     if key is None:
         return Problem(
             "storage_unavailable",

@@ -75,7 +75,7 @@ async def watch_saga(
     after = _after(last_event_id_header or last_event_id)
     view = await with_timeout(
         service.reader.get(saga_id, caller=caller_of(request)),
-        settings.storage_patience_seconds,
+        settings.storage_timeout_seconds,
     )
     if view is None:
         raise Problem("not_found")

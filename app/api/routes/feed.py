@@ -78,7 +78,7 @@ async def read_events(
     until = loop.time() + preferred.seconds(0, at_most=settings.max_wait_seconds)
     while True:
         reading = webhooks.events(caller, place, limit=size + 1)
-        told = await with_timeout(reading, settings.storage_patience_seconds)
+        told = await with_timeout(reading, settings.storage_timeout_seconds)
         left = until - loop.time()
         if told or left <= 0 or service.closing.is_set():
             break

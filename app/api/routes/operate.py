@@ -120,7 +120,7 @@ async def _carried_out(
 ) -> SagaView:
     settings = settings_of(request)
     try:
-        async with asyncio.timeout(settings.storage_patience_seconds):
+        async with asyncio.timeout(settings.storage_timeout_seconds):
             await action
     except SagaMoved:
         raise _refused("precondition_failed" if named else "saga_moved", saga_id) from None
@@ -140,7 +140,7 @@ async def _carried_out(
             saga_id,
             seconds=preferred.seconds(settings.operate_wait_seconds, at_most=settings.max_wait_seconds),
             caller=caller_of(request),
-            patience=settings.storage_patience_seconds,
+            storage_timeout=settings.storage_timeout_seconds,
         )
     except LogUnavailable:
         view = None
@@ -166,7 +166,7 @@ def _not_stored(error: LogUnavailable | TimeoutError, saga_id: str) -> Problem:
             "storage_unavailable", saga_id, "Nothing was stored, so nothing will happen: try again."
         )
     detail = (
-        "Whether it was stored can't be told yet: look at the saga before you send the request again, "
+        "Whether it was stored is not known yet: look at the saga before you send the request again, "
         "or send it again with the If-Match that you had: it is never done twice."
     )
     return _refused("storage_unavailable", saga_id, detail)

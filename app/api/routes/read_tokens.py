@@ -53,7 +53,7 @@ async def issue_read_token(request: Request, saga_id: SagaId) -> Response:
     """
     service = service_of(request)
     reading = service.reader.get(saga_id, caller=caller_of(request))
-    if await with_timeout(reading, settings_of(request).storage_patience_seconds) is None:
+    if await with_timeout(reading, settings_of(request).storage_timeout_seconds) is None:
         raise Problem("not_found")
     key = bearer_of(request.scope)
     token = None

@@ -68,15 +68,17 @@ async def read_saga(
     unknown, malformed or another caller's is the same 404.
     """
     service, settings = service_of(request), settings_of(request)
-    caller, patience = caller_of(request), settings.storage_patience_seconds
+    caller, storage_timeout = caller_of(request), settings.storage_timeout_seconds
     preferred = preference(prefer)
     answered = {"Cache-Control": _PRIVATE}
     if preferred.wait:
         seconds = preferred.seconds(0, at_most=settings.max_wait_seconds)
-        view = await wait_for(service, saga_id, seconds=seconds, caller=caller, patience=patience)
+        view = await wait_for(
+            service, saga_id, seconds=seconds, caller=caller, storage_timeout=storage_timeout
+        )
         answered |= preferred.applied(at_most=settings.max_wait_seconds, can_go_on=False)
     else:
-        view = await with_timeout(service.reader.get(saga_id, caller=caller), patience)
+        view = await with_timeout(service.reader.get(saga_id, caller=caller), storage_timeout)
     if view is None:
         raise Problem("not_found")
     content = encode(saga_body(view))
@@ -125,7 +127,7 @@ async def list_sagas(
         created_before=created_before,
     )
     reading = service.reader.list_sagas(wanted, before=cursor, limit=size + 1)
-    views = await with_timeout(reading, settings.storage_patience_seconds)
+    views = await with_timeout(reading, settings.storage_timeout_seconds)
     page = views[:size]
     body = SagaPageBody(
         data=[saga_body(view) for view in page],

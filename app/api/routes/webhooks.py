@@ -61,9 +61,7 @@ _DeliveryCursor = Annotated[
 @requires(Scope.OPERATE, all_tenants=True)
 async def list_webhooks(request: Request) -> Response:
     """List the endpoints that the operator configured, with what waits for each."""
-    views = await with_timeout(
-        webhooks_of(request).endpoints(), settings_of(request).storage_patience_seconds
-    )
+    views = await with_timeout(webhooks_of(request).endpoints(), settings_of(request).storage_timeout_seconds)
     body = EndpointsBody(data=[endpoint_body(view) for view in views])
     return Response(encode(body), headers=_HEADERS, media_type="application/json")
 
@@ -88,7 +86,7 @@ async def list_deliveries(
     webhooks, settings = webhooks_of(request), settings_of(request)
     size = page_limit(limit, settings)
     reading = webhooks.deliveries(status=status, endpoint=endpoint, before=cursor, limit=size + 1)
-    deliveries = await with_timeout(reading, settings.storage_patience_seconds)
+    deliveries = await with_timeout(reading, settings.storage_timeout_seconds)
     body = DeliveryPageBody(
         data=[delivery_body(one) for one in deliveries[:size]],
         next_cursor=str(deliveries[size - 1].id) if len(deliveries) > size else None,
@@ -118,7 +116,7 @@ async def redeliver_delivery(
         raise Problem("not_found")
     redelivering = webhooks_of(request).redeliver(int(delivery_id))
     try:
-        delivery = await with_timeout(redelivering, settings_of(request).storage_patience_seconds)
+        delivery = await with_timeout(redelivering, settings_of(request).storage_timeout_seconds)
     except UnknownDelivery:
         raise Problem("not_found") from None
     return Response(encode(delivery_body(delivery)), 202, _HEADERS, "application/json")
@@ -137,7 +135,7 @@ async def enable_webhook(
     """Send an endpoint everything again, from where it was left; nothing that happened meanwhile is lost."""
     try:
         view = await with_timeout(
-            webhooks_of(request).enable(name), settings_of(request).storage_patience_seconds
+            webhooks_of(request).enable(name), settings_of(request).storage_timeout_seconds
         )
     except UnknownDelivery:
         raise Problem("not_found") from None

@@ -43,17 +43,17 @@ class EventPageBody(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointBody(Body):
-    """An endpoint and how it stands."""
+    """An endpoint and its state."""
 
     name: str
     url: Annotated[str, Field(description="Without its query.")]
     enabled: bool
     reason: Annotated[str | None, Field(description="Why it was disabled.")]
-    changed_at: Annotated[datetime, Field(description="Since when it is enabled, or disabled.")]
+    changed_at: Annotated[datetime, Field(description="When it was last enabled or disabled.")]
     events: list[EventName]
     callers: Annotated[list[str] | None, Field(description="Whose events it gets; null: everyone's.")]
-    waiting: Annotated[int, Field(description="Events that it is still to get.")]
-    failed: Annotated[int, Field(description="Events that were given up.")]
+    waiting: Annotated[int, Field(description="Events still to be delivered.")]
+    failed: Annotated[int, Field(description="Events whose delivery failed for good.")]
     oldest_waiting_at: datetime | None
     lag_seconds: Annotated[float, Field(description="The age of the oldest event that waits.")]
 

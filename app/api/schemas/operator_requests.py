@@ -18,13 +18,13 @@ Reason = Annotated[
     PRINTED,
     TRIM,
     NAMED,
-    Field(description="Why; it stands in the trail for ever. No customer's data."),
+    Field(description="Why; it is kept in the trail for ever. No customer's data."),
 ]
 _TAG = re.compile(r'"([0-9]{1,9})-[0-9a-f]+"')
 
 
 class Operation(Strict):
-    """Why a saga is cancelled, or what failed is tried again."""
+    """Why a saga is cancelled, or its failed step retried."""
 
     reason: Reason
 
@@ -38,7 +38,7 @@ class Operation(Strict):
 
 
 class Resolution(Operation):
-    """Which step a person settled outside, why, and where that can be looked up."""
+    """Which step an operator settled outside, why, and where that can be looked up."""
 
     step: Annotated[Reference, Field(description="The step's name.")]
     reference: Annotated[

@@ -103,33 +103,33 @@ def _untold(view: SagaView) -> Problem:
 
 
 async def wait_for(
-    service: AppContext, saga_id: str, *, seconds: float, caller: Principal, patience: float
+    service: AppContext, saga_id: str, *, seconds: float, caller: Principal, storage_timeout: float
 ) -> SagaView | None:
     """Return a saga once it rests, or as it stands after `seconds`, or sooner where the process is closing.
 
-    Raise `LogUnavailable` where storage takes longer than `patience` over it. The wait holds nothing
+    Raise `LogUnavailable` where storage takes longer than `storage_timeout` over it. The wait holds nothing
     of the saga: cancelling it, or the request, leaves the saga as it is.
     """
     waiting = asyncio.ensure_future(service.reader.wait(saga_id, seconds=seconds, caller=caller))
     closing = asyncio.ensure_future(service.closing.wait())
     try:
         await asyncio.wait(
-            {waiting, closing}, timeout=seconds + patience, return_when=asyncio.FIRST_COMPLETED
+            {waiting, closing}, timeout=seconds + storage_timeout, return_when=asyncio.FIRST_COMPLETED
         )
         if waiting.done():
             return waiting.result()
         if not closing.done():
             raise LogUnavailable("The saga log has not answered in time.")
-        return await with_timeout(service.reader.get(saga_id, caller=caller), patience)
+        return await with_timeout(service.reader.get(saga_id, caller=caller), storage_timeout)
     finally:
         waiting.cancel()
         closing.cancel()
 
 
-async def with_timeout(reading: Coroutine[Any, Any, _T], patience: float) -> _T:
+async def with_timeout(reading: Coroutine[Any, Any, _T], storage_timeout: float) -> _T:
     """Return what a reading of storage gives; raise `LogUnavailable` where it takes longer than that."""
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(storage_timeout):
             return await reading
     except TimeoutError:
         raise LogUnavailable("The saga log has not answered in time.") from None

@@ -21,14 +21,14 @@ class PlannedStep(Body):
     name: str
     kind: StepKind
     does: str
-    undone_by: Annotated[str | None, Field(description="null where it can't be undone.")]
+    undone_by: Annotated[str | None, Field(description="null if it can't be compensated.")]
     attempts: int
     timeout_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanBody(Body):
-    """A checkout that was validated and not begun."""
+    """A checkout that was validated and not started."""
 
     dry_run: bool
     definition: str

@@ -47,7 +47,7 @@ class AttentionBody(Body):
     step: Annotated[
         str | None, Field(description="The first step that is stuck; null where none was under way.")
     ]
-    action: Annotated[StepAction, Field(description="What of it failed: to do it, or to undo it.")]
+    action: Annotated[StepAction, Field(description="What failed: the step, or its compensation.")]
     code: Annotated[str, Field(description="A stable snake_case word for programs.")]
     message: Annotated[str, Field(description="For people: a sentence about every step that is stuck.")]
     since: datetime
@@ -55,7 +55,7 @@ class AttentionBody(Body):
 
 @dataclass(kw_only=True)
 class CompensationBody(Body):
-    """How the undoing of a step stands."""
+    """The state of a step's compensation."""
 
     attempts: int
     result: Annotated[
@@ -68,7 +68,7 @@ class CompensationBody(Body):
 
 @dataclass(kw_only=True)
 class ActionBody(SparseBody):
-    """What a person did: who, when and why, and where that can be looked up."""
+    """What an operator did: who, when and why, and where that can be looked up."""
 
     who: str
     at: datetime
@@ -78,7 +78,7 @@ class ActionBody(SparseBody):
 
 @dataclass(kw_only=True)
 class StepBody(Body):
-    """How a step stands."""
+    """The state of a step."""
 
     name: str
     status: StepStatus
@@ -93,7 +93,9 @@ class StepBody(Body):
     started_at: datetime | None
     finished_at: datetime | None
     compensation: CompensationBody | None
-    resolved_by: Annotated[ActionBody | None, Field(description="Who settled it, or its undoing, outside.")]
+    resolved_by: Annotated[
+        ActionBody | None, Field(description="Who settled it, or its compensation, outside.")
+    ]
 
 
 @dataclass(kw_only=True)
@@ -117,12 +119,12 @@ class TrailBody(SparseBody):
     next_action_at: datetime | None = None
     who: Annotated[str | None, Field(description="The person or program whose action this is.")] = None
     reason: str | None = None
-    reference: Annotated[str | None, Field(description="Where a person settled the step.")] = None
+    reference: Annotated[str | None, Field(description="Where an operator settled the step.")] = None
 
 
 @dataclass(kw_only=True)
 class UnreadableBody(Body):
-    """Why this release can't go on with a saga, or understand it."""
+    """Why this release can't continue or understand a saga."""
 
     reason: Annotated[str, Field(description="For people.")]
 
@@ -146,26 +148,26 @@ class SagaBody(Body):
     finished_at: datetime | None
     next_action_at: Annotated[
         datetime | None,
-        Field(description="When it goes on at the latest; null only once nobody works on it."),
+        Field(description="When it continues at the latest; null only once nothing works on it."),
     ]
     failure: FailureBody | None
     attention: Annotated[
         AttentionBody | None,
         Field(
-            description="What blocks it now; null unless it needs attention. `failure` is what turned it back."
+            description="What blocks it now; null unless it needs attention. `failure` is why it was compensated."
         ),
     ]
     cancel: Annotated[
         ActionBody | None,
-        Field(description="Who wants it stopped, from when that is asked: what is under way is waited for."),
+        Field(description="Who asked for it to be cancelled; the attempt under way is awaited first."),
     ]
     steps: list[StepBody]
     trail: Annotated[list[TrailBody], Field(description="Append-only, never rewritten.")]
     unreadable: Annotated[
         UnreadableBody | None,
         Field(
-            description="Only there where this release can't go on with the saga, or can't understand its trail: then "
-            "`steps` has what can be told, at worst nothing, and an amount that can't be made out is 0 XXX."
+            description="Present only if this release can't continue the saga or understand its trail. Then `steps` "
+            "has what is known, possibly nothing, and an unknown amount is 0 XXX."
         ),
     ] = None
 

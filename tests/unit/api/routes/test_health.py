@@ -50,7 +50,7 @@ async def test_checks_that_break_or_hang_are_not_ready() -> None:
         await asyncio.Event().wait()
         return {}
 
-    async with served(ApiSettings(storage_patience_seconds=0.01, health_cache_seconds=0)) as api:
+    async with served(ApiSettings(storage_timeout_seconds=0.01, health_cache_seconds=0)) as api:
         api.health.broken = RuntimeError("postgresql://user:secret@host")
         broken = await api.get("/readyz")
         assert broken.status_code == 503
@@ -88,7 +88,7 @@ async def test_however_many_ask_the_checks_are_made_once_in_a_while() -> None:
     health, now = Counted(), 0.0
     async with served() as api:
         service = replace(api.service, health=health)
-        readiness = Readiness(seconds=1, patience=1, clock=lambda: now)
+        readiness = Readiness(seconds=1, storage_timeout=1, clock=lambda: now)
         answers = await asyncio.gather(*(readiness.answer(service) for _ in range(50)))
         assert {status for status, _ in answers} == {200}
         now = 0.9

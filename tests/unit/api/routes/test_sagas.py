@@ -162,7 +162,7 @@ async def test_a_storage_that_hangs_is_503_too() -> None:
     async def never(*_: object, **__: object) -> Any:
         await asyncio.Event().wait()
 
-    async with served(ApiSettings(storage_patience_seconds=0.01)) as api:
+    async with served(ApiSettings(storage_timeout_seconds=0.01)) as api:
         api.log.load = never  # type: ignore[method-assign]
         problem(await api.get(f"/sagas/{an_id()}"), 503, "storage_unavailable")
         problem(await api.get(f"/sagas/{an_id()}", Prefer="wait=0"), 503, "storage_unavailable")
