@@ -40,6 +40,8 @@ class InventoryStep(ResourceStep[InventoryService]):
 
     name = Participant.INVENTORY.value
     service_type = InventoryService
+    does = "Reserve"
+    undone_by = "Release"
 
     async def do(self, order: CheckoutContext, options: CallOptions) -> Reservation:
         """Reserve all of the order's items."""

@@ -71,6 +71,8 @@ class PaymentStep(ResourceStep[PaymentService]):
 
     name = Participant.PAYMENT.value
     service_type = PaymentService
+    does = "Charge"
+    undone_by = "Refund or void"
 
     async def do(self, order: CheckoutContext, options: CallOptions) -> Payment:
         """Charge the order's whole amount."""

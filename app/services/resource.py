@@ -75,6 +75,10 @@ class ResourceStep(ABC, Generic[S]):
 
     name: str
     service_type: type[S]
+    does: str
+    """What `execute` does, in a plan's words (`dry_run=true`)."""
+    undone_by: str
+    """What `compensate` does, in a plan's words."""
 
     def __init__(self, service: S | None = None) -> None:
         self._service = service or self.service_type()

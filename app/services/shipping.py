@@ -42,6 +42,8 @@ class ShippingStep(ResourceStep[ShippingService]):
 
     name = Participant.SHIPPING.value
     service_type = ShippingService
+    does = "Book"
+    undone_by = "Cancel"
 
     async def do(self, order: CheckoutContext, options: CallOptions) -> Shipment:
         """Book one shipment of all of the order's items."""

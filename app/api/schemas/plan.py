@@ -57,14 +57,18 @@ def _step(step: StepDefinition) -> PlannedStep:
     return PlannedStep(
         name=step.name,
         kind=step.kind,
-        does=_words(step.step.execute, f"{step.name}.execute"),
-        undone_by=None if retriable else _words(step.step.compensate, f"{step.name}.compensate"),
+        does=_words(step.step, "does", step.step.execute, f"{step.name}.execute"),
+        undone_by=None
+        if retriable
+        else _words(step.step, "undone_by", step.step.compensate, f"{step.name}.compensate"),
         attempts=step.policy.attempts,
         timeout_seconds=step.policy.timeout,
     )
 
 
-def _words(action: object, otherwise: str) -> str:
-    """Return what the action says that it does: its docstring's first line, without what it returns."""
+def _words(step: object, attribute: str, action: object, otherwise: str) -> str:
+    """Return what a step says that it does: by an attribute, or its docstring's first line without what it returns."""
+    if stated := getattr(step, attribute, ""):
+        return str(stated)
     first = (inspect.getdoc(action) or "").partition("\n")[0]
     return first.partition(";")[0].rstrip(".") or otherwise

@@ -40,6 +40,8 @@ class InsuranceService(ResourceService[Policy]):
 class InsuranceStep(ResourceStep[InsuranceService]):
     name = "insurance"
     service_type = InsuranceService
+    does = "Insure"
+    undone_by = "Cancel the policy"
 
     async def do(self, order: CheckoutContext, options: CallOptions) -> Policy:
         return await self._service.do(order_id=order.order_id, **options)
