@@ -33,7 +33,10 @@ def drain_on_signals(drain: Drain) -> Iterator[None]:
             loop.call_soon_threadsafe(drain.start, stop)
 
         server.on_first_signal = on_first_signal
-        yield
+        try:
+            yield
+        finally:
+            server.on_first_signal = None
         return
     with _before_the_handlers(drain, loop):
         yield

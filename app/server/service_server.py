@@ -85,6 +85,8 @@ def serve(arguments: Sequence[str]) -> int:
     server = ServiceServer(config)
     try:
         server.run()
+    except KeyboardInterrupt:
+        pass  # uvicorn raises the signals again that it has handled
     finally:
         if config.uds:
             Path(config.uds).unlink(missing_ok=True)

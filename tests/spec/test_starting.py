@@ -6,6 +6,7 @@ The first command of each list is a fresh process, as an operator's is; the othe
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
@@ -20,7 +22,7 @@ from app.api.middleware.startup import StartFailed
 from app.bootstrap.service import open_service
 from app.bootstrap.start_failures import start_failures
 from app.settings.settings import Settings
-from tests.processes import ended, free_port
+from tests.processes import a_checkout, an_order, ended, free_port
 
 SECRET = "sEcr3t"
 
@@ -186,3 +188,25 @@ def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
     assert "There is no file" in done.stdout
     assert "Traces need the extra" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("app", [None, "app.main:app"], ids=["serve", "uvicorn"])
+def test_a_second_ctrl_c_ends_a_drain_without_an_error(
+    app: str | None, tmp_path: Path, sqlite_url: str
+) -> None:
+    """The first waits for a saga that takes longer than anybody wants to."""
+    env = {"DATABASE_URL": sqlite_url, "SANDBOX_DATABASE": ":memory:", "SANDBOX_LATENCY_SECONDS": "60"}
+    with a_checkout(env, tmp_path / "log", app=app) as server:
+        taken = httpx.post(
+            f"{server.url}/checkout",
+            json=an_order("o-1"),
+            headers={"Prefer": "respond-async"},
+            trust_env=False,
+            verify=False,
+        )
+        assert taken.status_code == 202
+        server.process.send_signal(signal.SIGINT)
+        while httpx.get(f"{server.url}/readyz", trust_env=False, verify=False).status_code == 200:
+            pass
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=20) == 0
