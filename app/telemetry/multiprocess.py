@@ -45,7 +45,8 @@ def share_metrics() -> Path | None:
         folder = _folder_of(server.pid)
     except OSError as error:
         _logger.warning(
-            "metrics_not_shared", extra={"error": error, "hint": "Each worker exposes metrics of its own."}
+            "metrics_not_shared",
+            extra={"error": str(error), "hint": "Each worker exposes metrics of its own."},
         )
         return None
     os.environ[VARIABLE] = str(folder)

@@ -126,8 +126,9 @@ class Claims:
                     unreadable.append(one.saga.id)
                 else:
                     read[one.saga.id] = one
+            for saga_id in unreadable:
+                _logger.error("saga_unreadable", extra={"saga": saga_id})
             if unreadable:
-                _logger.error("sagas_unreadable", extra={"count": len(unreadable), "sagas": unreadable})
                 await connection.execute(
                     update(saga)
                     .where(saga.c.id.in_(unreadable))
