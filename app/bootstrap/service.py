@@ -40,6 +40,7 @@ from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions, SagaDefinition
 from app.saga.model.events import Observer
+from app.saga.ports.log import StoredSaga
 from app.services import Gateway, Participant
 from app.settings.settings import Settings
 from app.storage import open_storage
@@ -136,7 +137,12 @@ async def open_service(
             changes=storage.changes,
         )
         keys = await open_keys(settings, storage, clock)
-        recovery.on_takeover = metrics.resumed
+
+        def on_takeover(stored: StoredSaga) -> None:
+            metrics.resumed(stored)
+            cancellations.look_soon()
+
+        recovery.on_takeover = on_takeover
         metrics.watch(process_gauges(runner, lease, storage, streams))
         reader = SagaReader(
             runner,

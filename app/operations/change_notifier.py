@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 from app.operations.subscribers import TooManySubscribers
 from app.saga.engine.background_loop import BackgroundLoop
@@ -40,7 +40,6 @@ class ChangeNotifier(Lifecycle):
         self._max_subscribers = max_subscribers
         self._source = changes or NoChanges()
         self._loop: BackgroundLoop | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
         self._outdated = True
         self._polled_at = float("-inf")
         self._subscribers = 0
@@ -100,10 +99,7 @@ class ChangeNotifier(Lifecycle):
                 conclusive=lambda: self._subscribers > 0,
             )
         )
-        self._unsubscribe = self._source.subscribe(self._reported)
-
-    async def _on_stop(self) -> None:
-        self._unsubscribe()
+        self._at_stop(self._source.subscribe(self._reported))
 
     def _reported(self, change: Change) -> None:
         """Query at once, or where the last query was just now, when its interval is over."""

@@ -54,8 +54,9 @@ class EventStreams(Lifecycle):
     """The sagas of this process that have subscribers.
 
     `frame` renders an event, once for all its subscribers. Every `poll_seconds` the log is read once for all these
-    sagas together, more rarely while `changes` reports what others store; without subscribers it isn't read. Once it quiesces, all streams end: clients reconnect to another
-    replica, with the seq that they have.
+    sagas together, more rarely while `changes` reports what others store, and never without subscribers. A report has
+    its sagas read at once, and doesn't put the next read of all off. Once it quiesces, all streams end: clients
+    reconnect to another replica, with the seq that they have.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class EventStreams(Lifecycle):
         self._streams: dict[str, SagaStream] = {}
         self._subscribers = 0
         self._loop: BackgroundLoop | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
         self._changed_sagas: set[str] = set()
+        self._polled_at = float("-inf")
 
     @property
     def subscribers(self) -> int:
@@ -93,6 +94,8 @@ class EventStreams(Lifecycle):
         self._add(stream, view.events)
         stream.subscribers += 1
         self._subscribers += 1
+        if self._changes.live and not stream.ended:
+            self._read_soon({view.saga.id})  # a change after the view was read has been reported already
         try:
             yield stream
         finally:
@@ -151,30 +154,44 @@ class EventStreams(Lifecycle):
                 conclusive=lambda: self._subscribers > 0,
             )
         )
-        self._unsubscribe = self._changes.subscribe(self._changed)
-
-    async def _on_stop(self) -> None:
-        self._unsubscribe()
+        self._at_stop(self._changes.subscribe(self._changed))
 
     def _changed(self, change: Change) -> None:
         """Read at once what another process has stored of a saga with subscribers."""
-        if change.kind is not ChangeKind.EVENTS or not change.elsewhere or self._loop is None:
+        if change.kind is not ChangeKind.EVENTS or not change.elsewhere:
             return
         concerned = set(self._streams)
         if change.saga_ids is not None:
             concerned &= change.saga_ids
         if concerned:
-            self._changed_sagas |= concerned
-            self._loop.wake()
+            self._read_soon(concerned)
 
     def _on_quiesce(self) -> None:
         for stream in self._streams.values():
             stream.wake()
 
+    def _read_soon(self, saga_ids: Collection[str]) -> None:
+        self._changed_sagas.update(saga_ids)
+        if self._loop is not None:
+            self._loop.wake()
+
     async def _turn(self) -> float:
+        """Read all sagas when that is due, else those of which a change was reported."""
         changed, self._changed_sagas = self._changed_sagas, set()
-        await self.poll(changed or None)
-        return poll_pause(self._changes, self._poll_seconds)
+        try:
+            if self._until_due() <= 0.0:
+                await self.poll()
+                self._polled_at = asyncio.get_running_loop().time()
+            elif changed:
+                await self.poll(changed)
+        except BaseException:
+            self._changed_sagas |= changed
+            raise
+        return self._until_due()
+
+    def _until_due(self) -> float:
+        pause = poll_pause(self._changes, self._poll_seconds)
+        return max(0.0, self._polled_at + pause - asyncio.get_running_loop().time())
 
     def _add(self, stream: SagaStream, events: Sequence[TrailEntry]) -> None:
         """Add new events in order; one that leaves a gap is left to the next poll."""

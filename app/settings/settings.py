@@ -24,7 +24,7 @@ class Settings(
     ServicesSettings,
     DatabaseSettings,
 ):
-    """Every group's settings. Code that needs one group takes that group as its parameter's type.
+    """Every group's settings. Code that needs one group can take that group as its parameter's type.
 
     The groups are in reverse, as pydantic collects fields from the last base to the first.
     """

@@ -6,7 +6,6 @@ Where changes are reported, it asks as soon as there is a request; polling goes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from app.saga.engine.background_loop import BackgroundLoop
 from app.saga.engine.lease import Lease
@@ -38,7 +37,6 @@ class CancellationPoll(Lifecycle):
         self._poll_seconds = poll_seconds
         self._changes = changes or NoChanges()
         self._loop: BackgroundLoop | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
 
     async def poll(self) -> None:
         """Ask once, and cancel those sagas."""
@@ -46,6 +44,11 @@ class CancellationPoll(Lifecycle):
             return
         for saga_id, request in (await self._log.pending_cancellations(self._lease.owner)).items():
             self._runner.cancel(saga_id, request)
+
+    def look_soon(self) -> None:
+        """Ask at once: a request may have been reported before its saga ran here."""
+        if self._loop is not None:
+            self._loop.wake()
 
     async def _on_start(self) -> None:
         self._loop = self._run_loop(
@@ -57,14 +60,11 @@ class CancellationPoll(Lifecycle):
                 conclusive=lambda: self._lease.held,  # else nothing was asked
             )
         )
-        self._unsubscribe = self._changes.subscribe(self._changed)
-
-    async def _on_stop(self) -> None:
-        self._unsubscribe()
+        self._at_stop(self._changes.subscribe(self._changed))
 
     def _changed(self, change: Change) -> None:
-        if change.kind is ChangeKind.CANCELLATIONS and change.elsewhere and self._loop is not None:
-            self._loop.wake()
+        if change.kind is ChangeKind.CANCELLATIONS and change.elsewhere:
+            self.look_soon()
 
     async def _turn(self) -> float:
         await self.poll()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Self
 
 from app.saga.engine.background_loop import BackgroundLoop
@@ -24,8 +24,8 @@ _logger = logging.getLogger(__name__)
 class Lifecycle:
     """Base of every component with background tasks. Nothing runs before `start` or after `stop`.
 
-    `start` and `stop` may be called in any order, repeatedly and concurrently. They take effect one after another,
-    in the order of the calls; a call that finds nothing to do returns. A stopped component can be started again.
+    `start` and `stop` may be called in any order, repeatedly and concurrently. They take effect one after another;
+    a call that finds nothing to do returns. A stopped component can be started again.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,7 @@ class Lifecycle:
         self._grace: asyncio.Timeout | None = None
         self._background: dict[asyncio.Task[None], None] = {}  # in their order, which a set does not keep
         self._loops: list[BackgroundLoop] = []
+        self._releases: list[Callable[[], None]] = []
 
     @property
     def quiescing(self) -> bool:
@@ -98,6 +99,10 @@ class Lifecycle:
         self._spawn(loop.run())
         return loop
 
+    def _at_stop(self, release: Callable[[], None]) -> None:
+        """Call this at the stop, before `_on_stop`: what ends a subscription, for example."""
+        self._releases.append(release)
+
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run a task that ends with the component, if not before."""
         task = asyncio.create_task(work)
@@ -122,8 +127,11 @@ class Lifecycle:
             while self._background:
                 await end_tasks(self._background)
                 await asyncio.sleep(0)  # for the callbacks of those that ended
+            for release in self._releases:
+                release()
             await self._on_stop()
         finally:
+            self._releases.clear()
             self._is_running = False
             self._loops.clear()
 

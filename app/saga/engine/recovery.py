@@ -54,7 +54,6 @@ class Recovery(Lifecycle):
         self._max_in_flight = max_in_flight
         self._changes = changes or NoChanges()
         self._claims: BackgroundLoop | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
         self.on_takeover: Callable[[StoredSaga], None] = lambda _stored: None
 
     def wake(self) -> None:
@@ -111,10 +110,7 @@ class Recovery(Lifecycle):
                 conclusive=lambda: self._lease.held,  # else nothing was asked
             )
         )
-        self._unsubscribe = self._changes.subscribe(self._changed)
-
-    async def _on_stop(self) -> None:
-        self._unsubscribe()
+        self._at_stop(self._changes.subscribe(self._changed))
 
     def _changed(self, change: Change) -> None:
         if change.kind is ChangeKind.CLAIMABLE and change.elsewhere:

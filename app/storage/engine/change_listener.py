@@ -12,6 +12,7 @@ Behind a pooler that gives each transaction another connection, LISTEN hears not
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -75,12 +76,21 @@ class ChangeListener(LocalChanges):
         outage = OutageReporter(_logger, "change_listening")
         self._loop = self._run_loop(BackgroundLoop(self._turn, outage, retry_seconds=RETRY_SECONDS))
 
+    def _default_grace(self) -> float:
+        return CLOSE_SECONDS  # a notification that is being sent is the last of a saga that ended here
+
     async def _on_stop(self) -> None:
-        self._loop = None
-        link, self._link = self._link, None
-        if link is not None:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await link.close(timeout=CLOSE_SECONDS)
+        """Send what waits, then close: others wait for the ends of the last sagas."""
+        self._report_what_waits()
+        payloads, self._unsent = self._unsent, []
+        link, self._link, self._loop = self._link, None, None
+        if link is None:
+            return
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if payloads and not link.is_closed():
+                    await link.execute(_NOTIFY, CHANNEL, payloads)
+            await link.close(timeout=CLOSE_SECONDS)
 
     async def _turn(self) -> float:
         """Send what is to be sent, or try the connection; return when to try it again. Raise `LogUnavailable`."""

@@ -60,6 +60,14 @@ class LocalChanges(Lifecycle):
             except Exception:
                 _logger.exception("change_subscriber_failed", extra={"kind": change.kind.value})
 
+    async def _on_stop(self) -> None:
+        self._report_what_waits()
+
+    def _report_what_waits(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._report_stored()
+
     @property
     def _heard(self) -> bool:
         """Whether anybody hears of a change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,10 @@ from app.operations.event_streams import EventStreams, SagaStream
 from app.operations.saga_view import SagaView
 from app.operations.subscribers import TooManySubscribers
 from app.saga import EventType, NewSaga, SagaEvent, SagaState
+from app.saga.ports.changes import SAFETY_NET_FACTOR, Change, ChangeKind
+from app.saga.ports.changes import Subscriber as OnChange
 from tests.builders import NOON, settle
+from tests.simulation.loop import VirtualLoop
 
 NEVER = 3600.0
 
@@ -197,3 +200,61 @@ async def test_a_slow_subscriber_delays_no_other() -> None:
             assert quick.seen.count(b" ") == 49
             assert len(await anext(slow)) == 48
             quick.task.cancel()
+
+
+class LiveChanges:
+    """A `ChangeSource` that reports what other processes store, as far as a test lets it."""
+
+    live = True
+
+    def __init__(self) -> None:
+        self.report: OnChange = lambda _change: None
+
+    def subscribe(self, subscriber: OnChange) -> Callable[[], None]:
+        self.report = subscriber
+        return lambda: None
+
+    def stored(self, saga_id: str) -> None:
+        self.report(Change(kind=ChangeKind.EVENTS, saga_ids=frozenset({saga_id}), elsewhere=True))
+
+
+def test_reports_of_one_saga_never_put_off_the_read_of_the_others() -> None:
+    """A report may be lost, as its process died: the saga's end is found by the next read of all."""
+
+    async def main() -> None:
+        changes = LiveChanges()
+        async with event_streams(changes=changes, poll_seconds=1.0) as (streams, news):
+            news.stored = {"a": [an_event(1)], "b": [an_event(1)]}
+            with (
+                streams.subscribe(a_view("a", an_event(1))) as lost,
+                streams.subscribe(a_view("b", an_event(1))),
+            ):
+                await streams.start()
+                await asyncio.sleep(2.0)
+                news.stored["a"].append(an_event(2, EventType.SAGA_COMPLETED))
+                for _ in range(2 * SAFETY_NET_FACTOR):
+                    changes.stored("b")
+                    await asyncio.sleep(0.5)
+                assert lost.ended
+                everything = [asked for asked in news.asked if len(asked) == 2]
+                assert len(everything) <= 3, "reports make no more reads of all"
+
+    VirtualLoop().run(main())
+
+
+def test_a_change_between_the_view_and_the_subscription_is_read_at_once() -> None:
+    """It was reported while nobody was subscribed to the saga."""
+
+    async def main() -> None:
+        changes = LiveChanges()
+        async with event_streams(changes=changes, poll_seconds=NEVER) as (streams, news):
+            await streams.start()
+            view = a_view("a", an_event(1))
+            news.stored = {"a": [an_event(1), an_event(2, EventType.SAGA_COMPLETED)]}
+            changes.stored("a")
+            await asyncio.sleep(1.0)
+            with streams.subscribe(view) as stream:
+                await asyncio.sleep(1.0)
+                assert stream.ended
+
+    VirtualLoop().run(main())

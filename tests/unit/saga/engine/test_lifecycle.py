@@ -169,7 +169,7 @@ async def test_a_task_that_breaks_is_logged(caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("seed", range(50))
-async def test_calls_in_any_order_end_in_the_state_that_the_last_one_asks_for(seed: int) -> None:
+async def test_after_calls_in_any_order_and_a_stop_nothing_is_held(seed: int) -> None:
     chance = random.Random(seed)
     component = _Component(chance=chance)
     await any_order(component, chance)

@@ -167,6 +167,19 @@ async def test_behind_a_pooler_nothing_is_listened_to(postgres_url: str) -> None
         await listener.stop()
 
 
+async def test_a_process_that_stops_announces_what_it_stored_last(postgres_url: str) -> None:
+    """The end of the saga that finished last in the drain: whoever waits for it elsewhere needn't poll."""
+    async with open_storage(postgres_url, listen=True) as here:
+        heard = Heard(here.changes)
+        await heard.live()
+        async with open_storage(postgres_url, listen=True) as there:
+            await Heard(there.changes).live()
+            first = await a_running_saga(there)
+            await heard.until(lambda one: first in (one.saga_ids or ()))
+            last = await a_running_saga(there)  # within the time in which reports are held back
+        await heard.until(lambda one: last in (one.saga_ids or ()))
+
+
 async def test_on_sqlite_a_process_hears_of_what_it_stores_itself(sqlite_url: str) -> None:
     """Another process's changes are found by polling."""
     async with open_storage(sqlite_url, listen=True) as storage:
