@@ -59,7 +59,8 @@ def traces_or_warning(settings: Settings, clock: SystemClock) -> Traces | None:
     except TracesMissing as missing:
         if settings.traces:
             raise
-        _logger.warning("traces_disabled", extra={"hint": str(missing)})
+        hint = f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and no traces are sent. {missing}"
+        _logger.warning("traces_disabled", extra={"hint": hint})
         return None
 
 

@@ -12,6 +12,7 @@ import typer
 from app.cli import keys, retention, sagas, services, serving
 from app.cli.terminal import take_any_character
 from app.cli.version import version_line
+from app.telemetry.sentences import show_warnings
 
 app = typer.Typer(
     help="Operate the checkout service.",
@@ -30,6 +31,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
 
 @app.callback()
 def _options(
+    context: typer.Context,
     *,
     version: Annotated[  # noqa: ARG001 - its callback does it all
         bool,
@@ -37,6 +39,8 @@ def _options(
     ] = False,
 ) -> None:
     take_any_character()
+    if context.invoked_subcommand != "serve":  # which sets up logs of its own
+        show_warnings()
 
 
 app.add_typer(sagas.app, name="sagas", help="Show sagas and act on them, over the service's API.")

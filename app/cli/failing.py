@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.cli.terminal import safe
+from app.settings.deprecated import deprecated_variables
 from app.settings.environment import SettingsError, read_settings
 from app.settings.settings import Settings
 from app.storage.engine.start_faults import database_fault
@@ -17,11 +18,14 @@ STILL_STUCK = 4
 
 
 def settings_or_failure() -> Settings:
-    """Return the settings; where they can't be used, say so and raise the end with `MISUSED`."""
+    """Return the settings, with a warning for each old name; where they can't be used, say so and raise `MISUSED`."""
     try:
-        return read_settings()
+        settings = read_settings()
     except SettingsError as error:
         raise failure(str(error), MISUSED) from None
+    for sentence in deprecated_variables():
+        typer.echo(safe(sentence), err=True)
+    return settings
 
 
 def database_failure(error: Exception, settings: Settings) -> typer.Exit:

@@ -18,7 +18,6 @@ from app.api.http.json_encoding import encode
 from app.api.routes.keys import key_body
 from app.cli.failing import database_failure, failure, settings_or_failure
 from app.cli.terminal import print_records, words
-from app.cli.warnings import show_warnings
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
@@ -109,7 +108,6 @@ def revoke(
 
 
 def _with_keys(work: Callable[[Keys], Awaitable[T]]) -> T:
-    show_warnings()
     settings = settings_or_failure()
 
     async def worked() -> T:

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.bootstrap.clock import log_time
 from app.bootstrap.retention import open_retention
 from app.cli.failing import database_failure, failure, settings_or_failure
-from app.cli.warnings import show_warnings
 from app.operations.retention import ErasureResult, Retention, RetentionCounts
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.status import SagaStatus
@@ -88,7 +87,6 @@ async def _shown(retention: Retention) -> RetentionCounts:
 
 
 def _with_retention(work: Callable[[Retention], Awaitable[T]]) -> T:
-    show_warnings()
     settings = settings_or_failure()
 
     async def worked() -> T:

@@ -15,7 +15,6 @@ from app.bootstrap.telemetry import TracesMissing, open_traces
 from app.cli import demo as demonstration
 from app.cli.failing import database_failure, settings_or_failure
 from app.cli.terminal import words
-from app.cli.warnings import show_warnings
 from app.saga.ports.clock import SystemClock
 from app.server import service_server
 from app.services import reachable
@@ -46,7 +45,6 @@ def serve(context: typer.Context) -> None:
 
 def migrate() -> None:
     """Bring DATABASE_URL's schema up to date. Safe from several machines at once, and while the service runs."""
-    show_warnings()
     settings = settings_or_failure()
     try:
         revision = upgrade(settings.database_url.get_secret_value())

@@ -14,6 +14,7 @@ from app.sandbox.ledger import Ledger
 from app.sandbox.sandbox import Sandbox
 from app.sandbox.server import sandbox_app
 from app.server import HttpConnection
+from app.telemetry.sentences import show_warnings
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,6 +62,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Serve until a signal stops it."""
     given = arguments()
+    show_warnings()
     try:
         ledger = Ledger(given.database)
     except sqlite3.Error as error:

@@ -172,7 +172,7 @@ def test_a_collector_that_the_platform_names_does_not_keep_the_service_from_star
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("traces_disabled") == 1
+    assert done.stderr.count("no traces are sent") == 1
 
 
 def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
@@ -210,3 +210,12 @@ def test_a_second_ctrl_c_ends_a_drain_without_an_error(
             pass
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=20) == 0
+
+
+def test_a_command_warns_of_a_settings_old_name(tmp_path: Path) -> None:
+    """A migration job may be the only place that sets it."""
+    done = start(
+        "app", "migrate", DATABASE_URL=f"sqlite:///{tmp_path}/x.db", CHECKOUT_MIGRATE_PATIENCE_SECONDS="3"
+    )
+    assert done.returncode == 0
+    assert "CHECKOUT_MIGRATE_TIMEOUT_SECONDS" in done.stderr

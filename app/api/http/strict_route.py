@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from typing import Any
 
-from fastapi._compat import ModelField
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -41,7 +40,10 @@ def check_query(request: Request, known: Collection[str], *, outcome: str = NOTH
 
 
 class StrictRoute(APIRoute):
-    """Checks the caller's rights, refuses query parameters that its function doesn't declare, and reads JSON strictly."""
+    """Refuses query parameters that its function doesn't declare, and reads JSON strictly.
+
+    It checks the caller's rights as well: `Authentication` has done so by the path, this is by the route itself.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the framework's handler behind the checks."""
@@ -64,7 +66,7 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def _names(parameters: Iterable[ModelField]) -> Iterator[str]:
+def _names(parameters: Iterable[Any]) -> Iterator[str]:
     """Yield the names of query parameters, or of a model's members."""
     for parameter in parameters:
         model = parameter.field_info.annotation

@@ -107,11 +107,16 @@ class RouteRights:
         OPTIONS asks what a path allows, and needs what the path's first route does. A path that is a route's but
         for an empty segment (`/sagas/`) needs the same, so that a caller who may use the route gets 404 there.
         """
+        found = _NO_ROUTE
         for route in self._by_segment.get(_first_segment(path), ()):
             match = route.pattern.fullmatch(path)
-            if match is not None and (method in route.methods or method == "OPTIONS"):
+            if match is None:
+                continue
+            if method in route.methods or method == "OPTIONS":
                 return Matched(route.rights, match.groupdict())
-        return _NO_ROUTE
+            if route.rights == PUBLIC:
+                found = Matched(PUBLIC)  # a method that it has not: 405 for everybody
+        return found
 
 
 def _first_segment(path: str) -> str:

@@ -27,3 +27,9 @@ def test_everybody_may_ask_for_any_page_of_a_problem(path: str) -> None:
 @pytest.mark.parametrize("path", ["/nope", "/sagas/a/b/c", "/sagasx", "*", ""])
 def test_a_path_of_no_route_is_closed(path: str) -> None:
     assert RIGHTS.find("GET", path).rights == CLOSED
+
+
+def test_a_method_that_a_public_path_has_not_is_left_to_the_router() -> None:
+    """So that everybody gets 405, and nobody is sent to sign in for it."""
+    assert RIGHTS.find("DELETE", "/problems/not_found").rights == PUBLIC
+    assert RIGHTS.find("DELETE", "/sagas/01890000-0000-7000-8000-000000000000").rights == CLOSED

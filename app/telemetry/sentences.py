@@ -1,4 +1,4 @@
-"""What the service's code logs while a command runs, as a sentence on standard error and not as an event's bare name."""
+"""Logs for somebody who reads them as they come, at a command or a sandbox: sentences, not events' bare names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Sentences(logging.Formatter):
 
 
 def show_warnings() -> None:
-    """Have warnings shown for as long as the process lives. Not for `serve`, which sets up logs of its own."""
+    """Have the service's warnings shown on standard error for as long as the process lives.
+
+    Not for a process that serves the API, which sets up logs of its own (`logs`).
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(Sentences())
     handler.setLevel(logging.WARNING)
