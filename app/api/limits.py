@@ -9,13 +9,14 @@ from dataclasses import dataclass
 class ApiSettings:
     """What the API allows. Times are in seconds.
 
-    `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers
-    otherwise, `operate_wait_seconds` the same of an operator's action, `max_wait_seconds` the most that a caller gets. `storage_timeout_seconds` is how long
-    storage may take to answer before the caller hears that it is not available, `body_seconds` how
-    long a caller may take to send a body, `max_uploads` how many do at once. `heartbeat_seconds` is
-    how long a stream of events is silent at most. `rate_limit_per_second` is
-    for each caller, 0 for none. `allow_unauthenticated` serves without keys also where others can reach it,
-    `public_metrics` gives /metrics to everybody, `cors_origins` are the sites whose pages may ask (`https://shop.example`), `health_cache_seconds` is how long the answer of /readyz is believed. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    `wait_seconds` is how long `POST /checkout` waits for the outcome unless the caller prefers otherwise,
+    `operate_wait_seconds` the same of an operator's action, `max_wait_seconds` the most that a caller gets.
+    `storage_timeout_seconds` is how long storage may take to answer before the caller gets 503, `body_seconds` how
+    long a caller may take to send a body, `max_uploads` how many may do so at once. `heartbeat_seconds` is the longest
+    silence of a stream of events. `rate_limit_per_second` is for each caller, 0 for none. `allow_unauthenticated`
+    serves without keys also where others can reach it, `public_metrics` gives /metrics to everybody, `cors_origins`
+    are the sites whose pages may ask (`https://shop.example`), `health_cache_seconds` is the lifetime of /readyz's
+    answer. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
     max_body_bytes: int = 65_536

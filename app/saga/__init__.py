@@ -1,4 +1,4 @@
-"""The saga core: knows the standard library alone. Start reading at `orchestrator`."""
+"""The saga core: knows the standard library alone. Start reading at `engine/orchestrator`."""
 
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.model.definition import Definitions, SagaDefinition, StepDefinition

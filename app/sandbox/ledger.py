@@ -55,7 +55,7 @@ class Ledger:
         stock: Mapping[str, int] | None = None,
     ) -> None:
         """Raise `SqliteFileError` where the file can't be opened."""
-        self._desk = Dispatcher(initial_stock=initial_stock, stock=stock or {})
+        self._dispatcher = Dispatcher(initial_stock=initial_stock, stock=stock or {})
         self._db = _opened(database)
         in_memory = database == ":memory:"
         self._files = None if in_memory else SqliteFiles(database)
@@ -86,7 +86,7 @@ class Ledger:
 
     async def states(self) -> list[ReferenceState]:
         """Return the state of every reference that any service knows."""
-        return await self._run(lambda: self._desk.states(self._db))
+        return await self._run(lambda: self._dispatcher.states(self._db))
 
     async def aclose(self) -> None:
         """Finish what has arrived, and close."""
@@ -142,13 +142,13 @@ class Ledger:
             case Fault.TIMEOUT_BEFORE_EFFECT | Fault.LATE_EFFECT:
                 return None
             case Fault.TIMEOUT_AFTER_EFFECT:
-                self._desk.serve(self._db, request, notes, refuse=False)
+                self._dispatcher.serve(self._db, request, notes, refuse=False)
                 return None
-        return self._desk.serve(self._db, request, notes, refuse=fault is not None)
+        return self._dispatcher.serve(self._db, request, notes, refuse=fault is not None)
 
     def _applied_late(self, request: Request) -> None:
         with self._transaction() as notes:
-            self._desk.serve(self._db, request, notes, refuse=False)
+            self._dispatcher.serve(self._db, request, notes, refuse=False)
 
 
 def _fired(db: sqlite3.Connection, request: Request, ordered: Rule | None) -> Fault | None:

@@ -69,7 +69,7 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(_told),
+                structlog.processors.ExceptionRenderer(_without_values),
                 structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
             ],
         )
@@ -87,7 +87,7 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
     requests.handlers, requests.propagate = [], False
 
 
-def _told(exc_info: structlog.typing.ExcInfo) -> str:
+def _without_values(exc_info: structlog.typing.ExcInfo) -> str:
     """Return a traceback without its errors' messages, which may hold what a customer sent; the core's own never do."""
     told, seen = [], set()
     error: BaseException | None = exc_info[1]

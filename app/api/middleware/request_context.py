@@ -67,7 +67,7 @@ class RequestContextMiddleware:
         began = time.perf_counter()
         started = False
 
-        async def send_in_envelope(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -80,7 +80,7 @@ class RequestContextMiddleware:
 
         try:
             answer = self._app if refused is None else refused.response(request_id)
-            await (_headers_of(answer) if head else answer)(inner, receive, send_in_envelope)
+            await (_headers_of(answer) if head else answer)(inner, receive, send_with_headers)
         except ClientDisconnect:
             _logger.info("client_disconnected", extra={"request_id": request_id})
         except Exception:
@@ -88,7 +88,7 @@ class RequestContextMiddleware:
             if started:
                 raise
             fault = Problem("internal_error").response(request_id)
-            await (_headers_of(fault) if head else fault)(inner, receive, send_in_envelope)
+            await (_headers_of(fault) if head else fault)(inner, receive, send_with_headers)
 
     def _note(self, scope: Scope, status: int, took: float) -> None:
         """Count the answer and log it, by the route's template."""

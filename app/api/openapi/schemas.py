@@ -51,7 +51,7 @@ _PROBLEM: Schema = {
         "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
     },
 }
-_COMPLAINT: Schema = {
+_FIELD_ERROR: Schema = {
     "title": "FieldError",
     "description": "One thing that is wrong with a request. It never repeats what was sent.",
     "type": "object",
@@ -101,7 +101,7 @@ def schemas(made: dict[str, Schema], settings: ApiSettings) -> dict[str, Schema]
     return named | {
         "WebhookEvent": _webhook_event(named["Event"]),
         "Problem": _PROBLEM,
-        "FieldError": _COMPLAINT,
+        "FieldError": _FIELD_ERROR,
         "StepResult": _STEP_RESULT,
     }
 

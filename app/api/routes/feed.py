@@ -29,20 +29,20 @@ from app.storage.outbox.feed import FeedCursor
 router = APIRouter(generate_unique_id_function=operation_id, tags=["events"], route_class=StrictRoute)
 
 LOOK_AGAIN_SECONDS = 0.5
-_PLACE = struct.Struct(">qq")
+_CURSOR = struct.Struct(">qq")
 
 
 def _cursor(place: FeedCursor) -> str:
-    packed = _PLACE.pack(place.xid, place.position)
+    packed = _CURSOR.pack(place.xid, place.position)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def _place(value: str) -> FeedCursor:
+def _read_cursor(value: str) -> FeedCursor:
     if not value:
         return FeedCursor()
     try:
         if re.fullmatch(r"[A-Za-z0-9_-]{22}", value):
-            xid, position = _PLACE.unpack(base64.urlsafe_b64decode(value + "=="))
+            xid, position = _CURSOR.unpack(base64.urlsafe_b64decode(value + "=="))
             place = FeedCursor(xid=xid, position=position)
             if _cursor(place) == value and min(xid, position) >= 0:
                 return place
@@ -71,27 +71,27 @@ async def read_events(
     without events comes only after N seconds.
     """
     service, settings, webhooks = service_of(request), settings_of(request), webhooks_of(request)
-    place, size = _place(after), page_limit(limit, settings)
+    place, size = _read_cursor(after), page_limit(limit, settings)
     caller = caller_of(request)
     preferred = preference(prefer)
     loop = asyncio.get_running_loop()
     until = loop.time() + preferred.seconds(0, at_most=settings.max_wait_seconds)
     while True:
         reading = webhooks.events(caller, place, limit=size + 1)
-        told = await with_timeout(reading, settings.storage_timeout_seconds)
+        items = await with_timeout(reading, settings.storage_timeout_seconds)
         left = until - loop.time()
-        if told or left <= 0 or service.closing.is_set():
+        if items or left <= 0 or service.closing.is_set():
             break
         try:
             async with asyncio.timeout(min(left, LOOK_AGAIN_SECONDS)):
                 await service.closing.wait()
         except TimeoutError:
             pass
-    page = told[:size]
+    page = items[:size]
     body = EventPageBody(
         data=[event_body(one) for one in page],
         next=_cursor(page[-1].cursor if page else place),
-        more=len(told) > size,
+        more=len(items) > size,
     )
     answered = {"Cache-Control": "private, no-cache"}
     if preferred.wait is not None:

@@ -96,27 +96,27 @@ def event_bytes(event: OutboxEvent, view: SagaView) -> bytes:
     return encode({"type": event.type, "timestamp": event.at, "data": saga_body(view)})
 
 
-def event_body(told: FeedItem) -> EventBody:
+def event_body(item: FeedItem) -> EventBody:
     """Return an event as the feed shows it."""
-    event = told.event
-    data = None if told.view is None else saga_body(told.view)
+    event = item.event
+    data = None if item.view is None else saga_body(item.view)
     return EventBody(id=event.id, type=event.type, timestamp=event.at, data=data)
 
 
 def endpoint_body(view: EndpointView) -> EndpointBody:
     """Return an endpoint, without its secrets."""
-    endpoint, standing = view.endpoint, view.status
+    endpoint, status = view.endpoint, view.status
     return EndpointBody(
         name=endpoint.name,
         url=endpoint.url.partition("?")[0],
-        enabled=standing.enabled,
-        reason=standing.reason,
-        changed_at=standing.changed_at,
+        enabled=status.enabled,
+        reason=status.reason,
+        changed_at=status.changed_at,
         events=sorted(endpoint.events),
         callers=None if endpoint.callers is None else sorted(endpoint.callers),
-        waiting=standing.waiting,
-        failed=standing.failed,
-        oldest_waiting_at=standing.oldest_waiting_at,
+        waiting=status.waiting,
+        failed=status.failed,
+        oldest_waiting_at=status.oldest_waiting_at,
         lag_seconds=round(view.lag_seconds, 3),
     )
 

@@ -1,20 +1,20 @@
-"""What can go wrong, as instructions to whoever reads it.
+"""What can go wrong, as instructions to its reader.
 
 SagaError
-├── StepError               what a step's answer tells the orchestrator to do
+├── StepError               what the orchestrator has to do after a step's answer
 │   ├── StepRejected        a definite no, certainly without effect: go back
 │   ├── StepUnavailable     certainly without effect: try again
 │   └── StepOutcomeUnknown  it may have happened: ask again under the same key
-├── DefinitionError         the saga's definition can't be run: mend the code
+├── DefinitionError         the saga's definition can't be run: fix the code
 │   └── DefinitionUnknown   this process has no such definition: leave the saga to one that has
 ├── IllegalEvent            the log is not one that this code wrote: leave the saga alone
 ├── LeaseLost               this process may no longer act: stop, touch nothing
 └── LogError                the saga log did not take what was given
     ├── SagaFenced          another owner has moved the saga: stop, touch nothing
-    ├── SagaMoved           the saga isn't as the person saw it who acts on it: look again
+    ├── SagaMoved           the saga changed after the operator read it: look again
     ├── LogUnavailable      nothing can be stored now: come back later
     ├── LogUnreadable       this release doesn't understand the saga's log: leave it to one that does
-    └── LogRefused          this entry can never be stored: mend what was given
+    └── LogRefused          this entry can never be stored: fix what was given
 """
 
 from __future__ import annotations

@@ -14,21 +14,21 @@ from app.saga.model.step import JSON, encode
 class EventType(StrEnum):
     """The words of the trail."""
 
-    SAGA_STARTED = "saga_started"  # durable; the first step may have begun
-    STEP_SUCCEEDED = "step_succeeded"  # and the next step may have begun
+    SAGA_STARTED = "saga_started"  # durable; the first step may have started
+    STEP_SUCCEEDED = "step_succeeded"  # and the next step may have started
     STEP_RETRIED = "step_retried"  # no definite answer; it will be sent again
-    STEP_FAILED = "step_failed"  # given up, certainly without effect
-    STEP_UNKNOWN = "step_unknown"  # given up, may have had an effect: to be compensated too
-    STEP_COMPENSATED = "step_compensated"  # undone, acknowledged by the service
+    STEP_FAILED = "step_failed"  # no further attempt, certainly without effect
+    STEP_UNKNOWN = "step_unknown"  # no further attempt, may have had an effect: to be compensated too
+    STEP_COMPENSATED = "step_compensated"  # compensated, acknowledged by the service
     COMPENSATION_RETRIED = "compensation_retried"  # not acknowledged; it will be sent again
-    COMPENSATION_FAILED = "compensation_failed"  # can't be undone; a person must act
+    COMPENSATION_FAILED = "compensation_failed"  # can't be compensated; an operator must act
     SAGA_RECOVERED = "saga_recovered"  # its owner was gone; another took it over
-    CANCEL_REQUESTED = "cancel_requested"  # a person stopped it: it goes back
-    RETRY_REQUESTED = "retry_requested"  # a person has what failed tried again
-    STEP_RESOLVED = "step_resolved"  # a person settled this step outside
+    CANCEL_REQUESTED = "cancel_requested"  # an operator stopped it: it is compensated
+    RETRY_REQUESTED = "retry_requested"  # an operator has the failed step retried
+    STEP_RESOLVED = "step_resolved"  # an operator settled this step outside
     SAGA_COMPLETED = "saga_completed"  # every step succeeded
-    SAGA_COMPENSATED = "saga_compensated"  # everything done was undone
-    SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs a person
+    SAGA_COMPENSATED = "saga_compensated"  # every effect was compensated
+    SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs an operator
 
 
 BY_OPERATORS = frozenset({EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED, EventType.STEP_RESOLVED})

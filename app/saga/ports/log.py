@@ -147,15 +147,15 @@ def check_start(saga: NewSaga, event: SagaEvent) -> None:
 
 
 def check_operate(event: SagaEvent, status: SagaStatus) -> None:
-    """Raise `LogRefused` for a person's action that no log takes."""
+    """Raise `LogRefused` for an operator's action that no log accepts."""
     if status in INACTIVE:
-        raise LogRefused("A person's action makes a saga go on.")
+        raise LogRefused("An operator's action makes a saga continue.")
     _check_text(event.step)
     _ = event.text
 
 
 def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
-    """Raise `LogRefused` for an append that no log takes."""
+    """Raise `LogRefused` for an append that no log accepts."""
     if not events or [e.seq for e in events] != list(range(events[0].seq, events[0].seq + len(events))):
         raise LogRefused("Give at least one event, with consecutive seq.")
     if len(events) > 1 and change is None:
@@ -163,7 +163,7 @@ def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
     if change is not None and (change.status in FINAL) is not (change.finished_at is not None):
         raise LogRefused("A saga has a time of its end exactly when its status is final.")
     if change is not None and (change.status in INACTIVE) is not (change.next_action_at is None):
-        raise LogRefused("A saga has a next action exactly while it isn't at rest.")
+        raise LogRefused("A saga has a next action exactly while it isn't inactive.")
     for event in events:
         _check_text(event.step)
         _ = event.text

@@ -162,9 +162,9 @@ def _start(connection: sqlite3.Connection, entry: StartEntry) -> Result | None:
 
 def _append(connection: sqlite3.Connection, entry: AppendEntry) -> Result:
     first = entry.events[0].seq
-    standing = connection.execute(_EVENT_EPOCH, (entry.saga_id, first)).fetchone()
-    if standing is not None:
-        return Stored() if standing[0] == entry.epoch else SagaFenced()
+    stored = connection.execute(_EVENT_EPOCH, (entry.saga_id, first)).fetchone()
+    if stored is not None:
+        return Stored() if stored[0] == entry.epoch else SagaFenced()
     owned = connection.execute(_EPOCH, (entry.saga_id,)).fetchone()
     head = connection.execute(_HEAD, (entry.saga_id,)).fetchone()[0]
     if owned is None or owned[0] != entry.epoch or head != first - 1:
