@@ -37,3 +37,15 @@ async def any_order(component: Lifecycle, chance: random.Random, *, calls: int =
 def tasks_left() -> set[asyncio.Task[object]]:
     """Return the tasks of this event loop but the test's own."""
     return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def connections_closed() -> None:
+    """Wait for SQLAlchemy, which closes a connection whose query was cancelled in a task of its own."""
+    closing = [task for task in tasks_left() if "/sqlalchemy/" in _file_of(task)]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*closing, return_exceptions=True)
+
+
+def _file_of(task: asyncio.Task[object]) -> str:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return str(code.co_filename) if code is not None else ""

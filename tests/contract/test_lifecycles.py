@@ -42,7 +42,7 @@ from app.telemetry.metrics import Gauges, Metrics
 from app.webhooks import RetrySchedule, WebhookClient, WebhookSender
 from app.webhooks.sender import Destination
 from tests.builders import a_definition
-from tests.interleavings import any_order, tasks_left
+from tests.interleavings import any_order, connections_closed, tasks_left
 
 ROUNDS = 6
 SOON = 0.001
@@ -181,10 +181,12 @@ async def test_a_component_leaves_no_task_whatever_the_order_of_its_calls(
         one = COMPONENTS[component](_Parts(database_url, storage, tmp_path))
         for seed in range(ROUNDS):
             await any_order(one, random.Random(seed))
+            await connections_closed()
             assert tasks_left() <= mine
         await one.start()
         assert not one.quiescing
         await one.stop()
+        await connections_closed()
         assert tasks_left() <= mine
 
 

@@ -92,7 +92,7 @@ class RequestContextMiddleware:
 
     def _note(self, scope: Scope, status: int, took: float) -> None:
         """Count the answer and log it, by the route's template."""
-        route = getattr(scope.get("route"), "path", "none")
+        route = getattr(scope.get("route"), "path_format", "none")
         service = getattr(getattr(scope.get("app"), "state", None), "service", None)
         if service is not None and service.metrics is not None:
             service.metrics.answered(route, scope["method"], status, took)

@@ -27,12 +27,11 @@ _PAGE = """<!doctype html>
 """
 _ANY_PATH = "/any-base-path.invalid"
 """Stands in the description that is kept where a client's base path goes: whoever asks may have another."""
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 
 
 @router.get(
-    "/problems/{name}",
+    "/problems/{name:path}",  # a path below is no problem's: 404 for everybody who reads it
     response_class=HTMLResponse,
     response_description="A page.",
     openapi_extra=problems("not_found"),
@@ -62,14 +61,6 @@ async def read_problem(
     shown = {key: html.escape(str(value)) for key, value in words.items()}
     retry = _RETRY.format(seconds=row.retry_after) if row.retry_after is not None else ""
     return HTMLResponse(_PAGE.format(**shown, retry=retry), headers={"Cache-Control": "public, max-age=3600"})
-
-
-@router.api_route("/problems/{name}/{rest:path}", methods=_METHODS, include_in_schema=False)
-@public
-async def read_below_a_problem(name: str, rest: str) -> Response:
-    """Say that nothing is there, to everybody."""
-    del name, rest
-    raise Problem("not_found")
 
 
 @router.get("/openapi.json", include_in_schema=False)
