@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
-from app.api.http.json_encoding import Body, encode
+from app.api.http.json_encoding import encode
 from app.api.http.parameters import SagaId
 from app.api.middleware.base_path import link
 from app.api.middleware.route_rights import requires
@@ -19,7 +19,8 @@ from app.api.problems.problem import Problem
 from app.api.routes.operate import carry_out
 from app.api.schemas.operator_requests import Operation, Resolution
 from app.api.schemas.outcome import with_timeout
-from app.api.schemas.saga_body import saga_body
+from app.api.schemas.saga_body import TrailBody
+from app.api.schemas.saga_json import Shown, saga_json, trail_line
 from app.checkout.presentation import subject
 from app.dashboard.guard import form_of
 from app.dashboard.page_route import PageRoute
@@ -45,13 +46,13 @@ async def saga_page(request: Request, saga_id: SagaId, done: str | None = None) 
     )
     if view is None:
         raise Problem("not_found")
-    body, now = saga_body(view), service.now()
+    now = service.now()
     return page(
         request,
         "saga.html",
         now=now,
         view=view,
-        trail=body.trail,
+        trail=[TrailBody(**{**trail_line(event), "at": event.at}) for event in view.events],
         saga={**subject(view.saga), "id": saga_id},
         state=view.state,
         sentence_now=now_is(view, now),
@@ -62,13 +63,13 @@ async def saga_page(request: Request, saga_id: SagaId, done: str | None = None) 
         ended=view.state.status in FINAL,
         cancellable=view.state.cancellable and view.cancel is None,
         done=done if done in set(OperatorVerb) else None,
-        raw=_raw(body),
+        raw=_raw(saga_json(view)),
         curl=f"curl {here_of(request)}/sagas/{saga_id}",
         keyed=bool(caller_of(request).tenant),
     )
 
 
-def _raw(body: Body) -> str:
+def _raw(body: Shown) -> str:
     """Return a body's JSON to be read; characters that change the direction of writing, or end a line, are escaped."""
     text = json.dumps(json.loads(encode(body)), indent=2, ensure_ascii=False)
     return _TURNING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

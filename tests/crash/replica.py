@@ -16,7 +16,7 @@ from app.api.http.json_encoding import encode
 from app.api.problems.problem import Problem
 from app.api.schemas.order import Order
 from app.api.schemas.outcome import outcome, saga_url
-from app.api.schemas.saga_body import saga_body
+from app.api.schemas.saga_json import saga_json
 from app.operations.operator import Operator
 from app.operations.operator_rules import OperatorError, OperatorVerb
 from app.operations.reading import SagaReader
@@ -237,7 +237,7 @@ class Replica:
 def _shown(view: SagaView | None) -> Response:
     if view is None:
         return Problem("not_found").response(REQUEST_ID)
-    return Response(encode(saga_body(view)), 200, media_type="application/json")
+    return Response(encode(saga_json(view)), 200, media_type="application/json")
 
 
 def _document(response: Response) -> Document:

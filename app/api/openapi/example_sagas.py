@@ -11,7 +11,7 @@ from app.api.http.json_encoding import encode
 from app.api.schemas.order import Order
 from app.api.schemas.outcome import failed
 from app.api.schemas.plan import plan_of
-from app.api.schemas.saga_body import saga_body
+from app.api.schemas.saga_json import saga_json
 from app.checkout.definition import checkout_saga
 from app.operations.saga_view import SagaView
 from app.saga.model.definition import SagaDefinition
@@ -168,7 +168,7 @@ def sagas() -> dict[str, Any]:
     )
     completed = Story().succeeded(*_RESULTS).then(EventType.SAGA_COMPLETED)
     stories = {"completed": completed, "running": retried, "needs_attention": _stuck()}
-    return {name: shown(saga_body(story.view())) for name, story in stories.items()}
+    return {name: shown(saga_json(story.view())) for name, story in stories.items()}
 
 
 def operated() -> dict[str, Any]:
@@ -181,7 +181,7 @@ def operated() -> dict[str, Any]:
     resolve = _stuck().then(EventType.STEP_RESOLVED, "payment", **operator, reference="bank transfer 4711")
     stories = {"cancel": cancel, "retry": retry, "resolve": resolve}
     return {
-        name: shown(saga_body(story.then(EventType.SAGA_COMPENSATED).view()))
+        name: shown(saga_json(story.then(EventType.SAGA_COMPENSATED).view()))
         for name, story in stories.items()
     }
 

@@ -23,7 +23,7 @@ from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import operation_id, problems
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import with_timeout
-from app.api.schemas.saga_body import trail_line
+from app.api.schemas.saga_json import trail_line
 from app.operations.event_streams import SagaStream
 from app.operations.subscribers import TooManySubscribers
 from app.saga.model.events import TrailEntry

@@ -22,7 +22,7 @@ from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import headers, operation_id, problems
 from app.api.problems.validation import parameter_problem
-from app.api.schemas.event_body import EventPageBody, event_body
+from app.api.schemas.event_body import EventPageBody, event_json
 from app.api.schemas.outcome import with_timeout
 from app.storage.outbox.feed import FeedCursor
 
@@ -88,11 +88,11 @@ async def read_events(
         except TimeoutError:
             pass
     page = items[:size]
-    body = EventPageBody(
-        data=[event_body(one) for one in page],
-        next=_cursor(page[-1].cursor if page else place),
-        more=len(items) > size,
-    )
+    body = {
+        "data": [event_json(one) for one in page],
+        "next": _cursor(page[-1].cursor if page else place),
+        "more": len(items) > size,
+    }
     answered = {"Cache-Control": "private, no-cache"}
     if preferred.wait is not None:
         answered |= preferred.applied(at_most=settings.max_wait_seconds, can_go_on=False)

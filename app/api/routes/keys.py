@@ -127,7 +127,7 @@ async def create_key(request: Request, new: NewKey) -> Response:
         raise invalid(
             [{**pointer, "detail": detail if pointer else str(refused), "code": "refused"}]
         ) from None
-    return _answer(MadeKeyBody(**key_body(key).members(), key=text), 201)
+    return _answer(MadeKeyBody(**vars(key_body(key)), key=text), 201)
 
 
 @router.get(

@@ -24,7 +24,8 @@ from app.api.problems.validation import field_error, invalid
 from app.api.routes.sagas import saga_etag
 from app.api.schemas.operator_requests import Operation, Resolution, seen_by
 from app.api.schemas.outcome import accepted, saga_url, status_headers, wait_for
-from app.api.schemas.saga_body import SagaBody, saga_body
+from app.api.schemas.saga_body import SagaBody
+from app.api.schemas.saga_json import saga_json
 from app.operations.operator_rules import RULES, OperatorError, OperatorVerb, UnknownStep
 from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogUnavailable, SagaMoved
@@ -153,7 +154,7 @@ async def _carried_out(
 def _answer(request: Request, prefer: Lines, view: SagaView) -> Response:
     """Return 200 for an inactive saga, else 202."""
     answered = preference(prefer).applied(at_most=settings_of(request).max_wait_seconds)
-    content = encode(saga_body(view))
+    content = encode(saga_json(view))
     answered["ETag"] = saga_etag(view, content)
     if not view.inactive:
         return accepted(view, extra=answered)

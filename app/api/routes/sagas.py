@@ -30,7 +30,8 @@ from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import headers, operation_id, problems
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import status_headers, wait_for, with_timeout
-from app.api.schemas.saga_body import SagaBody, SagaPageBody, saga_body
+from app.api.schemas.saga_body import SagaBody, SagaPageBody
+from app.api.schemas.saga_json import saga_json
 from app.operations.saga_view import SagaView
 from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
@@ -81,7 +82,7 @@ async def read_saga(
         view = await with_timeout(service.reader.get(saga_id, caller=caller), storage_timeout)
     if view is None:
         raise Problem("not_found")
-    content = encode(saga_body(view))
+    content = encode(saga_json(view))
     answered |= {"ETag": saga_etag(view, content), **status_headers(view.state.status)}
     if matches(if_none_match, answered["ETag"]):
         return Response(status_code=304, headers=answered)
@@ -129,8 +130,8 @@ async def list_sagas(
     reading = service.reader.list_sagas(wanted, before=cursor, limit=size + 1)
     views = await with_timeout(reading, settings.storage_timeout_seconds)
     page = views[:size]
-    body = SagaPageBody(
-        data=[saga_body(view) for view in page],
-        next_cursor=saga_cursor(page[-1].saga.id) if len(views) > size else None,
-    )
+    body = {
+        "data": [saga_json(view) for view in page],
+        "next_cursor": saga_cursor(page[-1].saga.id) if len(views) > size else None,
+    }
     return Response(encode(body), headers={"Cache-Control": _PRIVATE}, media_type="application/json")

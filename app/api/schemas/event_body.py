@@ -8,9 +8,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.api.http.json_encoding import Body, encode
+from app.api.http.json_encoding import Body, encode, moment
 from app.api.middleware.base_path import link
-from app.api.schemas.saga_body import SagaBody, saga_body
+from app.api.schemas.saga_body import SagaBody
+from app.api.schemas.saga_json import Shown, saga_json
 from app.operations.saga_view import SagaView
 from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.delivery_rows import Delivery, DeliveryStatus
@@ -19,7 +20,7 @@ from app.webhooks.service import EndpointView, FeedItem
 
 
 @dataclass(frozen=True, kw_only=True)
-class EventBody(Body):
+class EventBody:
     """How a saga ended."""
 
     id: Annotated[
@@ -33,7 +34,7 @@ class EventBody(Body):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EventPageBody(Body):
+class EventPageBody:
     """Events in an order in which nothing ever appears before a cursor that was handed out."""
 
     data: list[EventBody]
@@ -93,14 +94,14 @@ class DeliveryPageBody(Body):
 
 def event_bytes(event: OutboxEvent, view: SagaView) -> bytes:
     """Return what is posted of an event: the same bytes at every delivery."""
-    return encode({"type": event.type, "timestamp": event.at, "data": saga_body(view)})
+    return encode({"type": event.type, "timestamp": moment(event.at), "data": saga_json(view)})
 
 
-def event_body(item: FeedItem) -> EventBody:
-    """Return an event as the feed shows it."""
+def event_json(item: FeedItem) -> Shown:
+    """Return an event as the feed shows it: an `EventBody`."""
     event = item.event
-    data = None if item.view is None else saga_body(item.view)
-    return EventBody(id=event.id, type=event.type, timestamp=event.at, data=data)
+    data = None if item.view is None else saga_json(item.view)
+    return {"id": event.id, "type": event.type, "timestamp": moment(event.at), "data": data}
 
 
 def endpoint_body(view: EndpointView) -> EndpointBody:

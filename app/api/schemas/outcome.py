@@ -14,7 +14,7 @@ from app.api.http.json_encoding import encode
 from app.api.middleware.base_path import link
 from app.api.problems.catalogue import PROBLEMS, name_of
 from app.api.problems.problem import Problem
-from app.api.schemas.saga_body import saga_body
+from app.api.schemas.saga_json import saga_json
 from app.operations.saga_view import SagaView
 from app.saga.model.attention import sentence
 from app.saga.model.errors import FailureKind, LogUnavailable
@@ -62,7 +62,7 @@ def outcome(view: SagaView, *, replayed: bool = False, extra: Mapping[str, str] 
         return problem.response(view.saga.request_id or view.saga.id)
     if view.state.status is SagaStatus.COMPLETED:
         headers["Location"] = saga_url(view.saga.id)
-        return Response(encode(saga_body(view)), 201, headers, "application/json")
+        return Response(encode(saga_json(view)), 201, headers, "application/json")
     return accepted(view, extra=headers)
 
 
@@ -75,7 +75,7 @@ def accepted(view: SagaView, *, extra: Mapping[str, str] | None = None) -> Respo
         "Retry-After": str(ATTENTION_RETRY_AFTER if waits_for_person else RETRY_AFTER),
         **(extra or {}),
     }
-    return Response(encode(saga_body(view)), 202, headers, "application/json")
+    return Response(encode(saga_json(view)), 202, headers, "application/json")
 
 
 def failed(view: SagaView) -> Problem:
@@ -89,7 +89,7 @@ def failed(view: SagaView) -> Problem:
         name,
         " ".join((sentence(failure.message), "Everything done was undone.", PROBLEMS[name].to_do)),
         code=failure.code,
-        members={"instance": url, "saga": saga_body(view)},
+        members={"instance": url, "saga": saga_json(view)},
         headers={"Location": url},
     )
 
@@ -98,7 +98,7 @@ def _untold(view: SagaView) -> Problem:
     """Return the problem of a checkout that was undone, and this release can't tell why."""
     url = saga_url(view.saga.id)
     return Problem(
-        "saga_unreadable", members={"instance": url, "saga": saga_body(view)}, headers={"Location": url}
+        "saga_unreadable", members={"instance": url, "saga": saga_json(view)}, headers={"Location": url}
     )
 
 

@@ -1,29 +1,20 @@
-"""A saga as the API shows it: the contract's members in the contract's order.
-
-Never what the caller entrusted to it: the payment method, the address, the items and the simulation stay inside.
-"""
+"""A saga as the API describes it: the contract's members in the contract's order. `saga_json` makes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from app.api.http.json_encoding import Body, SparseBody
-from app.checkout.presentation import subject
-from app.operations.saga_view import SagaView
-from app.saga.model.attention import Attention, StepAction
-from app.saga.model.events import EventType, TrailEntry
-from app.saga.model.operator_action import OperatorAction
-from app.saga.model.state import CompensationState, Failure, StepState
+from app.saga.model.attention import StepAction
+from app.saga.model.events import EventType
 from app.saga.model.status import SagaStatus, StepStatus
 
 
 @dataclass(kw_only=True)
-class ErrorBody(Body):
+class ErrorBody:
     """What a service said when something went wrong."""
 
     code: Annotated[str, Field(description="A stable snake_case word for programs.")]
@@ -31,7 +22,7 @@ class ErrorBody(Body):
 
 
 @dataclass(kw_only=True)
-class FailureBody(Body):
+class FailureBody:
     """Why the saga went back."""
 
     step: str | None
@@ -41,7 +32,7 @@ class FailureBody(Body):
 
 
 @dataclass(kw_only=True)
-class AttentionBody(Body):
+class AttentionBody:
     """What blocks a saga that needs attention, and waits for an operator."""
 
     step: Annotated[
@@ -54,7 +45,7 @@ class AttentionBody(Body):
 
 
 @dataclass(kw_only=True)
-class CompensationBody(Body):
+class CompensationBody:
     """The state of a step's compensation."""
 
     attempts: int
@@ -67,7 +58,7 @@ class CompensationBody(Body):
 
 
 @dataclass(kw_only=True)
-class ActionBody(SparseBody):
+class ActionBody:
     """What an operator did: who, when and why, and where that can be looked up."""
 
     who: str
@@ -77,7 +68,7 @@ class ActionBody(SparseBody):
 
 
 @dataclass(kw_only=True)
-class StepBody(Body):
+class StepBody:
     """The state of a step."""
 
     name: str
@@ -99,7 +90,7 @@ class StepBody(Body):
 
 
 @dataclass(kw_only=True)
-class TrailBody(SparseBody):
+class TrailBody:
     """One line of the trail; a member that does not apply is left out."""
 
     seq: Annotated[int, Field(description="From 1, without gaps.")]
@@ -123,14 +114,14 @@ class TrailBody(SparseBody):
 
 
 @dataclass(kw_only=True)
-class UnreadableBody(Body):
+class UnreadableBody:
     """Why this release can't continue or understand a saga."""
 
     reason: Annotated[str, Field(description="For people.")]
 
 
 @dataclass(kw_only=True)
-class SagaBody(Body):
+class SagaBody:
     """One run of the checkout for one order."""
 
     id: Annotated[str, Field(description="A UUIDv7.")]
@@ -171,134 +162,10 @@ class SagaBody(Body):
         ),
     ] = None
 
-    def members(self) -> dict[str, Any]:
-        """Leave `unreadable` out of nearly all."""
-        if self.unreadable is not None:
-            return vars(self)
-        shown = vars(self).copy()
-        del shown["unreadable"]
-        return shown
-
 
 @dataclass(kw_only=True)
-class SagaPageBody(Body):
+class SagaPageBody:
     """A page of sagas, newest first."""
 
     data: list[SagaBody]
     next_cursor: Annotated[str | None, Field(description="null on the last page.")]
-
-
-def saga_body(view: SagaView) -> SagaBody:
-    """Return what is shown of a saga."""
-    saga, state = view.saga, view.state
-    return SagaBody(
-        id=saga.id,
-        definition=saga.definition,
-        version=saga.version,
-        status=state.status,
-        **subject(saga),
-        created_at=view.created_at,
-        updated_at=state.updated_at or view.created_at,
-        finished_at=state.finished_at,
-        next_action_at=view.next_action_at,
-        failure=_failure(state.failure),
-        attention=_attention(view.attention),
-        cancel=_action(view.cancel),
-        steps=[_step(step) for step in state.steps],
-        trail=[trail_line(event) for event in view.events],
-        unreadable=None if view.unreadable is None else UnreadableBody(reason=view.unreadable),
-    )
-
-
-def _failure(failure: Failure | None) -> FailureBody | None:
-    if failure is None:
-        return None
-    return FailureBody(
-        step=failure.step, code=failure.code, message=failure.message, retryable=failure.retryable
-    )
-
-
-def _attention(attention: Attention | None) -> AttentionBody | None:
-    if attention is None:
-        return None
-    return AttentionBody(
-        step=attention.step,
-        action=attention.action,
-        code=attention.code,
-        message=attention.message,
-        since=attention.since,
-    )
-
-
-def _step(step: StepState) -> StepBody:
-    return StepBody(
-        name=step.name,
-        status=step.status,
-        attempts=step.attempts,
-        result=_settled(step.result),
-        error=_error(step.error),
-        started_at=step.started_at,
-        finished_at=step.finished_at,
-        compensation=_compensation(step.compensation),
-        resolved_by=_action(step.resolved_by),
-    )
-
-
-def _action(action: OperatorAction | None) -> ActionBody | None:
-    if action is None:
-        return None
-    return ActionBody(who=action.who, at=action.at, reason=action.reason, reference=action.reference)
-
-
-def _compensation(compensation: CompensationState | None) -> CompensationBody | None:
-    if compensation is None:
-        return None
-    return CompensationBody(
-        attempts=compensation.attempts,
-        result=_settled(compensation.result),
-        error=_error(compensation.error),
-        finished_at=compensation.finished_at,
-    )
-
-
-def trail_line(event: TrailEntry) -> TrailBody:
-    """Return what is shown of an event, whatever it holds."""
-    try:
-        return _line(event)
-    except (ValueError, TypeError, AttributeError):  # not this release's: what every event has can be told
-        return TrailBody(seq=event.seq, at=event.at, event=event.type, step=event.step, attempt=event.attempt)
-
-
-def _line(event: TrailEntry) -> TrailBody:
-    data = event.data
-    next_action_at = data.get("next_action_at")
-    return TrailBody(
-        seq=event.seq,
-        at=event.at,
-        event=event.type,
-        step=event.step,
-        attempt=event.attempt,
-        duration_ms=data.get("duration_ms"),
-        outcome=data.get("outcome"),
-        looked_up=data.get("looked_up"),
-        error=_error(data.get("error")),
-        next_action_at=datetime.fromisoformat(next_action_at) if next_action_at else None,
-        who=data.get("who"),
-        reason=data.get("reason"),
-        reference=data.get("reference"),
-    )
-
-
-def _error(error: Mapping[str, Any] | None) -> ErrorBody | None:
-    if error is None:
-        return None
-    return ErrorBody(code=str(error.get("code", "unknown")), message=str(error.get("message", "")))
-
-
-def _settled(value: Any) -> Any:
-    """Return a result in one order of members: a database may give them back in another."""
-    if isinstance(value, Mapping):
-        return {name: _settled(value[name]) for name in sorted(value)}
-    if isinstance(value, list | tuple):
-        return [_settled(one) for one in value]
-    return value
