@@ -21,13 +21,13 @@ from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import DefinitionUnknown, IllegalEvent, LogUnavailable, LogUnreadable, SagaMoved
 from app.saga.model.events import Observer, SagaEvent
-from app.saga.model.fold import apply, fold
-from app.saga.model.inferred_state import UNFOLDABLE
-from app.saga.model.next_event import operator_event
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaState
 from app.saga.model.status import FINAL, SagaStatus
 from app.saga.ports.log import SagaLog, StoredSaga, UnreadableSaga, load
+from app.saga.rules.fold import apply, fold
+from app.saga.rules.inferred_state import UNFOLDABLE
+from app.saga.rules.next_event import operator_event
 
 T = TypeVar("T")
 

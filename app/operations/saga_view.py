@@ -11,12 +11,12 @@ from app.saga.model.attention import Attention, StepAction, attention_of
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import DefinitionUnknown, IllegalEvent
 from app.saga.model.events import EventType, TrailEntry
-from app.saga.model.fold import fold
-from app.saga.model.inferred_state import UNFOLDABLE, infer_state
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaState
 from app.saga.model.status import FINAL, INACTIVE, SagaStatus
 from app.saga.ports.log import NewSaga, ReadSaga, StoredSaga, UnreadableSaga
+from app.saga.rules.fold import fold
+from app.saga.rules.inferred_state import UNFOLDABLE, infer_state
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,13 +15,13 @@ from app.saga.model.errors import (
     StepUnavailable,
 )
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.fold import fold
 from app.saga.model.retry import RetryPolicy
 from app.saga.model.state import SagaState
 from app.saga.model.status import SagaStatus, StepStatus
 from app.saga.model.step import Closed, Context, LooksUp, SagaStep, StepKind
 from app.saga.ports.log import NewSaga, SagaLog, StoredSaga
 from app.saga.ports.memory_log import MemoryLog
+from app.saga.rules.fold import fold
 
 __all__ = [
     "Closed",

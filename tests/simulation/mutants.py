@@ -22,14 +22,14 @@ from app.saga.engine.lease_keeper import LeaseKeeper
 from app.saga.engine.orchestrator import SagaOrchestrator
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model import decide, transitions
-from app.saga.model.decisions import Execute
 from app.saga.model.errors import StepOutcomeUnknown, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.fold import apply
 from app.saga.model.state import SagaState, StepState
 from app.saga.model.status import StepStatus
 from app.saga.ports.log import StartResult, Stored, StoredSaga
+from app.saga.rules import decide, transitions
+from app.saga.rules.decisions import Execute
+from app.saga.rules.fold import apply
 from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, Result
 from app.storage.journal.journal import Journal
 from tests.simulation.database import Database, Row

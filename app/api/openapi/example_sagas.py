@@ -17,9 +17,9 @@ from app.operations.saga_view import SagaView
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import FailureKind
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.fold import fold
 from app.saga.model.step import JSON, Context
 from app.saga.ports.log import NewSaga
+from app.saga.rules.fold import fold
 
 REQUEST_ID = "5f0c3b1e-6a52-4b0e-9d0a-3c6f1a2b4d5e"
 SAGA_ID = "019c0b7e-5f00-7a31-8c22-5b0d9e4f7a10"

@@ -18,14 +18,9 @@ from collections.abc import Iterable, Sequence
 from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.engine.step_call import call
-from app.saga.model.answers import after_compensate, after_execute, after_look_up
-from app.saga.model.decide import decide
-from app.saga.model.decisions import Compensate, Execute, Inactive, LookUp, Record, Wait
 from app.saga.model.definition import SagaDefinition, StepDefinition
 from app.saga.model.errors import LogError, LogUnavailable
 from app.saga.model.events import EventType, Observer, SagaEvent
-from app.saga.model.fold import apply
-from app.saga.model.next_event import cancellation_event
 from app.saga.model.retry import Jitter
 from app.saga.model.state import SagaState
 from app.saga.model.status import INACTIVE
@@ -33,6 +28,11 @@ from app.saga.model.step import Closed, Context, SagaStep
 from app.saga.ports.clock import Clock, SystemClock
 from app.saga.ports.log import NewSaga, RowChange, SagaLog, StartResult, Stored
 from app.saga.ports.memory_log import MemoryLog
+from app.saga.rules.answers import after_compensate, after_execute, after_look_up
+from app.saga.rules.decide import decide
+from app.saga.rules.decisions import Compensate, Execute, Inactive, LookUp, Record, Wait
+from app.saga.rules.fold import apply
+from app.saga.rules.next_event import cancellation_event
 
 
 class SagaOrchestrator:

@@ -7,11 +7,11 @@ from collections.abc import Awaitable
 
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.events import SagaEvent
-from app.saga.model.fold import fold, initial
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaState
 from app.saga.model.step import JSON, Context, copied
 from app.saga.ports.log import NewSaga, StoredSaga
+from app.saga.rules.fold import fold, initial
 
 
 class SagaInstance:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from app.saga.model.decisions import Compensate, Execute, LookUp
 from app.saga.model.errors import FailureKind, StepError, StepOutcomeUnknown
 from app.saga.model.step import JSON, Closed, Context, LooksUp, storable
+from app.saga.rules.decisions import Compensate, Execute, LookUp
 
 Answer = Mapping[str, JSON] | Closed | None
 """What a step returns."""

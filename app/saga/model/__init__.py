@@ -1,1 +1,1 @@
-"""The saga as data and as pure functions: definition, events, state, decisions."""
+"""The saga as data: its definition, events, state and errors."""

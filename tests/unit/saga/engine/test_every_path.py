@@ -39,11 +39,11 @@ from app.saga import (
 )
 from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model.decide import POISON_AFTER
 from app.saga.model.errors import LeaseLost
-from app.saga.model.fold import apply, initial
 from app.saga.model.step import JSON
 from app.saga.ports.log import RowChange, StartResult
+from app.saga.rules.decide import POISON_AFTER
+from app.saga.rules.fold import apply, initial
 from tests.builders import VirtualClock, a_saga, an_action
 from tests.builders import told as words_of
 

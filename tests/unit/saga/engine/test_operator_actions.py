@@ -23,13 +23,13 @@ from app.saga import (
     StepUnavailable,
 )
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model.answers import after_compensate, after_execute
-from app.saga.model.decide import POISON_AFTER, decide
-from app.saga.model.decisions import Compensate, Execute, LookUp, Record
 from app.saga.model.errors import IllegalEvent
-from app.saga.model.fold import apply
-from app.saga.model.next_event import cancellation_event
 from app.saga.model.step import JSON
+from app.saga.rules.answers import after_compensate, after_execute
+from app.saga.rules.decide import POISON_AFTER, decide
+from app.saga.rules.decisions import Compensate, Execute, LookUp, Record
+from app.saga.rules.fold import apply
+from app.saga.rules.next_event import cancellation_event
 from tests.builders import (
     NOON,
     QUICK,

@@ -29,9 +29,9 @@ from app.saga import (
 from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.errors import LeaseLost, LogError
-from app.saga.model.fold import fold
 from app.saga.model.step import JSON
 from app.saga.ports.log import IdempotencyConflict, Stored
+from app.saga.rules.fold import fold
 from tests.builders import (
     HANG,
     NOON,

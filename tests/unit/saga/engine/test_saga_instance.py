@@ -6,7 +6,7 @@ import asyncio
 
 from app.saga import SagaStatus, StoredSaga
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model.fold import fold
+from app.saga.rules.fold import fold
 from tests.builders import a_definition, a_saga, a_state, a_trail, settle, started, succeeded
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.saga.model.attention import Attention, StepAction, attention_of
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.fold import fold
+from app.saga.rules.fold import fold
 from tests.builders import (
     a_definition,
     a_trail,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.fold import apply
 from app.saga.model.state import SagaState, StepState
 from app.saga.model.step import StepKind
+from app.saga.rules.fold import apply
 
 UNFOLDABLE = (ValueError, TypeError, KeyError, AttributeError)
 """What else a fold raises of a log that this release didn't write: a word in its data that isn't known here."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from app.saga.model.decisions import Compensate, Decision, Execute, Inactive, LookUp, Record, Wait
 from app.saga.model.definition import SagaDefinition, StepDefinition
 from app.saga.model.errors import FailureKind
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.next_event import next_event
 from app.saga.model.state import CompensationState, SagaState
 from app.saga.model.status import INACTIVE, SagaStatus, StepStatus
 from app.saga.model.step import JSON
+from app.saga.rules.decisions import Compensate, Decision, Execute, Inactive, LookUp, Record, Wait
+from app.saga.rules.next_event import next_event
 
 POISON_AFTER = 5
 """A saga whose owner died this often without any progress is parked for an operator."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from app.saga.model.decisions import Compensate, Execute, LookUp
 from app.saga.model.errors import FailureKind, StepError, StepRejected, StepUnavailable
 from app.saga.model.events import EventType, SagaEvent
-from app.saga.model.next_event import next_event
 from app.saga.model.retry import Jitter, RetryPolicy
 from app.saga.model.state import SagaState
 from app.saga.model.step import JSON, Closed
+from app.saga.rules.decisions import Compensate, Execute, LookUp
+from app.saga.rules.next_event import next_event
 
 
 def after_execute(

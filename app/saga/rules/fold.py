@@ -9,7 +9,7 @@ from app.saga.model.errors import IllegalEvent
 from app.saga.model.events import BY_OPERATORS, EventType, SagaEvent
 from app.saga.model.state import SagaState, StepState, replace
 from app.saga.model.status import FINAL, SagaStatus
-from app.saga.model.transitions import TRANSITIONS
+from app.saga.rules.transitions import TRANSITIONS
 
 
 def fold(definition: SagaDefinition, events: Iterable[SagaEvent]) -> SagaState:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from app.saga import EventType, SagaDefinition, SagaEvent, SagaState, StepError
-from app.saga.model.answers import after_compensate, after_execute, after_look_up
-from app.saga.model.decide import POISON_AFTER, decide
-from app.saga.model.decisions import Compensate, Decision, Execute, Inactive, LookUp, Record, Wait
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.retry import RetryPolicy
 from app.saga.model.step import JSON, Closed
+from app.saga.rules.answers import after_compensate, after_execute, after_look_up
+from app.saga.rules.decide import POISON_AFTER, decide
+from app.saga.rules.decisions import Compensate, Decision, Execute, Inactive, LookUp, Record, Wait
 from tests.builders import (
     NOON,
     QUICK,

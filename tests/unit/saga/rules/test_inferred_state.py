@@ -10,9 +10,9 @@ import pytest
 from app.saga import SagaEvent
 from app.saga.model.errors import IllegalEvent
 from app.saga.model.events import EventType
-from app.saga.model.inferred_state import infer_state
 from app.saga.model.status import SagaStatus, StepStatus
 from app.saga.model.step import StepKind
+from app.saga.rules.inferred_state import infer_state
 from tests.builders import NOON
 
 E = EventType

@@ -9,8 +9,8 @@ import pytest
 
 from app.saga import EventType, FailureKind, SagaEvent, SagaState, SagaStatus, StepStatus, fold
 from app.saga.model.errors import IllegalEvent
-from app.saga.model.fold import apply, initial
 from app.saga.model.status import EDGES, FINAL, INACTIVE
+from app.saga.rules.fold import apply, initial
 from tests.builders import (
     NOON,
     a_definition,
