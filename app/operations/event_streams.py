@@ -104,10 +104,10 @@ class EventStreams(Lifecycle):
             if not stream.subscribers:
                 del self._streams[view.saga.id]
 
-    def observe(self, saga_id: str, event: SagaEvent) -> None:
-        """Take an event that has become durable here: an `Observer` of the core."""
+    def observe(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
+        """Take events that have become durable here: an `Observer` of the core."""
         if (stream := self._streams.get(saga_id)) is not None:
-            self._add(stream, (event,))
+            self._add(stream, events)
 
     async def frames(
         self, stream: SagaStream, *, after: int, heartbeat_seconds: float

@@ -160,7 +160,7 @@ class Operator:
                 raise
         for observer in self._observers:
             with contextlib.suppress(Exception):
-                observer(stored.saga.id, event)
+                observer(stored.saga.id, [event])
         self._wake()
 
     async def _is_stored(self, saga_id: str, action: OperatorAction) -> bool:

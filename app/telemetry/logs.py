@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -108,8 +108,13 @@ def log_with_trace(run: SagaInstance) -> Iterator[None]:
     yield
 
 
-def log_events(saga_id: str, event: SagaEvent) -> None:
-    """Log a saga's event: an `Observer` of the core."""
+def log_events(saga_id: str, events: Sequence[SagaEvent]) -> None:
+    """Log a saga's events: an `Observer` of the core."""
+    for event in events:
+        _log_event(saga_id, event)
+
+
+def _log_event(saga_id: str, event: SagaEvent) -> None:
     level = SAGA_EVENT_LEVELS.get(event.type, logging.WARNING)
     if not _sagas.isEnabledFor(level):  # asked of structlog it would cost ten times as much
         return

@@ -171,8 +171,12 @@ class Metrics(Lifecycle):
             for action, outcome in ANSWERS.values():
                 self._answers(step, action, outcome)
 
-    def observe(self, saga_id: str, event: SagaEvent) -> None:
-        """Count an event: an `Observer` of the core."""
+    def observe(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
+        """Count events: an `Observer` of the core."""
+        for event in events:
+            self._count(saga_id, event)
+
+    def _count(self, saga_id: str, event: SagaEvent) -> None:
         kind = event.type
         if kind in ANSWERS:
             self._count_answer(event, *ANSWERS[kind])

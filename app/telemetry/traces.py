@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -89,8 +89,12 @@ class Traces:
                 if under_way and run.events:  # one that was never durable is none
                     self._end(under_way)
 
-    def observe(self, _saga_id: str, event: SagaEvent) -> None:
+    def observe(self, _saga_id: str, events: Sequence[SagaEvent]) -> None:
         """Make the span of a step's call once its answer is durable: an `Observer` of the core."""
+        for event in events:
+            self._add_span(event)
+
+    def _add_span(self, event: SagaEvent) -> None:
         run, took = _current.get(), event.data.get("duration_ms")
         if run is None or event.type not in ANSWERS or not isinstance(took, int | float):
             return

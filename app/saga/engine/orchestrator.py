@@ -11,7 +11,6 @@ the log holds.
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Iterable, Sequence
 
@@ -163,10 +162,11 @@ class SagaOrchestrator:
 
     def notify(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
         """Pass durable events to the observers, whichever process stored them; what an observer raises is swallowed."""
-        for event in events:
-            for observer in self._observers:
-                with contextlib.suppress(Exception):
-                    observer(saga_id, event)
+        for observer in self._observers:
+            try:  # noqa: SIM105 (`suppress` costs more than most observers)
+                observer(saga_id, events)
+            except Exception:  # noqa: BLE001, S110 (an observer never harms a saga)
+                pass
 
     def _note(self, instance: SagaInstance, state: SagaState, events: list[SagaEvent]) -> None:
         instance.advance(state, events)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -68,7 +68,7 @@ class SagaEvent(TrailEntry):
         return encode(self.data) if self.data else "{}"
 
 
-Observer = Callable[[str, SagaEvent], None]
-"""Is told a saga's id and an event once it is durable; logs, metrics and traces are observers.
+Observer = Callable[[str, Sequence[SagaEvent]], None]
+"""Gets a saga's id and the events of one append, in their order, once they are durable; logs, metrics and traces are observers.
 
-It must not block, and what it raises is swallowed: watching never harms a saga."""
+It must not block, and what it raises is swallowed: an observer never harms a saga."""

@@ -79,10 +79,10 @@ async def test_a_subscriber_gets_the_trail_so_far_and_then_each_event_until_the_
             subscriber = Subscriber(streams, stream)
             await settle()
             assert subscriber.seen == b"1 2 "
-            streams.observe("a", an_event(3))
+            streams.observe("a", [an_event(3)])
             await settle()
             assert subscriber.seen == b"1 2 3 "
-            streams.observe("a", an_event(4, EventType.SAGA_COMPLETED))
+            streams.observe("a", [an_event(4, EventType.SAGA_COMPLETED)])
             await asyncio.wait_for(subscriber.task, 5)
             assert subscriber.seen == b"1 2 3 4 "
 
@@ -102,8 +102,8 @@ async def test_needs_attention_is_not_the_end() -> None:
     async with event_streams() as (streams, _):
         with streams.subscribe(a_view("a", an_event(1))) as stream:
             subscriber = Subscriber(streams, stream)
-            streams.observe("a", an_event(2, EventType.SAGA_NEEDS_ATTENTION))
-            streams.observe("a", an_event(3))
+            streams.observe("a", [an_event(2, EventType.SAGA_NEEDS_ATTENTION)])
+            streams.observe("a", [an_event(3)])
             await settle()
             assert subscriber.seen == b"1 2 3 "
             assert not subscriber.task.done()
@@ -146,12 +146,12 @@ async def test_no_subscriber_ever_sees_a_gap() -> None:
     async with event_streams() as (streams, news):
         with streams.subscribe(a_view("a", an_event(1))) as stream:
             subscriber = Subscriber(streams, stream)
-            streams.observe("a", an_event(3))
+            streams.observe("a", [an_event(3)])
             await settle()
             assert subscriber.seen == b"1 "
             news.stored["a"] = [an_event(1), an_event(2), an_event(3)]
             await streams.poll()
-            streams.observe("a", an_event(2))
+            streams.observe("a", [an_event(2)])
             await settle()
             assert subscriber.seen == b"1 2 3 "
             subscriber.task.cancel()
@@ -195,7 +195,7 @@ async def test_a_slow_subscriber_delays_no_other() -> None:
             await anext(slow)
             quick = Subscriber(streams, stream)
             for seq in range(2, 50):
-                streams.observe("a", an_event(seq))
+                streams.observe("a", [an_event(seq)])
                 await settle()
             assert quick.seen.count(b" ") == 49
             assert len(await anext(slow)) == 48

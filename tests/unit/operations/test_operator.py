@@ -116,7 +116,7 @@ class World:
             now=self.clock.now,
             new_id=an_id,
             wake=self._wake,
-            observers=[lambda _, event: self.noted.append(event)],
+            observers=[lambda _, events: self.noted.extend(events)],
         )
 
     def _wake(self) -> None:

@@ -52,7 +52,7 @@ async def scraped(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 def tell(metrics: Metrics, event: EventType, *, after: float = 0, **members: Any) -> None:
     given = {"seq": 2, "at": NOON + timedelta(seconds=after), "type": event, **members}
-    metrics.observe("a", SagaEvent(**given))
+    metrics.observe("a", [SagaEvent(**given)])
 
 
 async def test_a_saga_is_counted_with_its_outcome_and_how_long_it_took() -> None:

@@ -72,7 +72,7 @@ class Replica:
             self.log,
             clock=self.clock,
             lease=self.lease,
-            observers=[lambda saga_id, event: self.observed.append((saga_id, event.type))],
+            observers=[self._observe],
         )
         self.runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
         self.recovery = Recovery(
@@ -94,6 +94,9 @@ class Replica:
         self.cancellations = CancellationPoll(
             self.log, self.runner, self.lease, poll_seconds=self.poll_seconds
         )
+
+    def _observe(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
+        self.observed.extend((saga_id, event.type) for event in events)
 
     async def start(self) -> None:
         for component in (self.keeper, self.cancellations, self.recovery):

@@ -455,7 +455,7 @@ class TestLogAway:
         stage.log = Full(stage.clock, stage.journal)
         seen: list[SagaEvent] = []
         run = SagaInstance(a_saga(), a_definition(three_steps(stage.journal)))
-        orchestrator = stage.orchestrator(run.definition, observers=[lambda _, event: seen.append(event)])
+        orchestrator = stage.orchestrator(run.definition, observers=[lambda _, events: seen.extend(events)])
         await orchestrator.start(run)
         with pytest.raises(LogUnavailable):
             await orchestrator.run(run)
@@ -480,11 +480,11 @@ class TestLogAway:
 class TestObservers:
     """Logs, metrics and traces watch."""
 
-    async def test_they_are_told_of_each_event_once_it_is_durable(self, stage: Stage) -> None:
+    async def test_they_get_the_events_of_each_append_once_they_are_durable(self, stage: Stage) -> None:
         """In the trail's order, after the append."""
 
-        def watch(_: str, event: SagaEvent) -> None:
-            stage.journal.append(f"seen {event.type}")
+        def watch(_: str, events: Sequence[SagaEvent]) -> None:
+            stage.journal.append(f"seen {' + '.join(event.type for event in events)}")
 
         definition = a_definition([a_step("payment", answers=[NO], journal=stage.journal)])
         await stage.run(definition, observers=[watch])
@@ -493,18 +493,20 @@ class TestObservers:
             "seen saga_started",
             "payment.execute",
             "log step_failed + saga_compensated",
-            "seen step_failed",
-            "seen saga_compensated",
+            "seen step_failed + saga_compensated",
         ]
 
     async def test_one_that_raises_does_no_harm(self, stage: Stage) -> None:
         """Neither to the saga nor to the other observers."""
         seen: list[EventType] = []
 
-        def broken(_: str, event: SagaEvent) -> None:
-            raise RuntimeError(event.type)
+        def broken(_: str, events: Sequence[SagaEvent]) -> None:
+            raise RuntimeError(events)
 
-        run = await stage.run(a_definition(), observers=[broken, lambda _, event: seen.append(event.type)])
+        def watch(_: str, events: Sequence[SagaEvent]) -> None:
+            seen.extend(event.type for event in events)
+
+        run = await stage.run(a_definition(), observers=[broken, watch])
         assert run.state.status is SagaStatus.COMPLETED
         assert seen == [event.type for event in run.events]
 
