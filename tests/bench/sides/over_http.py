@@ -1,4 +1,7 @@
-"""A server under wrk: what it answered a second, and what that cost the server itself."""
+"""A server under wrk, started as its users start it: what it answered a second, and what that cost it.
+
+wrk waits for each answer before its next request (a closed loop), over as many connections as there are clients.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.peers import wrk
 from tests.bench.sides.clock import WARM_UP_SHARE, memory, postgres_seconds, processor_seconds
-from tests.processes import a_checkout, together
+from tests.processes import free_port, running
 
-SCRIPT = Path(__file__).with_name("order.lua")
+SIDES = Path(__file__).parent
+SCRIPT = SIDES / "order.lua"
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -25,57 +29,93 @@ class NoWrk(RuntimeError):
     """wrk isn't here, and can't be had from Debian: install it."""
 
 
-def http(
-    app: str, env: Mapping[str, str], *, clients: int, seconds: float, outcome: str, replicas: int = 1
-) -> dict[str, float]:
-    """Serve an app and measure it; raise `NoWrk`, or `AssertionError` where it answers as it shouldn't.
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """How a server is started, and where orders are placed with it."""
 
-    Several replicas share the clients, one wrk for each. Rates, processor time and memory are their sums,
-    p50 and p99 those of the slower one.
+    command: Sequence[str]
+    """Without its port, which is added as `--port`."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: str = "/readyz"
+    path: str = "/checkout"
+    refuses: bool = True
+    """Whether it answers a compensated checkout with 4xx."""
+
+
+def this_service(database_url: str, *options: str, **env: str) -> Server:
+    """Return this service with nothing set but its database, what `options` say, and `env`."""
+    return Server(
+        command=[sys.executable, "-m", "app", "serve", *options], env={"DATABASE_URL": database_url, **env}
+    )
+
+
+def http(server: Server, *, clients: int, seconds: float, outcome: str) -> dict[str, float]:
+    """Serve and measure; raise `NoWrk`, or `AssertionError` where it answers as it shouldn't.
+
+    Processor time and memory are those of the whole family of processes; `ready` is the seconds from its start until
+    it first answered that it is ready.
     """
     generator = wrk()
     if generator is None:
         raise NoWrk
-    settings = {
-        "CHECKOUT_MAX_IN_FLIGHT": "2048",
-        "CHECKOUT_ACCESS_LOG": "false",
-        "SANDBOX_DATABASE": ":memory:",
-        **env,
-    }
     with tempfile.TemporaryDirectory() as folder:
-        logs = [Path(folder) / f"{number}.log" for number in range(replicas)]
-        with together(*(a_checkout(settings, log, app=app) for log in logs)) as servers:
+        port = free_port()
+        began = time.perf_counter()
+        with running(
+            [*server.command, "--port", str(port)],
+            port=port,
+            env={"TMPDIR": folder, **server.env},
+            log=Path(folder) / "log",
+            ready=server.ready,
+            fresh=True,
+        ) as started:
+            ready = time.perf_counter() - began
 
-            def run(duration: float) -> list[Load]:
-                ask = partial(
-                    load_under, generator, clients=clients // replicas, seconds=duration, outcome=outcome
+            def run(duration: float) -> Load:
+                return load_under(
+                    generator,
+                    started.url,
+                    clients=clients,
+                    seconds=duration,
+                    outcome=outcome,
+                    path=server.path,
                 )
-                with ThreadPoolExecutor(replicas) as pool:
-                    return list(pool.map(ask, (server.url for server in servers)))
 
             def spent() -> float:
-                return sum(processor_seconds(server.process.pid) for server in servers)
+                return sum(map(processor_seconds, family(started.process.pid)))
 
             warm_up = run(seconds * WARM_UP_SHARE)
             before, databases = spent(), postgres_seconds()
-            loads = run(seconds)
+            load = run(seconds)
             used, databases = spent() - before, postgres_seconds() - databases
-            most = sum(memory(server.process.pid) for server in servers)
-    requests = sum(load.requests for load in loads)
-    assert requests, "nothing was answered in time"
-    refused = sum(load.refused for load in loads)
-    expected = requests if outcome == "compensated" and app == "app.main:app" else 0
-    assert refused == expected, f"{refused} of {requests} were refused, not {expected}"
+            most = sum(map(memory, family(started.process.pid)))
+    assert load.requests, "nothing was answered in time"
+    expected = load.requests if outcome == "compensated" and server.refuses else 0
+    assert load.refused == expected, f"{load.refused} of {load.requests} were refused, not {expected}"
     return {
-        "rate": sum(load.rate for load in loads),
-        "p50": max(load.p50 for load in loads),
-        "p99": max(load.p99 for load in loads),
-        "cpu": used / requests * 1e6,
-        "postgres": databases / requests * 1e6,
+        "rate": load.rate,
+        "p50": load.p50,
+        "p99": load.p99,
+        "cpu": used / load.requests * 1e6,
+        "postgres": databases / load.requests * 1e6,
         "memory": most,
-        "checkouts": requests,
-        "warm_up": sum(load.requests for load in warm_up),
+        "ready": ready,
+        "checkouts": load.requests,
+        "warm_up": warm_up.requests,
     }
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all below it: workers, and what a server runs beside itself."""
+    found = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            told = children.read_text()
+        except (FileNotFoundError, ProcessLookupError):  # a thread may end at any time
+            continue
+        for child in told.split():
+            found += family(int(child))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +129,31 @@ class Load:
     p99: float
 
 
-def load_under(generator: list[str], url: str, *, clients: int, seconds: float, outcome: str) -> Load:
-    """Have wrk ask for checkouts of new orders."""
-    command = [*generator, "--threads", "1", "--connections", str(clients), "--latency", "-s", str(SCRIPT)]
+def load_under(
+    generator: list[str], url: str, *, clients: int, seconds: float, outcome: str, path: str = "/checkout"
+) -> Load:
+    """Have wrk place new orders."""
+    command = [
+        *generator,
+        "--threads",
+        "1",
+        "--connections",
+        str(clients),
+        "--latency",
+        "--timeout",
+        "30s",
+        "-s",
+        str(SCRIPT),
+    ]
     country = "XX" if outcome == "compensated" else "FR"
     told = subprocess.run(
         [*command, "--duration", f"{max(1, round(seconds))}s", url],
-        env={**os.environ, "BENCH_COUNTRY": country, "BENCH_RUN": secrets.token_hex(8)},
+        env={
+            **os.environ,
+            "BENCH_COUNTRY": country,
+            "BENCH_PATH": path,
+            "BENCH_RUN": secrets.token_hex(8),
+        },
         capture_output=True,
         text=True,
         check=True,

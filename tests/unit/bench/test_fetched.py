@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.__main__ import Absent, Measure, fetched
+from tests.bench.measuring import Absent, Measure, fetched
 from tests.bench.page import FeedItem
 from tests.bench.peers import NotFetched
 

@@ -1,16 +1,17 @@
-"""Restate doing the same: a durable service of three steps that do nothing, and real compensations.
+"""Restate over HTTP: a durable service of three steps that do nothing, and real compensations.
 
 As its documentation has it: a single node with its defaults, which sync its log; the service under hypercorn
-with the limits that it recommends, a worker for each core; each order asked for over Restate's HTTP ingress
-under an idempotency key, as there is no way without. It runs in an environment of its own:
-`python restate_peer.py`, without this project.
+with the limits that it recommends, a worker for each core. Orders are placed at Restate's own HTTP ingress, under an
+idempotency key. It runs in an environment of its own: `python restate_over_http.py --port 9000`, with
+`RESTATE_SERVER`, without this project; `/checkout/ready` answers 200 once the service is registered.
 """
 
 from __future__ import annotations
 
-import asyncio
+import argparse
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -18,15 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import restate  # type: ignore[import-not-found]
-from clock import asked, tell  # type: ignore[import-not-found]  # beside this file, as the peer runs it
 
 SERVER_SECONDS = 60
 STOP_SECONDS = 10
@@ -64,16 +64,22 @@ async def ship(order_id: str, refuses: bool) -> dict[str, str]:
 
 
 @checkout.handler()
+async def ready(_ctx: restate.Context) -> str:
+    """Return that it serves."""
+    return "ready"
+
+
+@checkout.handler()
 async def place(ctx: restate.Context, order: dict[str, Any]) -> str:
     """Do all, or undo in reverse what was done."""
-    order_id = order["order_id"]
+    order_id, refuses = order["order_id"], order["shipping_address"]["country"] == "XX"
     compensations: list[tuple[str, Any, dict[str, Any]]] = []
     try:
         payment = await ctx.run_typed("pay", pay, order_id=order_id)
         compensations.append(("refund", refund, {"payment": payment}))
         reservation = await ctx.run_typed("reserve", reserve, order_id=order_id)
         compensations.append(("release", release, {"reservation": reservation}))
-        await ctx.run_typed("ship", ship, order_id=order_id, refuses=order["refuses"])
+        await ctx.run_typed("ship", ship, order_id=order_id, refuses=refuses)
     except restate.TerminalError:
         for name, compensate, given in reversed(compensations):
             await ctx.run_typed(name, compensate, **given)
@@ -84,11 +90,12 @@ async def place(ctx: restate.Context, order: dict[str, Any]) -> str:
 app = restate.app(services=[checkout])
 
 
-async def main() -> None:
-    """Measure whole checkouts."""
-    given = asked()
-    refuses = given.outcome == "compensated"
-    ingress, admin, node, handler = _free_ports(4)
+def main() -> None:
+    """Serve until terminated."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    ingress = parser.parse_args().port
+    admin, node, handler = _free_ports(3)
     own = {
         "RESTATE_BIND_PORT": str(node),
         "RESTATE_INGRESS__BIND_PORT": str(ingress),
@@ -105,22 +112,8 @@ async def main() -> None:
         restate_server = [os.environ["RESTATE_SERVER"], "--base-dir", str(folder / "data")]
         server = stack.enter_context(_running(restate_server, own, folder / "server.log"))
         service = stack.enter_context(_running(hypercorn, {}, folder / "service.log"))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            uri = {"uri": f"http://127.0.0.1:{handler}"}
-            await _registered(session, f"http://127.0.0.1:{admin}/deployments", uri, [server, service])
-            place_url = f"http://127.0.0.1:{ingress}/checkout/place"
-
-            async def one() -> None:
-                order_id = str(uuid.uuid4())
-                order = {"order_id": order_id, "refuses": refuses}
-                async with session.post(
-                    place_url, json=order, headers={"Idempotency-Key": order_id}
-                ) as answer:
-                    assert await answer.json() == given.outcome, await answer.text()
-
-            await tell(
-                given.clients, given.seconds, one, processes=[*_family(server.pid), *_family(service.pid)]
-            )
+        _register(f"http://127.0.0.1:{admin}/deployments", f"http://127.0.0.1:{handler}", [server, service])
+        signal.pause()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,34 +162,23 @@ def _end_with_parent() -> None:
     _C.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _family(pid: int) -> list[int]:
-    """Return a process and all below it: hypercorn's workers are its children."""
-    family = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end at any time
-            for child in children.read_text().split():
-                family += _family(int(child))
-    return family
-
-
-async def _registered(
-    session: aiohttp.ClientSession, url: str, body: dict[str, str], needed: Sequence[Running]
-) -> None:
+def _register(deployments: str, uri: str, needed: Sequence[Running]) -> None:
     """Register the service, once both are up."""
     until = time.monotonic() + SERVER_SECONDS
+    request = urllib.request.Request(  # noqa: S310 (http, on this machine)
+        deployments, json.dumps({"uri": uri}).encode(), {"Content-Type": "application/json"}
+    )
     while True:
         for one in needed:
             one.must_be_up()
         try:
-            async with session.post(url, json=body) as answer:
-                if answer.ok:
-                    return
-                told = await answer.text()
-        except aiohttp.ClientError as error:
-            told = str(error)
-        if time.monotonic() > until:
-            raise TimeoutError(f"Restate doesn't take the service: {told}")
-        await asyncio.sleep(0.2)
+            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        except urllib.error.URLError as error:
+            if time.monotonic() > until:
+                raise TimeoutError(f"Restate doesn't take the service: {error}") from error
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _free_ports(count: int) -> list[int]:
@@ -210,4 +192,4 @@ def _free_ports(count: int) -> list[int]:
 if __name__ == "__main__":
     for one in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, lambda *_: sys.exit(1))  # so that what was started is stopped
-    asyncio.run(main())
+    main()
