@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from app.saga.engine.lifecycle import Lifecycle
+from app.saga.background.lifecycle import Lifecycle
 
 CALLS = 12
 

@@ -11,9 +11,9 @@ import secrets
 from collections.abc import AsyncGenerator
 
 from app.operations.subscribers import TooManySubscribers
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges, poll_pause
 from app.saga.ports.queries import SagaHistory
 

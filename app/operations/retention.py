@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.ports.clock import Clock
 from app.storage.retention.redaction import REMOVED
 from app.storage.retention.retention import FIRST, SqlRetention, UnfinishedSaga

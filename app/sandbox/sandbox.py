@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from app.gateway.answer import Answer
-from app.saga.engine.tasks import end_tasks
+from app.saga.background.tasks import end_tasks
 from app.sandbox.faults import Fault, RandomFaults, parse
 from app.sandbox.ledger import Ledger
 from app.sandbox.request import Request

@@ -18,9 +18,9 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.ports.log import StoredSaga
 from app.saga.ports.queries import BacklogStats

@@ -14,9 +14,9 @@ from functools import partial
 
 from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.model.errors import LogError, SagaError
 from app.saga.ports.clock import Clock
 from app.settings.webhook_endpoints import Endpoint

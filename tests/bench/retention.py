@@ -25,8 +25,8 @@ from uuid_utils import uuid7
 from app.checkout.redaction import CHECKOUT_REDACTION
 from app.operations.retention import Retention
 from app.saga import Definitions, NewSaga, SagaDefinition, SagaOrchestrator, SagaStatus
+from app.saga.background.tasks import end_tasks
 from app.saga.engine.runner import SagaRunner
-from app.saga.engine.tasks import end_tasks
 from app.saga.ports.clock import SystemClock
 from app.storage import Storage, open_storage
 from app.storage.engine.migrations import upgrade

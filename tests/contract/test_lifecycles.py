@@ -19,10 +19,10 @@ from app.operations.event_streams import EventStreams
 from app.operations.reading import SagaReader
 from app.operations.retention import Retention
 from app.saga import SagaOrchestrator
+from app.saga.background.lifecycle import Lifecycle
 from app.saga.engine.cancellation_poll import CancellationPoll
 from app.saga.engine.lease import Lease
 from app.saga.engine.lease_keeper import LeaseKeeper
-from app.saga.engine.lifecycle import Lifecycle
 from app.saga.engine.recovery import Recovery
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions

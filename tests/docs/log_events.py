@@ -28,7 +28,7 @@ LEVELS = {
     "exception": "error",
     "critical": "critical",
 }
-NAMED_ELSEWHERE = frozenset({"saga/engine/outage_reporter.py", "telemetry/logs.py"})
+NAMED_ELSEWHERE = frozenset({"saga/background/outage_reporter.py", "telemetry/logs.py"})
 """Their names are the activity of an outage, and the type of a saga's event."""
 
 ACCESS_LOG = "telemetry/access_log.py"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 
-from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.engine.lease import Lease
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.runner import SagaRunner
 from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges, poll_pause
 from app.saga.ports.log import SagaLog

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.engine.lease import Lease
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.model.errors import LeaseLost, LogError, LogUnavailable
 from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog

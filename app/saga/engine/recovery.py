@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
-from app.saga.engine.background_loop import BackgroundLoop
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.engine.lease import Lease
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import LogError, LogUnavailable

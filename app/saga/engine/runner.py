@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
+from app.saga.background.outage_reporter import OutageReporter
+from app.saga.background.tasks import end_tasks
 from app.saga.engine.orchestrator import SagaOrchestrator
-from app.saga.engine.outage_reporter import OutageReporter
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.engine.saga_task import SagaTask
-from app.saga.engine.tasks import end_tasks
 from app.saga.model.definition import Definitions
 from app.saga.model.errors import LeaseLost, LogError, LogUnavailable, SagaFenced
 from app.saga.model.events import EventType

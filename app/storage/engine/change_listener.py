@@ -22,8 +22,8 @@ import asyncpg
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.ports.changes import Change, ChangeKind
 from app.storage.engine.changes import LocalChanges
 from app.storage.engine.postgres_session import NoCancelConnection

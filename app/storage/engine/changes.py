@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.saga.engine.lifecycle import Lifecycle
+from app.saga.background.lifecycle import Lifecycle
 from app.saga.ports.changes import Change, ChangeKind, Subscriber
 
 _logger = logging.getLogger(__name__)

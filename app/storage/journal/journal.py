@@ -34,7 +34,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from app.saga.engine.lifecycle import Lifecycle
+from app.saga.background.lifecycle import Lifecycle
 from app.saga.model.errors import LogRefused, LogUnavailable
 from app.saga.ports.log import Stored
 from app.storage.engine.faults import Blame

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from app.saga.engine.tasks import end_tasks, uninterrupted
+from app.saga.background.tasks import end_tasks, uninterrupted
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.faults import TO_BE_REPEATED, Blame, blame_of_state
 from app.storage.engine.postgres_connector import COMMAND_SECONDS, CONNECT_SECONDS

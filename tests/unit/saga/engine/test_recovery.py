@@ -309,7 +309,7 @@ async def test_a_loop_that_fails_each_time_pauses_and_tells_it_once(
     replica = Replica(log, clock, poll_seconds=1e-9)
     await replica.start()
     log.fail()
-    monkeypatch.setattr("app.saga.engine.background_loop.asyncio.sleep", sleep)
+    monkeypatch.setattr("app.saga.background.background_loop.asyncio.sleep", sleep)
     clock.passed += 60.0  # and the lease lapses
     async with asyncio.timeout(20):
         await many.wait()

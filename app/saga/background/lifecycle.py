@@ -15,8 +15,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Self
 
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.tasks import end_tasks, uninterrupted
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.tasks import end_tasks, uninterrupted
 
 _logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.lifecycle import Lifecycle
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.lifecycle import Lifecycle
+from app.saga.background.outage_reporter import OutageReporter
 from tests.interleavings import any_order, tasks_left
 
 _logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.model.errors import LogUnavailable
 
 Sleep = Callable[[float], Awaitable[None]]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.saga.engine.tasks import end_tasks, uninterrupted
+from app.saga.background.tasks import end_tasks, uninterrupted
 
 
 async def test_a_task_that_survives_its_first_cancellation_is_ended() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from app.saga.engine.background_loop import BackgroundLoop
-from app.saga.engine.outage_reporter import OutageReporter
+from app.saga.background.background_loop import BackgroundLoop
+from app.saga.background.outage_reporter import OutageReporter
 from app.saga.model.errors import LogUnavailable
 
 _logger = logging.getLogger(__name__)

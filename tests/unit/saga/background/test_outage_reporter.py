@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.saga.engine.outage_reporter import MAX_CAUSES, OutageReporter
+from app.saga.background.outage_reporter import MAX_CAUSES, OutageReporter
 from app.saga.model.errors import LogUnavailable
 
 _logger = logging.getLogger(__name__)
