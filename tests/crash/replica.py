@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from app.access.principal import ANONYMOUS
-from app.api.http.idempotency import fingerprint
+from app.api.http.headers.idempotency import fingerprint
 from app.api.http.json_encoding import encode
 from app.api.problems.problem import Problem
 from app.api.schemas.order import Order

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
 from app.api import ApiSettings, create_api
-from app.api.http.idempotency import idempotency_key
+from app.api.http.headers.idempotency import idempotency_key
 from app.api.middleware.route_rights import RouteRights
 from app.api.openapi.__main__ import _Unserved, document
 from app.api.problems.catalogue import PROBLEMS

@@ -291,7 +291,7 @@ async def test_given_a_key_of_the_release_before_its_body_is_known_by_the_stored
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
     async with serve() as client:
         with monkeypatch.context() as before:
-            before.setattr("app.api.http.idempotency.canonical", as_written)
+            before.setattr("app.api.http.headers.idempotency.canonical", as_written)
             first = body.replace("17", "1.0").replace("18", "-0.0")
             assert (await client.post("/checkout", content=first, headers=headers)).status_code == 201
         for weight, depth, status in (

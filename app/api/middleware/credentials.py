@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.api.http.cookies import cookie_of
+from app.api.http.headers.cookies import cookie_of
 
 COOKIE = "checkout_session"
 READ_PARAMETER = "read_token"

@@ -16,12 +16,12 @@ from app.access.principal import Principal
 from app.access.scopes import Scope
 from app.api.context import AppContext, caller_of, service_of, settings_of
 from app.api.http.card_number_check import refuse_card_number_in_header
-from app.api.http.idempotency import fingerprint, idempotency_key, is_of_earlier_release
+from app.api.http.headers.idempotency import fingerprint, idempotency_key, is_of_earlier_release
+from app.api.http.headers.prefer import preference
+from app.api.http.headers.simulation import simulation
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import encode
 from app.api.http.parameters import true_or_false
-from app.api.http.prefer import preference
-from app.api.http.simulation import simulation
 from app.api.http.strict_route import check_query
 from app.api.limits import ApiSettings
 from app.api.middleware.admission import Admission

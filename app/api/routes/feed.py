@@ -15,9 +15,9 @@ from starlette.responses import Response
 
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of, webhooks_of
+from app.api.http.headers.prefer import preference
 from app.api.http.json_encoding import encode
 from app.api.http.parameters import CURSOR, Limit, Prefer, page_limit
-from app.api.http.prefer import preference
 from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import headers, operation_id, problems

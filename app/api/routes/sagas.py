@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
-from app.api.http.etag import etag_of, matches
+from app.api.http.headers.etag import etag_of, matches
+from app.api.http.headers.prefer import preference
 from app.api.http.json_encoding import encode
 from app.api.http.parameters import (
     IfNoneMatch,
@@ -24,7 +25,6 @@ from app.api.http.parameters import (
     page_limit,
     saga_cursor,
 )
-from app.api.http.prefer import preference
 from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import headers, operation_id, problems

@@ -17,12 +17,12 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 
 from app.access.keys import _KEY
-from app.api.http.etag import matches
-from app.api.http.idempotency import idempotency_key
+from app.api.http.headers.etag import matches
+from app.api.http.headers.idempotency import idempotency_key
+from app.api.http.headers.prefer import preference
+from app.api.http.headers.simulation import simulation
 from app.api.http.json_body import check_headers, parse
 from app.api.http.parameters import Name, instant, known_form, saga_before
-from app.api.http.prefer import preference
-from app.api.http.simulation import simulation
 from app.api.http.strict_route import check_query
 from app.api.middleware.credentials import _BEARER, session_of, take_read_token
 from app.api.middleware.forwarded import forwarded_prefix, through_proxy

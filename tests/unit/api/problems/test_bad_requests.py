@@ -10,7 +10,7 @@ import pytest
 
 from app.api import ApiSettings
 from app.saga.model.step import JSON
-from tests.unit.api.http.test_idempotency import a_failed_request_leaves_the_key_free
+from tests.unit.api.http.headers.test_idempotency import a_failed_request_leaves_the_key_free
 from tests.unit.api.served import an_order, problem, served
 
 VALID = json.dumps(an_order())

@@ -15,7 +15,7 @@ import pytest
 from app.access.principal import Principal
 from app.access.scopes import Scope
 from app.api import ApiSettings
-from app.api.http.etag import etag_of, matches
+from app.api.http.headers.etag import etag_of, matches
 from app.saga import LogUnavailable, StepRejected
 from tests.builders import HANG, an_id, settle
 from tests.unit.api.routes.test_checkout import gate

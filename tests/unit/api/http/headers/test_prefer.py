@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.api.http.prefer import Preference, preference
+from app.api.http.headers.prefer import Preference, preference
 
 
 @pytest.mark.parametrize(

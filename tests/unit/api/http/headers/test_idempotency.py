@@ -9,7 +9,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from app.api import ApiSettings
-from app.api.http.idempotency import fingerprint, idempotency_key
+from app.api.http.headers.idempotency import fingerprint, idempotency_key
 from app.api.problems.problem import Problem
 from app.saga import StepRejected
 from app.values.canonical_json import as_written
@@ -185,7 +185,7 @@ async def test_a_fingerprint_of_the_release_before_is_known(
     """It told spellings apart: the first one is the stored saga's."""
     async with served() as api:
         with monkeypatch.context() as before:
-            before.setattr("app.api.http.idempotency.canonical", as_written)
+            before.setattr("app.api.http.headers.idempotency.canonical", as_written)
             await api.post_bytes(weighing(first), Idempotency_Key="k")
         for number in (first, again):
             repeated = await api.post_bytes(weighing(number), Idempotency_Key="k")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.api.http.cookies import cookie_of
+from app.api.http.headers.cookies import cookie_of
 from app.api.middleware.credentials import COOKIE, session_of
 
 SESSION = "s" * 43
