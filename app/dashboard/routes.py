@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.dashboard import docs, list_page, live, saga_page, sign_in, static_files
+from app.dashboard import live, static_files
+from app.dashboard.pages import docs, list_page, saga_page, sign_in
 
 ROUTERS = (
     docs.router,

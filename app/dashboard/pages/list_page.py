@@ -17,7 +17,7 @@ from app.api.middleware.route_rights import requires
 from app.api.schemas.outcome import with_timeout
 from app.checkout.presentation import subject
 from app.dashboard import plots
-from app.dashboard.page_route import PageRoute
+from app.dashboard.pages.page_route import PageRoute
 from app.dashboard.rendering import here_of, page
 from app.dashboard.search import AGES, Search
 from app.operations.saga_view import SagaView

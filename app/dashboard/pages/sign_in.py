@@ -17,7 +17,7 @@ from app.api.middleware.credentials import COOKIE, address_of, session_of
 from app.api.middleware.route_rights import public
 from app.api.problems.problem import Problem
 from app.dashboard.guard import form_of
-from app.dashboard.page_route import PageRoute
+from app.dashboard.pages.page_route import PageRoute
 from app.dashboard.rendering import page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

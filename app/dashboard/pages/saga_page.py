@@ -23,7 +23,7 @@ from app.api.schemas.saga_body import TrailBody
 from app.api.schemas.saga_json import Shown, saga_json, trail_line
 from app.checkout.presentation import subject
 from app.dashboard.guard import form_of
-from app.dashboard.page_route import PageRoute
+from app.dashboard.pages.page_route import PageRoute
 from app.dashboard.rendering import here_of, page
 from app.dashboard.timeline import timeline
 from app.dashboard.words import now_is, stuck_steps

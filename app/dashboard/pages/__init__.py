@@ -1,0 +1,1 @@
+"""The pages of the operator dashboard: the list, a saga, signing in, and the API's documentation."""
