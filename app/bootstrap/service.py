@@ -93,14 +93,14 @@ async def open_service(
         streams = EventStreams(
             storage.queries,
             frame=frame_of,
-            poll_seconds=settings.watch_poll_seconds,
-            max_subscribers=settings.max_watchers,
+            poll_seconds=settings.event_stream_poll_seconds,
+            max_subscribers=settings.max_event_streams,
             changes=storage.changes,
         )
         metrics = Metrics(
             steps=list(dict.fromkeys(step.name for one in sagas for step in one)),
             problems=PROBLEMS,
-            census=storage.queries.census,
+            backlog=storage.queries.backlog_stats,
             lags=lambda: storage.deliveries.lags(settings.webhook_endpoints, now=clock.now()),
             folder=share_metrics(),
         )
@@ -155,7 +155,7 @@ async def open_service(
         )
         draining = asyncio.Event()
         history = SqlStatistics(storage.log)
-        changes = ChangeNotifier(history, max_subscribers=settings.max_watchers, changes=storage.changes)
+        changes = ChangeNotifier(history, max_subscribers=settings.max_event_streams, changes=storage.changes)
         drain = Drain(
             draining,
             settings.drain_seconds,

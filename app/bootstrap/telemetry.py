@@ -96,7 +96,8 @@ def process_gauges(runner: SagaRunner, lease: Lease, storage: Storage, streams: 
     gauges.add(
         "journal_queue", "Entries that wait to be written to the journal.", lambda: storage.journal.queued
     )
-    gauges.add("watchers", "Open event streams.", lambda: streams.subscribers)
+    gauges.add("event_streams", "Open event streams.", lambda: streams.subscribers)
+    gauges.add("watchers", "Deprecated: use checkout_event_streams.", lambda: streams.subscribers)
     return gauges
 
 

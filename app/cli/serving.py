@@ -139,7 +139,7 @@ async def _database_examined(settings: Settings) -> Findings:
             found.append(("durability", "ok", "commits are durable"))
             async with storage.log.reading() as connection:
                 apart = (await storage.log.now(connection) - datetime.now(UTC)).total_seconds()
-            census = await storage.queries.census()
+            backlog = await storage.queries.backlog_stats()
     except UnsafeDatabase as error:
         return [*found, ("durability", "fail", str(error))]
     except Exception as error:
@@ -148,12 +148,12 @@ async def _database_examined(settings: Settings) -> Findings:
         return [*found, ("database", "fail", fault)]
     steady = abs(apart) < CLOCKS_APART_SECONDS
     found.append(("clock", "ok" if steady else "warn", f"{abs(apart):.1f} s from the database's"))
-    attended = census.unfinished.get("needs_attention", 0)
+    attended = backlog.unfinished.get("needs_attention", 0)
     advice = f"{attended}: see `sagas stuck`" if attended else ""
     found.append(("needs attention", "warn" if attended else "ok", advice))
-    late = census.oldest_due_age_seconds > 2 * settings.lease_seconds
+    late = backlog.oldest_due_age_seconds > 2 * settings.lease_seconds
     advice = (
-        f"a saga has waited {census.oldest_due_age_seconds:.0f} s for a replica: is one running?"
+        f"a saga has waited {backlog.oldest_due_age_seconds:.0f} s for a replica: is one running?"
         if late
         else ""
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, values
 
@@ -15,10 +15,10 @@ from app.saga.model.errors import LogUnavailable
 from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
 
-CENSUS_SECONDS = 5.0
+BACKLOG_CACHE_SECONDS = 5.0
 """How old the figures may be, however often the service is scraped."""
 
-CENSUS_TIMEOUT_SECONDS = 2.0
+BACKLOG_TIMEOUT_SECONDS = 2.0
 
 
 class _DatabaseGauge(Gauge):
@@ -36,19 +36,19 @@ async def no_endpoints() -> Sequence[Lag]:
 
 
 class BacklogMetrics:
-    """Gauges that are read from the database, at most once in `CENSUS_SECONDS`.
+    """Gauges that are read from the database, at most once in `BACKLOG_CACHE_SECONDS`.
 
-    `census` counts the unfinished sagas, and `lags` returns how far behind the webhook endpoints are.
+    `backlog` counts the unfinished sagas, and `lags` returns how far behind the webhook endpoints are.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
         *,
-        census: Callable[[], Awaitable[BacklogStats]],
+        backlog: Callable[[], Awaitable[BacklogStats]],
         lags: Callable[[], Awaitable[Sequence[Lag]]] = no_endpoints,
     ) -> None:
-        self._census = census
+        self._backlog = backlog
         self._lags = lags
         self._fresh_until = 0.0
         self._refreshing = asyncio.Lock()
@@ -57,23 +57,24 @@ class BacklogMetrics:
             return _DatabaseGauge(f"checkout_{name}", meaning, labels, registry=registry)
 
         self._sagas = gauge("sagas", "Unfinished sagas in the database, by status.", "status")
-        self._oldest_due = (
-            gauge(
-                "oldest_due_age_seconds",
-                "For how long the oldest saga has been due that no live replica owns.",
-            ),
-            gauge("overdue_seconds", "Deprecated: use checkout_oldest_due_age_seconds."),
+
+        def renamed(old: str, name: str, meaning: str) -> tuple[Gauge, Gauge]:
+            return gauge(name, meaning), gauge(old, f"Deprecated: use checkout_{name}.")
+
+        self._oldest_due = renamed(
+            "overdue_seconds",
+            "oldest_due_age_seconds",
+            "For how long the oldest saga has been due that no live replica owns.",
         )
-        self._unscheduled = gauge(
+        self._unscheduled = renamed(
             "sagas_without_wakeup",
-            "Unfinished sagas that nothing will ever resume. Always 0, or it is a fault.",
+            "sagas_unscheduled",
+            "Unfinished sagas that nothing will ever resume. Anything but 0 is a fault.",
         )
-        self._deferred = (
-            gauge(
-                "sagas_deferred",
-                "Unfinished sagas that a replica could not understand, and deferred. Normally 0.",
-            ),
-            gauge("sagas_put_off", "Deprecated: use checkout_sagas_deferred."),
+        self._deferred = renamed(
+            "sagas_put_off",
+            "sagas_deferred",
+            "Unfinished sagas that a replica could not understand, and deferred. Normally 0.",
         )
         self._lag = gauge(
             "outbox_lag_seconds",
@@ -83,8 +84,10 @@ class BacklogMetrics:
         self._disabled = gauge(
             "webhook_disabled", "1 while an endpoint gets nothing until an operator enables it.", "endpoint"
         )
-        self._up = gauge(
-            "census_up", "1 if the gauges of sagas and webhooks could be read from the database."
+        self._up = renamed(
+            "census_up",
+            "backlog_up",
+            "1 if the gauges of sagas and webhooks could be read from the database.",
         )
 
     async def refresh(self) -> None:
@@ -93,31 +96,34 @@ class BacklogMetrics:
         async with self._refreshing:
             if loop.time() < self._fresh_until:
                 return
-            self._fresh_until = loop.time() + CENSUS_SECONDS
+            self._fresh_until = loop.time() + BACKLOG_CACHE_SECONDS
             try:
-                async with asyncio.timeout(CENSUS_TIMEOUT_SECONDS):
-                    census, lags = await self._census(), await self._lags()
+                async with asyncio.timeout(BACKLOG_TIMEOUT_SECONDS):
+                    backlog, lags = await self._backlog(), await self._lags()
             except (LogUnavailable, TimeoutError):
-                self._up.set(0)
                 self._clear()
+                self._set_all(self._up, 0)
                 return
-        self._up.set(1)
-        for status, count in census.unfinished.items():
+        self._set_all(self._up, 1)
+        for status, count in backlog.unfinished.items():
             self._sagas.labels(status).set(count)
-        self._set(census.oldest_due_age_seconds, census.unscheduled, census.deferred)
+        self._set(backlog.oldest_due_age_seconds, backlog.unscheduled, backlog.deferred)
         for lag in lags:
             self._lag.labels(lag.endpoint).set(lag.seconds)
             self._disabled.labels(lag.endpoint).set(not lag.enabled)
 
     def _set(self, oldest_due: float, unscheduled: float, deferred: float) -> None:
-        for gauge in self._oldest_due:
-            gauge.set(oldest_due)
-        for gauge in self._deferred:
-            gauge.set(deferred)
-        self._unscheduled.set(unscheduled)
+        self._set_all(self._oldest_due, oldest_due)
+        self._set_all(self._unscheduled, unscheduled)
+        self._set_all(self._deferred, deferred)
+
+    @staticmethod
+    def _set_all(gauges: Iterable[Gauge], value: float) -> None:
+        for gauge in gauges:
+            gauge.set(value)
 
     def _clear(self) -> None:
-        """An old figure would hold an alert up, or back."""
+        """Forget the figures: an old one would keep an alert firing, or from firing."""
         for known in (self._sagas, self._lag, self._disabled):
             known.clear()
         self._set(math.nan, math.nan, math.nan)

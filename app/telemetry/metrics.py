@@ -76,7 +76,7 @@ class Gauges:
 class Metrics(Lifecycle):
     """The metrics of one process, or of all workers of a server where they have a `folder` to count in.
 
-    `census` counts the unfinished sagas in the database, and `lags` returns how far behind the webhook endpoints are.
+    `backlog` counts the unfinished sagas in the database, and `lags` returns how far behind the webhook endpoints are.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Metrics(Lifecycle):
         *,
         steps: Iterable[str],
         problems: Iterable[str],
-        census: Callable[[], Awaitable[BacklogStats]],
+        backlog: Callable[[], Awaitable[BacklogStats]],
         lags: Callable[[], Awaitable[Sequence[Lag]]] = no_endpoints,
         folder: Path | None = None,
     ) -> None:
@@ -99,7 +99,7 @@ class Metrics(Lifecycle):
         self._asked: list[tuple[Gauge, Callable[[], float]]] = []
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
-        self._backlog = BacklogMetrics(self.registry, census=census, lags=lags)
+        self._backlog = BacklogMetrics(self.registry, backlog=backlog, lags=lags)
         self._began: OrderedDict[str, float] = OrderedDict()
 
         def counter(name: str, meaning: str) -> Counter:

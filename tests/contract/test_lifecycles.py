@@ -95,10 +95,10 @@ class _Parts:
         )
 
     def metrics(self) -> Metrics:
-        async def census() -> BacklogStats:
+        async def backlog() -> BacklogStats:
             raise NotImplementedError
 
-        metrics = Metrics(steps=[], problems=[], census=census, folder=self.folder)
+        metrics = Metrics(steps=[], problems=[], backlog=backlog, folder=self.folder)
         metrics.watch(Gauges())
         return metrics
 

@@ -45,8 +45,8 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
         "checkout_lease_held 1.0",
         "checkout_database_up 1.0",
         "checkout_database_away 0.0",
-        "checkout_census_up 1.0",
-        "checkout_sagas_without_wakeup 0.0",
+        "checkout_backlog_up 1.0",
+        "checkout_sagas_unscheduled 0.0",
         'checkout_sagas{status="running"} 0.0',
     ):
         assert line in text.splitlines()
@@ -77,7 +77,7 @@ def test_it_can_be_scraped_with_a_key_while_the_database_is_away(tmp_path: Path)
         made = client.post("/keys", json=wanted)
         assert made.status_code == 201, made.text
         key = {"Authorization": f"Bearer {made.json()['key']}"}
-        assert "checkout_census_up 1.0" in client.get("/metrics", headers=key).text
+        assert "checkout_backlog_up 1.0" in client.get("/metrics", headers=key).text
         file.rename(tmp_path / "elsewhere.db")
         assert client.get("/sagas", headers=key).status_code == 503
         scraped = client.get("/metrics", headers=key)
@@ -124,7 +124,7 @@ def test_the_workers_of_a_server_count_together(tmp_path: Path, sqlite_url: str)
         assert {one["checkout_sagas_finished_total"] for one in seen} == {12}
         requests = [one["checkout_http_requests_total"] for one in seen]
         assert requests == sorted(requests)
-        assert {one["checkout_census_up"] for one in seen} == {1}
+        assert {one["checkout_backlog_up"] for one in seen} == {1}
         _until(server, lambda found: found["checkout_lease_held"] == 1)
         folder = next(tmp_path.glob("checkout-metrics-*"))
         workers = {int(path.stem.rpartition("_")[2]) for path in folder.glob("counter_*.db")}

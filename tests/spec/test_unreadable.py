@@ -69,7 +69,7 @@ async def a_shop(url: str) -> AsyncIterator[Shop]:
         retry_base_seconds=0.01,
         retry_cap_seconds=0.02,
         compensation_max_attempts=2,
-        watch_poll_seconds=0.05,
+        event_stream_poll_seconds=0.05,
     )
     app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (

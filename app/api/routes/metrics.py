@@ -24,9 +24,9 @@ router = APIRouter(generate_unique_id_function=operation_id, tags=["health"])
 )
 @requires(Scope.READ, stale_if_error=True)
 async def read_metrics(request: Request) -> Response:
-    """Tell the process's metrics as Prometheus text, or as OpenMetrics where that is asked for.
+    """Return the process's metrics as Prometheus text, or as OpenMetrics if `Accept` asks for it.
 
-    It works while the database is away; `checkout_census_up` is 0 then.
+    It works while the database is unavailable; then `checkout_backlog_up` is 0.
     """
     found = service_of(request).metrics
     if found is None:

@@ -58,12 +58,12 @@ class HttpApiSettings(SettingsGroup):
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
         0.0, description="Checkouts per second that each caller may start in one process; 0 is no limit."
     )
-    watch_poll_seconds: Seconds = Field(
+    event_stream_poll_seconds: Seconds = Field(
         0.5,
-        description="Interval at which sagas that run elsewhere, and are followed live, are read; ten times as long "
-        "while PostgreSQL reports changes.",
+        description="Interval at which event streams read the sagas that other replicas run; ten times as long while "
+        "PostgreSQL reports changes.",
     )
-    max_watchers: Count = Field(5_000, description="Event streams that one process keeps open.")
+    max_event_streams: Count = Field(5_000, description="Event streams that one process keeps open.")
     heartbeat_seconds: Seconds = Field(
         15.0, description="How long an event stream is silent before it sends a heartbeat."
     )

@@ -92,7 +92,7 @@ class SqlQueries:
             news.setdefault(row["saga_id"], []).append(event)
         return news
 
-    async def census(self) -> BacklogStats:
+    async def backlog_stats(self) -> BacklogStats:
         """Count the sagas that aren't finished, over their partial indexes. Raise `LogUnavailable`."""
         unfinished = text("saga.status IN ('running', 'compensating')")
         counted = select(saga.c.status, func.count().label("sagas")).where(unfinished).group_by(saga.c.status)

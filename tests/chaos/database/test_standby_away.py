@@ -68,7 +68,7 @@ def _again(saga: NewSaga) -> NewSaga:
 
 
 async def _start(storage: Storage, saga: NewSaga) -> StartResult:
-    """Begin it as a client does who comes again while the database is away."""
+    """Begin it as a client does who comes again while the database is unavailable."""
     while True:
         try:
             return await storage.log.start(saga, STARTED, owner="me")

@@ -56,7 +56,7 @@ class ServerProcess:
             self.starts += 1
             try:
                 self._server = await asyncio.to_thread(self._started)
-            except AssertionError:  # the database is away, or the port is held for a moment
+            except AssertionError:  # the database is unavailable, or the port is held for a moment
                 if time.monotonic() > give_up:
                     raise
             else:

@@ -13,17 +13,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.saga import EventType, LogUnavailable, SagaEvent
 from app.saga.ports.queries import BacklogStats
 from app.settings.webhook_endpoints import Lag
-from app.telemetry.backlog_metrics import CENSUS_SECONDS
+from app.telemetry.backlog_metrics import BACKLOG_CACHE_SECONDS
 from app.telemetry.metrics import Gauges, Metrics
 from tests.builders import NOON
 
-CENSUS = BacklogStats(
+BACKLOG = BacklogStats(
     unfinished={"running": 3, "needs_attention": 2}, oldest_due_age_seconds=12.5, unscheduled=0
 )
 
 
 class Counted:
-    """A census that notes how often it was taken, and may fail."""
+    """Reads the backlog, counts how often, and may fail."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -33,11 +33,11 @@ class Counted:
         self.times += 1
         if self.error:
             raise self.error
-        return CENSUS
+        return BACKLOG
 
 
-def some_metrics(census: Counted | None = None) -> Metrics:
-    return Metrics(steps=["payment", "shipping"], problems=["not_found"], census=census or Counted())
+def some_metrics(backlog: Counted | None = None) -> Metrics:
+    return Metrics(steps=["payment", "shipping"], problems=["not_found"], backlog=backlog or Counted())
 
 
 async def scraped(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -107,16 +107,17 @@ async def test_no_label_is_open() -> None:
 
 async def test_many_scrapes_ask_the_database_once_in_a_few_seconds() -> None:
     """However many Prometheus servers there are."""
-    census = Counted()
-    metrics = some_metrics(census)
+    backlog = Counted()
+    metrics = some_metrics(backlog)
     for _ in range(9):
         await scraped(metrics)
     found = await scraped(metrics)
-    assert census.times == 1
+    assert backlog.times == 1
     assert found["checkout_sagas", "needs_attention"] == 2
     assert found["checkout_oldest_due_age_seconds",] == found["checkout_overdue_seconds",] == 12.5
     assert found["checkout_sagas_deferred",] == found["checkout_sagas_put_off",] == 0
-    assert found["checkout_census_up",] == 1
+    assert found["checkout_sagas_unscheduled",] == found["checkout_sagas_without_wakeup",] == 0
+    assert found["checkout_backlog_up",] == found["checkout_census_up",] == 1
 
 
 async def test_an_endpoint_that_lags_or_is_disabled_is_told_by_its_name() -> None:
@@ -128,7 +129,7 @@ async def test_an_endpoint_that_lags_or_is_disabled_is_told_by_its_name() -> Non
             Lag(endpoint="erp", enabled=False, seconds=90.0),
         ]
 
-    metrics = Metrics(steps=[], problems=[], census=Counted(), lags=lags)
+    metrics = Metrics(steps=[], problems=[], backlog=Counted(), lags=lags)
     found = await scraped(metrics)
     assert found["checkout_outbox_lag_seconds", "shop"] == 7.5
     assert found["checkout_outbox_lag_seconds", "erp"] == 90
@@ -143,19 +144,19 @@ async def test_without_endpoints_there_is_no_lag() -> None:
 
 async def test_a_scrape_works_while_the_database_is_away() -> None:
     """And says so; it repeats no figure that may have changed since."""
-    clock, census = asyncio.get_running_loop(), Counted()
-    metrics = some_metrics(census)
+    clock, backlog = asyncio.get_running_loop(), Counted()
+    metrics = some_metrics(backlog)
     assert (await scraped(metrics))["checkout_sagas", "needs_attention"] == 2
-    census.error = LogUnavailable("away")
+    backlog.error = LogUnavailable("away")
     metrics.batch(7, 0.001, 0.002)
-    later = clock.time() + CENSUS_SECONDS
+    later = clock.time() + BACKLOG_CACHE_SECONDS
     with patch.object(clock, "time", lambda: later):
         found = await scraped(metrics)
-    assert found["checkout_census_up",] == 0
+    assert found["checkout_backlog_up",] == found["checkout_census_up",] == 0
     assert found["checkout_journal_batch_size_sum",] == 7
     assert ("checkout_sagas", "needs_attention") not in found
     assert math.isnan(found["checkout_oldest_due_age_seconds",])
-    assert math.isnan(found["checkout_sagas_without_wakeup",])
+    assert math.isnan(found["checkout_sagas_unscheduled",])
 
 
 async def test_what_has_not_happened_yet_counts_zero() -> None:

@@ -33,7 +33,7 @@ def gate() -> tuple[asyncio.Event, Answer]:
     return opened, answer
 
 
-async def no_census() -> BacklogStats:
+async def no_backlog() -> BacklogStats:
     raise LogUnavailable("There is no database.")
 
 
@@ -225,7 +225,7 @@ async def test_over_the_limit_no_body_is_read_and_no_saga_made() -> None:
 
 
 async def test_a_full_house_says_so_to_who_may_ask_and_counts_it_as_a_checkout() -> None:
-    metrics = Metrics(steps=[], problems=["over_capacity"], census=no_census)
+    metrics = Metrics(steps=[], problems=["over_capacity"], backlog=no_backlog)
     async with served(ApiSettings(max_in_flight=1), payment=[HANG]) as api:
         api.app.state.service = replace(api.service, metrics=metrics)
         await api.post(key="k", Prefer="respond-async")
