@@ -1,249 +1,40 @@
-"""The checker: a right run has no violation, and a run damaged in one place has the one of that name."""
+"""The checker: a run damaged in one place has the violation of that name."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import json
-import random
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.proof.evidence import ApiAnswer, Document, Evidence, LedgerLine, LedgerStanding
+from tests.proof.damage import (
+    Change,
+    a_get,
+    a_strangers_line,
+    a_strangers_money,
+    added,
+    all_of,
+    answered,
+    documents,
+    dropped,
+    each_of,
+    event_is,
+    first_of,
+    longer_by,
+    moved,
+    of_lines,
+    recovered,
+    repeated_after,
+    rewritten,
+    row_twice,
+    sets,
+    shown,
+    stands,
+    trail_is,
+    without_orders,
+)
+from tests.proof.evidence import ApiAnswer, Document, Evidence
 from tests.proof.invariants import INVARIANTS, check
-from tests.proof.seen import documents_in
-from tests.proof.small_run import ORDERS, a_small_run
-
-Change = Callable[[Evidence], Evidence]
-Lines = Callable[[list[LedgerLine]], list[LedgerLine]]
-
-
-@pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """Give the evidence of a real run, in which nothing went wrong that the service doesn't answer for."""
-    return asyncio.run(a_small_run(tmp_path_factory.mktemp("run") / "checkout.db"))
-
-
-# ── finding one's way in the evidence ────────────────────────────────────────────────────────────────
-
-
-def documents(evidence: Evidence) -> Iterator[Document]:
-    return (document for answer in evidence.answers for document in documents_in(answer))
-
-
-def sagas_of(evidence: Evidence, order_id: str) -> list[str]:
-    """Return the ids of an order's sagas, in the order in which they began."""
-    return list(dict.fromkeys(d["id"] for d in documents(evidence) if d["order_id"] == order_id))
-
-
-def first_of(evidence: Evidence, order_id: str) -> str:
-    return sagas_of(evidence, order_id)[0]
-
-
-def is_of(line: LedgerLine, what: str) -> bool:
-    """Tell whether a line is of `phase service action`, any part of which may be `*`."""
-    return all(
-        wanted in {"*", part}
-        for wanted, part in zip(what.split(), (line.phase, line.service, line.action), strict=True)
-    )
-
-
-# ── damaging it in one place ─────────────────────────────────────────────────────────────────────────
-
-
-def of_lines(order_id: str, change: Lines) -> Change:
-    """Change the lines of an order's first saga; all the others come after them."""
-
-    def changed(evidence: Evidence) -> Evidence:
-        saga_id = first_of(evidence, order_id)
-        mine = [line for line in evidence.lines if line.reference == saga_id]
-        others = [line for line in evidence.lines if line.reference != saga_id]
-        return replace(evidence, lines=[*change(mine), *others])
-
-    return changed
-
-
-def dropped(order_id: str, what: str) -> Change:
-    """Lose the lines of `phase service action`."""
-    return of_lines(order_id, lambda lines: [line for line in lines if not is_of(line, what)])
-
-
-def moved(order_id: str, what: str, *, behind: str) -> Change:
-    """Move lines behind the last of others."""
-
-    def change(lines: list[LedgerLine]) -> list[LedgerLine]:
-        moving = [line for line in lines if is_of(line, what)]
-        staying = [line for line in lines if line not in moving]
-        last = max(n for n, line in enumerate(staying) if is_of(line, behind))
-        return [*staying[: last + 1], *moving, *staying[last + 1 :]]
-
-    return of_lines(order_id, change)
-
-
-def added(order_id: str, what: str, **members: Any) -> Change:
-    """Add a line at the end: one that is like the saga's first, but of `phase service action`."""
-    phase, service, action = what.split()
-
-    def change(lines: list[LedgerLine]) -> list[LedgerLine]:
-        key = f"{lines[0].reference}:{service}:{action}"
-        line = replace(
-            lines[0], phase=phase, service=service, action=action, idempotency_key=key, status=None
-        )
-        return [*lines, replace(line, **members)]
-
-    return of_lines(order_id, change)
-
-
-def rewritten(order_id: str, what: str, **members: Any) -> Change:
-    """Change the members of the last line of `phase service action`."""
-
-    def change(lines: list[LedgerLine]) -> list[LedgerLine]:
-        last = max(n for n, line in enumerate(lines) if is_of(line, what))
-        lines[last] = replace(lines[last], **members)
-        return lines
-
-    return of_lines(order_id, change)
-
-
-def stands(order_id: str, service: str, effect: dict[str, int] | None) -> Change:
-    """Put that effect in the books of a service; None takes the row away."""
-
-    def changed(evidence: Evidence) -> Evidence:
-        saga_id = first_of(evidence, order_id)
-        rows = [row for row in evidence.standing if (row.service, row.reference) != (service, saga_id)]
-        if effect is not None:
-            rows.append(LedgerStanding(service=service, reference=saga_id, effect=effect))
-        return replace(evidence, standing=rows)
-
-    return changed
-
-
-def shown(order_id: str, change: Callable[[dict[str, Any]], None], *, last_only: bool = False) -> Change:
-    """Change each document of an order's first saga, or only the last that was shown."""
-
-    def changed(evidence: Evidence) -> Evidence:
-        saga_id = first_of(evidence, order_id)
-        answers = copy.deepcopy(list(evidence.answers))
-        mine = [d for answer in answers for d in documents_in(answer) if d["id"] == saga_id]
-        assert len(mine) > 1
-        for document in mine[-1:] if last_only else mine:
-            assert isinstance(document, dict)
-            change(document)
-        return replace(evidence, answers=answers)
-
-    return changed
-
-
-def sets(member: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda document: document.update({member: value})
-
-
-def trail_is(*events: str) -> Callable[[dict[str, Any]], None]:
-    """Write a document's trail anew: `step_succeeded payment`."""
-
-    def change(document: dict[str, Any]) -> None:
-        at = document["trail"][0]["at"]
-        parts = [(*event.split(), None)[:2] for event in events]
-        document["trail"] = [
-            {"seq": seq, "at": at, "event": event} | ({"step": step} if step else {})
-            for seq, (event, step) in enumerate(parts, start=1)
-        ]
-
-    return change
-
-
-def event_is(which: int, /, **members: Any) -> Callable[[dict[str, Any]], None]:
-    """Change one event of a document that shows it."""
-
-    def change(document: dict[str, Any]) -> None:
-        for event in document["trail"]:
-            if event["seq"] == which:
-                event.update(members)
-
-    return change
-
-
-def each_of(word: str, /, **members: Any) -> Callable[[dict[str, Any]], None]:
-    """Change the events of one word in a document."""
-
-    def change(document: dict[str, Any]) -> None:
-        for event in document["trail"]:
-            if event["event"] == word:
-                event.update(members)
-
-    return change
-
-
-def cancelled(document: dict[str, Any]) -> None:
-    """Have a person stop a saga whose last step then fails."""
-    trail = document["trail"]
-    place = next((n for n, event in enumerate(trail) if event["event"] == "step_failed"), None)
-    if place is not None:
-        told = {"at": trail[place]["at"], "event": "cancel_requested", "who": "ada", "reason": "So."}
-        trail.insert(place, told)
-    for seq, event in enumerate(trail, start=1):
-        event["seq"] = seq
-
-
-def longer_by(*events: str) -> Callable[[dict[str, Any]], None]:
-    """Append events to a document's trail."""
-
-    def change(document: dict[str, Any]) -> None:
-        last = document["trail"][-1]
-        for seq, event in enumerate(events, start=last["seq"] + 1):
-            document["trail"].append({"seq": seq, "at": last["at"], "event": event})
-
-    return change
-
-
-def recovered(document: dict[str, Any]) -> None:
-    """Have a saga taken over right after it started."""
-    trail = document["trail"]
-    trail.insert(1, {"at": trail[0]["at"], "event": "saga_recovered"})
-    for seq, event in enumerate(trail, start=1):
-        event["seq"] = seq
-
-
-def answered(answer: Callable[[Evidence], ApiAnswer]) -> Change:
-    """Add an answer at the end."""
-    return lambda evidence: replace(evidence, answers=[*evidence.answers, answer(evidence)])
-
-
-def a_get(saga_id: str, status: int, document: Document) -> ApiAnswer:
-    return ApiAnswer(method="GET", path=f"/sagas/{saga_id}", status=status, document=document)
-
-
-def all_of(*changes: Change) -> Change:
-    def changed(evidence: Evidence) -> Evidence:
-        for change in changes:
-            evidence = change(evidence)
-        return evidence
-
-    return changed
-
-
-def without_orders(evidence: Evidence) -> Evidence:
-    return replace(evidence, answers=[replace(answer, order=None) for answer in evidence.answers])
-
-
-def row_twice(evidence: Evidence) -> Evidence:
-    return replace(evidence, standing=[*evidence.standing, evidence.standing[0]])
-
-
-def a_strangers_line(evidence: Evidence) -> Evidence:
-    applied = next(line for line in evidence.lines if is_of(line, "applied payment execute"))
-    return replace(evidence, lines=[*evidence.lines, replace(applied, reference="stranger")])
-
-
-def a_strangers_money(evidence: Evidence) -> Evidence:
-    row = LedgerStanding(service="payment", reference="stranger", effect={"EUR": 1})
-    return replace(evidence, standing=[*evidence.standing, row])
 
 
 def two_at_once(evidence: Evidence) -> Evidence:
@@ -272,23 +63,6 @@ def another_of_the_key(evidence: Evidence) -> ApiAnswer:
         for key in ("key-fine", "key-many")
     )
     return replace(asked, document=other.document, order=other.order)
-
-
-def repeated_after(hours: float, action: str = "execute") -> Change:
-    """Ask for a payment once more when so much time has passed, of services that know a key for 24 hours."""
-
-    def changed(evidence: Evidence) -> Evidence:
-        saga_id = first_of(evidence, "fine")
-        asked = next(
-            line
-            for line in evidence.lines
-            if line.reference == saga_id and is_of(line, "arrived payment execute")
-        )
-        assert asked.at is not None
-        again = replace(asked, action=action, at=asked.at + round(hours * 3600 * 1e9))
-        return replace(evidence, lines=[*evidence.lines, again], key_window=24 * 3600.0)
-
-    return changed
 
 
 WRONG: list[tuple[str, str, Change]] = [
@@ -509,145 +283,3 @@ def test_given_one_thing_is_wrong_it_is_caught_by_name(
 def test_each_invariant_is_known_to_catch_something() -> None:
     """No invariant is in the checker that no damage here violates."""
     assert {invariant.__name__ for invariant in INVARIANTS} == {name for name, _, _ in WRONG}
-
-
-# ── what is right ────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_real_run_has_no_violation(right: Evidence) -> None:
-    """It went through every kind of ending, with sagas seen under way, and the checker holds nothing against it."""
-    assert check(right) == []
-    ended = {saga["id"]: saga["status"] for saga in documents(right)}
-    assert len(ended) == len(ORDERS) + 1
-    assert {*ended.values()} == {"completed", "compensated", "needs_attention"}
-    assert "running" in {saga["status"] for saga in documents(right)}
-    assert {line.phase for line in right.lines} == {"arrived", "applied", "replied"}
-
-
-def an_action_that_comes_late(evidence: Evidence) -> Evidence:
-    """Apply a given-up payment after its compensation arrived at a service that was down, and before it is undone."""
-
-    def change(lines: list[LedgerLine]) -> list[LedgerLine]:
-        sent = next(line for line in lines if is_of(line, "arrived payment execute"))
-        undo = next(line for line in lines if is_of(line, "arrived payment compensate"))
-        return [
-            sent,
-            undo,
-            replace(undo, phase="replied", status=503),
-            sent,  # a repeat that the network held up
-            replace(sent, phase="applied"),
-            undo,
-            replace(undo, phase="applied"),
-            replace(undo, phase="replied", status=200),
-            sent,  # and another, which comes to nothing
-            replace(sent, phase="replied", status=410),
-        ]
-
-    return of_lines("late", change)(evidence)
-
-
-def a_poisoned_saga(evidence: Evidence) -> Evidence:
-    """Park a saga with the payment made: its process died again and again."""
-
-    def change(document: dict[str, Any]) -> None:
-        trail_is("saga_started", "step_succeeded payment", *["saga_recovered"] * 5, "saga_needs_attention")(
-            document
-        )
-        document["trail"][-1]["error"] = {"code": "poisoned"}
-        document.update(status="needs_attention", finished_at=None)
-
-    return replace(shown("fine", change)(evidence), deaths=5)
-
-
-RIGHT: list[tuple[str, Change]] = [
-    ("an action comes late, where it is about to be undone", an_action_that_comes_late),
-    ("a compensation that never arrived was given up", dropped("stuck", "* inventory compensate")),
-    (
-        "a saga is taken over once a process died",
-        all_of(shown("fine", recovered), lambda e: replace(e, deaths=1)),
-    ),
-    ("nobody counted deaths", all_of(shown("fine", recovered), lambda e: replace(e, deaths=None))),
-    ("a saga is parked as it is", a_poisoned_saga),
-    ("a saga is cancelled", shown("far", cancelled)),
-    ("orders were not kept", without_orders),
-    ("a stranger's saga is still to be shown", lambda e: replace(a_strangers_money(e), settled=False)),
-    ("a request is sent again within the key's window", repeated_after(23.9)),
-    ("a look-up comes after the key's window", repeated_after(24.1, "get")),
-    (
-        "a service is looked up under the key of what it was asked",
-        added("fine", "arrived payment get", idempotency_key="as execute"),
-    ),
-]
-
-
-@pytest.mark.parametrize("change", [pytest.param(change, id=what) for what, change in RIGHT])
-def test_given_only_what_may_happen_nothing_is_violated(right: Evidence, change: Change) -> None:
-    """What looks odd and is allowed is no violation."""
-    changed = change(right)
-    assert changed != right
-    assert check(changed) == []
-
-
-@given(data=st.data())
-def test_every_beginning_of_a_right_run_is_right(right: Evidence, data: st.DataObject) -> None:
-    """However much of the answers and of the lines is known yet, while the run isn't settled."""
-    answers = data.draw(st.integers(0, len(right.answers)), label="answers")
-    lines = data.draw(st.integers(0, len(right.lines)), label="lines")
-    beginning = replace(right, answers=right.answers[:answers], lines=right.lines[:lines], settled=False)
-    assert check(beginning) == []
-
-
-@given(seed=st.integers())
-def test_the_order_of_parallel_clients_answers_is_all_the_same(right: Evidence, seed: int) -> None:
-    """Answers that came in another order than they were given are held against nobody."""
-    answers = list(right.answers)
-    random.Random(seed).shuffle(answers)
-    assert check(replace(right, answers=answers)) == []
-
-
-def many(evidence: Evidence, copies: int) -> Evidence:
-    """Return the same run so many times over, each with sagas, orders and keys of its own."""
-    answers, lines, standing = [], [], []
-    sagas = {document["id"] for document in documents(evidence)}
-    for copied in range(copies):
-        names = {saga_id: f"{saga_id[:-5]}{copied:05}" for saga_id in sagas}
-        assert len({*names.values()}) == len(sagas)
-        for answer in evidence.answers:
-            text = json.dumps(answer.document)
-            for name, own in names.items():
-                text = text.replace(name, own)
-            document = json.loads(text)
-            for saga in documents_in(replace(answer, document=document)):
-                assert isinstance(saga, dict)
-                saga["order_id"] += f"-{copied}"
-            order = answer.order and {**answer.order, "order_id": f"{answer.order['order_id']}-{copied}"}
-            key = answer.idempotency_key and f"{answer.idempotency_key}-{copied}"
-            answers.append(replace(answer, document=document, order=order, idempotency_key=key))
-        for line in evidence.lines:
-            own = names[line.reference]
-            key = line.idempotency_key.replace(line.reference, own)
-            lines.append(replace(line, reference=own, idempotency_key=key))
-        standing += [replace(row, reference=names[row.reference]) for row in evidence.standing]
-    return replace(evidence, answers=answers, lines=lines, standing=standing)
-
-
-def test_3000_sagas_are_judged_in_a_few_seconds(right: Evidence) -> None:
-    """One wrong charge among them is found, and nothing else, in time that grows with their number alone."""
-    copies = 3000 // (len(ORDERS) + 1) + 1
-    everything = many(right, copies)
-    assert len(everything.lines) > 20_000
-    wrong = next(n for n, row in enumerate(everything.standing) if row.effect.get("EUR") == 3998)
-    everything = replace(
-        everything,
-        standing=[
-            replace(row, effect={"EUR": 3999}) if n == wrong else row
-            for n, row in enumerate(everything.standing)
-        ],
-    )
-    began = time.process_time()
-    violations = check(everything)
-    spent = time.process_time() - began
-    assert [(v.invariant, v.about) for v in violations] == [
-        ("completed_stands", everything.standing[wrong].reference)
-    ]
-    assert spent < 20, f"{spent:.1f} s of the processor for {len(everything.lines)} lines"
