@@ -217,7 +217,7 @@ def a_saga(**changes: Any) -> NewSaga:
     saga = NewSaga(
         id=saga_id,
         definition="checkout",
-        version=1,
+        version=2,
         input={"order_id": f"order-{saga_id}", "amount": 1999},
         order_id=f"order-{saga_id}",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from app.checkout.definition import checkout_saga
+from app.checkout.versions import WithoutMetadata
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.retry import RetryPolicy
 from app.services import (
@@ -31,16 +33,24 @@ def saga_definitions(
     A saga finishes with the definition that it started with: keep an older version behind the first one until
     its last saga has finished.
     """
-    checkout = checkout_saga(
-        payment=PaymentStep(PaymentService(gateways[Participant.PAYMENT])),
-        inventory=InventoryStep(InventoryService(gateways[Participant.INVENTORY])),
-        shipping=ShippingStep(ShippingService(gateways[Participant.SHIPPING])),
+    payment = PaymentStep(PaymentService(gateways[Participant.PAYMENT]))
+    inventory = InventoryStep(InventoryService(gateways[Participant.INVENTORY]))
+    shipping = ShippingStep(ShippingService(gateways[Participant.SHIPPING]))
+    checkout = partial(
+        checkout_saga,
         policy=_policy(settings, settings.step_max_attempts),
         compensation=_policy(settings, settings.compensation_max_attempts),
         deadline=settings.deadline_seconds,
         key_window=settings.key_window_seconds,
     )
-    return (checkout,)
+    current = checkout(payment=payment, inventory=inventory, shipping=shipping)
+    version_1 = checkout(
+        payment=WithoutMetadata(payment),
+        inventory=WithoutMetadata(inventory),
+        shipping=WithoutMetadata(shipping),
+        version=1,
+    )
+    return (current, version_1)
 
 
 def _policy(settings: Settings, attempts: int) -> RetryPolicy:

@@ -16,10 +16,14 @@ def checkout_saga(
     compensation: RetryPolicy | None = None,
     deadline: float = 300.0,
     key_window: float = 23 * 3600.0,
+    version: int = 2,
 ) -> SagaDefinition:
-    """Charge, reserve, then ship; where shipping is not available, compensate in reverse order."""
+    """Charge, reserve, then ship; where shipping is not available, compensate in reverse order.
+
+    `versions` has what the steps of an earlier version do otherwise.
+    """
     return (
-        SagaDefinition("checkout", version=1, deadline=deadline, key_window=key_window)
+        SagaDefinition("checkout", version=version, deadline=deadline, key_window=key_window)
         .do(payment, policy=policy, compensation=compensation)
         .do(inventory, policy=policy, compensation=compensation)
         .pivot(shipping, policy=policy, compensation=compensation)

@@ -8,18 +8,20 @@ needs the saga's id alone, runs whatever else is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from app.saga.model.errors import FailureKind, StepRejected
 from app.saga.model.step import JSON, Context
 
 
 class Item(TypedDict):
-    """One line of the order; `unit_price` is in minor units."""
+    """One line of the order; `unit_price` is in minor units, weight and size are those of one piece."""
 
     sku: str
     quantity: int
     unit_price: int
+    weight_grams: NotRequired[int]
+    size_mm: NotRequired[list[int]]
 
 
 class CheckoutContext:
@@ -84,6 +86,33 @@ class CheckoutContext:
         if not isinstance(address, dict):
             raise _invalid("shipping_address", "an object")
         return address
+
+    @property
+    def amounts(self) -> dict[str, int] | None:
+        """What the amount is made up of, in minor units; None where the order's lines are all of it.
+
+        `items` plus `shipping` and `tax` minus `discount`, of which those are there that the order has.
+        """
+        given = {
+            part: amount
+            for part in ("shipping", "tax", "discount")
+            if type(amount := self._context.get(f"{part}_amount")) is int
+        }
+        if not given:
+            return None
+        items = self.amount - given.get("shipping", 0) - given.get("tax", 0) + given.get("discount", 0)
+        return {"items": items, **given}
+
+    @property
+    def contact(self) -> Mapping[str, JSON] | None:
+        """The customer's `email` and `phone`, where the order has them."""
+        contact = self._context.get("contact")
+        return {name: at for name, at in contact.items() if at} or None if isinstance(contact, dict) else None
+
+    @property
+    def shipping_method(self) -> str | None:
+        """The shipping service's word for how it is sent, where the order has one."""
+        return self._optional_text("shipping_method")
 
     @property
     def metadata(self) -> Mapping[str, JSON]:

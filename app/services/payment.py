@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from app.gateway.answer import unusable
 from app.gateway.port import GatewayVerb, Participant
 from app.gateway.resources import Payment, checked
+from app.saga.model.step import JSON
 from app.services.context import CheckoutContext
-from app.services.resource import CallOptions, ResourceService, ResourceStep
+from app.services.resource import CallOptions, ResourceService, ResourceStep, given
 
 Capture = Literal["immediate", "deferred"]
 """Whether money is taken at once, or held until `capture` takes it."""
@@ -30,10 +32,16 @@ class PaymentService(ResourceService[Payment]):
         currency: str,
         payment_method: str,
         capture: Capture = "immediate",
+        amounts: Mapping[str, int] | None = None,
+        contact: Mapping[str, JSON] | None = None,
+        metadata: Mapping[str, JSON] | None = None,
         simulate: str | None = None,
         traceparent: str | None = None,
     ) -> Payment:
-        """Charge `amount` minor units once; return the payment, which is of exactly what was asked."""
+        """Charge `amount` minor units once; return the payment, which is of exactly what was asked.
+
+        `amounts` says what it is made up of; see `CheckoutContext.amounts`.
+        """
         payment = await self._put(
             {
                 "order_id": order_id,
@@ -42,6 +50,7 @@ class PaymentService(ResourceService[Payment]):
                 "currency": currency,
                 "payment_method": payment_method,
                 "capture": capture,
+                **given(amounts=amounts, contact=contact, metadata=metadata),
             },
             reference=reference,
             simulate=simulate,
@@ -82,6 +91,9 @@ class PaymentStep(ResourceStep[PaymentService]):
             amount=order.amount,
             currency=order.currency,
             payment_method=order.payment_method,
+            amounts=order.amounts,
+            contact=order.contact,
+            metadata=order.metadata,
             **options,
         )
 

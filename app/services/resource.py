@@ -109,5 +109,10 @@ class ResourceStep(ABC, Generic[S]):
         return found.result()
 
 
+def given(**members: JSON) -> JsonObject:
+    """Return the members that have something in them: what an order hasn't is not in a body at all."""
+    return {name: value for name, value in members.items() if value}
+
+
 def _options(order: CheckoutContext) -> CallOptions:
     return CallOptions(reference=order.saga_id, simulate=order.simulate, traceparent=order.traceparent)

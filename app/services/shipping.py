@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from app.gateway.port import Participant
 from app.gateway.resources import Shipment
 from app.saga.model.step import JSON
 from app.services.context import CheckoutContext, Item
-from app.services.resource import CallOptions, ResourceService, ResourceStep
+from app.services.resource import CallOptions, ResourceService, ResourceStep, given
+
+_SHIPPED: tuple[Literal["sku", "quantity", "weight_grams", "size_mm"], ...] = (
+    "sku",
+    "quantity",
+    "weight_grams",
+    "size_mm",
+)
+"""What a shipment needs of a line: not its price."""
 
 
 class ShippingService(ResourceService[Shipment]):
@@ -24,13 +33,21 @@ class ShippingService(ResourceService[Shipment]):
         order_id: str,
         items: Sequence[Item],
         address: Mapping[str, JSON],
+        method: str | None = None,
+        contact: Mapping[str, JSON] | None = None,
+        metadata: Mapping[str, JSON] | None = None,
         simulate: str | None = None,
         traceparent: str | None = None,
     ) -> Shipment:
-        """Book one shipment of all items to that address."""
-        lines = [{"sku": item["sku"], "quantity": item["quantity"]} for item in items]
+        """Book one shipment of all items, with their weights and sizes, to that address."""
+        lines = [{name: item[name] for name in _SHIPPED if name in item} for item in items]
         return await self._put(
-            {"order_id": order_id, "items": lines, "address": dict(address)},
+            {
+                "order_id": order_id,
+                "items": lines,
+                "address": dict(address),
+                **given(method=method, contact=contact, metadata=metadata),
+            },
             reference=reference,
             simulate=simulate,
             traceparent=traceparent,
@@ -48,5 +65,11 @@ class ShippingStep(ResourceStep[ShippingService]):
     async def do(self, order: CheckoutContext, options: CallOptions) -> Shipment:
         """Book one shipment of all of the order's items."""
         return await self._service.do(
-            order_id=order.order_id, items=order.items, address=order.shipping_address, **options
+            order_id=order.order_id,
+            items=order.items,
+            address=order.shipping_address,
+            method=order.shipping_method,
+            contact=order.contact,
+            metadata=order.metadata,
+            **options,
         )

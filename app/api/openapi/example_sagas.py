@@ -119,7 +119,7 @@ class Story:
 
     def view(self) -> SagaView:
         given = Order.of(ORDER, max_items=1).saga_input()
-        saga = NewSaga(id=SAGA_ID, definition="checkout", version=1, input=given, request_id=REQUEST_ID)
+        saga = NewSaga(id=SAGA_ID, definition="checkout", version=2, input=given, request_id=REQUEST_ID)
         state = fold(definition(), self._events)
         view = SagaView(saga=saga, state=state, events=tuple(self._events), next_action_at=None)
         if view.inactive:

