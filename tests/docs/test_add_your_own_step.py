@@ -65,7 +65,7 @@ def test_the_checkout_runs_the_pages_step(served: Running) -> None:
         completed = client.post("/checkout", json=an_order("ord-1"))
         assert completed.status_code == 201, completed.text
         saga = completed.json()
-        assert (saga["definition"], saga["version"], saga["status"]) == ("checkout", 2, "completed")
+        assert (saga["definition"], saga["version"], saga["status"]) == ("checkout", 3, "completed")
         assert [step["name"] for step in saga["steps"]] == ["payment", "inventory", "insurance", "shipping"]
         unserved = an_order("ord-2")
         unserved["shipping_address"] = {**unserved["shipping_address"], "country": "XX"}  # type: ignore[dict-item]
