@@ -15,6 +15,7 @@ from uuid_utils import uuid7
 
 from app.api import AppContext
 from app.api.middleware.startup import StartFailed
+from app.api.openapi.example_sagas import ORDER
 from app.bootstrap.service import open_service
 from app.bootstrap.start_failures import start_failures
 from app.operations.saga_view import SagaView
@@ -61,21 +62,11 @@ def an_order(number: int, run: str) -> dict[str, JSON]:
     """Return the input of a checkout that would succeed if nothing failed."""
     quantity = 1 + number % 3
     return {
+        **ORDER,
         "order_id": f"demo-{run}-{number:02}",
         "customer_id": f"cus-{number % 7}",
-        "currency": "EUR",
         "amount": quantity * 1999,
         "items": [{"sku": "TSHIRT-M", "quantity": quantity, "unit_price": 1999}],
-        "payment_method": "tok_visa",
-        "shipping_address": {
-            "name": "Ada L.",
-            "line1": "1 Main St",
-            "line2": None,
-            "city": "Paris",
-            "region": None,
-            "postal_code": "75001",
-            "country": "FR",
-        },
         "metadata": {"from": "make demo"},
     }
 

@@ -116,6 +116,15 @@ class Replica:
             again = SagaEvent(seq=seq, at=at, type=EventType.SAGA_STARTED)
             await self.log.append(saga_id, epoch=1, events=[again])
 
+    async def run_to_its_end(self, saga_id: str) -> StoredSaga:
+        """Wait until a saga that runs here is left by its loop; return what is stored then."""
+        running = self.runner.get(saga_id)
+        assert running is not None
+        await running.done
+        stored = await self.log.load(saga_id)
+        assert stored is not None
+        return stored
+
     def log_now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -24,11 +24,7 @@ async def test_a_replica_takes_over_what_nobody_runs_and_finishes_it() -> None:
     await replica.keeper.renew()
 
     assert await replica.recovery.claim() == 1
-    running = replica.runner.get("a")
-    assert running is not None
-    await running.done
-    stored = await replica.log.load("a")
-    assert stored is not None
+    stored = await replica.run_to_its_end("a")
     assert stored.status is SagaStatus.COMPLETED
     assert [event.type for event in stored.events][:2] == [EventType.SAGA_STARTED, EventType.SAGA_RECOVERED]
 
@@ -65,12 +61,9 @@ async def test_a_saga_whose_log_cannot_be_read_holds_back_no_other() -> None:
     await replica.keeper.renew()
 
     assert await replica.recovery.claim() == 2
-    running = replica.runner.get("good")
-    assert running is not None
-    await running.done
+    good = await replica.run_to_its_end("good")
     assert replica.runner.get("bad") is None
-    good, bad = await replica.log.load("good"), await replica.log.load("bad")
-    assert good is not None
+    bad = await replica.log.load("bad")
     assert bad is not None
     assert (good.status, bad.status) == (SagaStatus.COMPLETED, SagaStatus.RUNNING)
 
@@ -101,11 +94,7 @@ async def test_a_lapse_that_only_a_saga_noticed_frees_what_it_dropped() -> None:
 
     await replica.keeper.renew()
     assert await replica.recovery.claim() == 1
-    running = replica.runner.get("a")
-    assert running is not None
-    await running.done
-    stored = await replica.log.load("a")
-    assert stored is not None
+    stored = await replica.run_to_its_end("a")
     assert stored.status is SagaStatus.COMPLETED
 
 
@@ -174,11 +163,7 @@ async def test_a_saga_of_an_owner_that_died_sends_nothing_for_the_next_one() -> 
     await replica.recovery.claim()
     replica.lease.assume_new_identity("new")
     await replica.keeper.renew()
-    running = replica.runner.get("a")
-    assert running is not None
-    await running.done
-    stored = await replica.log.load("a")
-    assert stored is not None
+    stored = await replica.run_to_its_end("a")
     assert stored.status is SagaStatus.RUNNING
 
 
@@ -226,9 +211,7 @@ async def test_beside_a_suspect_nothing_is_taken_over() -> None:
     assert await replica.recovery.claim() == 1
     await replica.left_behind("neighbour")
     assert await replica.recovery.claim() == 0
-    running = replica.runner.get("suspect")
-    assert running is not None
-    await running.done
+    await replica.run_to_its_end("suspect")
     assert await replica.recovery.claim() == 1
 
 
