@@ -32,7 +32,9 @@ def read(status: int, headers: Mapping[str, str], body: bytes | None, *, now: da
 
 def retry_after(value: str | None, *, now: datetime) -> float | None:
     """Return the seconds that Retry-After asks for, as a number or as a date; None for anything else."""
-    value = (value or "").strip()
+    if value is None:
+        return None
+    value = value.strip()
     if _SECONDS.fullmatch(value):
         return float(value)
     try:
