@@ -80,8 +80,8 @@ class LogWriter(logging.Handler):
             if lines:
                 self._write("\n".join(lines) + "\n")
                 self._taken += sum(map(len, lines))
-                if self.dropped > self._said and self._lines.empty():
-                    self._write(self._missing() + "\n")
+            if self.dropped > self._said and self._lines.empty() and (missing := self._missing()):
+                self._write(missing + "\n")
             for written in waiting:
                 self._waits = True
                 written.set()

@@ -6,7 +6,9 @@ import fcntl
 import io
 import logging
 import os
+import select
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TextIO, cast
@@ -33,6 +35,7 @@ class Pipe:
     def read_until(self, end: str) -> list[str]:
         came = b""
         while not came.endswith(end.encode()):
+            assert select.select([self.reading], [], [], SECONDS)[0], f"{end!r} did not come after {came!r}"
             came += os.read(self.reading, 65_536)
         return came.decode().splitlines()
 
@@ -87,6 +90,17 @@ def test_nobody_waits_for_a_pipe_that_nobody_reads_and_what_was_dropped_is_told(
     assert pipe.read_until("again\n") == ["again"]
     pipe.writer.flush(SECONDS)
     assert pipe.writer.dropped == dropped
+
+
+def test_what_was_dropped_is_told_also_where_somebody_waits_for_the_lines_before(pipe: Pipe) -> None:
+    pipe.writer.setFormatter(logging.Formatter("%(message)s%(count)s", defaults={"count": ""}))
+    pipe.log("x" * 10_000)  # more than the pipe holds
+    give_up = time.monotonic() + SECONDS
+    while not pipe.writer._lines.empty() and time.monotonic() < give_up:
+        time.sleep(0.001)  # the writer has it in hand
+    pipe.log("dropped")
+    pipe.writer.flush(0.01)
+    assert pipe.read_until("log_lines_dropped1\n") == ["x" * 10_000, "log_lines_dropped1"]
 
 
 def test_at_the_end_nothing_that_can_be_written_is_lost(pipe: Pipe) -> None:
