@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection
 from datetime import date, datetime
-from typing import Any
 
 from app.saga.model.errors import SagaError
 
@@ -22,21 +21,12 @@ _NOT_FIELDS = _RECORD | {"event", "color_message"}
 Field = str | int | float | bool | None
 
 
-def add_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add what a log call gave as `extra` to its event: a processor of structlog.
+def fields_of(record: logging.LogRecord) -> dict[str, Field | list[Field]]:
+    """Return what a log call gave as `extra`.
 
     Texts and lists are bounded. An error shows its class, and its message where it is one of the core's, which
     never carry what a customer sent. Anything else, such as a dictionary, shows its class alone.
     """
-    record = event.get("_record")
-    if isinstance(record, logging.LogRecord):
-        for name, value in fields_of(record).items():
-            event.setdefault(name, value)
-    return event
-
-
-def fields_of(record: logging.LogRecord) -> dict[str, Field | list[Field]]:
-    """Return what a log call gave as `extra`, bounded."""
     return {name: bounded(value) for name, value in vars(record).items() if name not in _NOT_FIELDS}
 
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import structlog
-
 from app.saga.engine.saga_instance import SagaInstance
-from app.saga.model.errors import SagaError
 from app.saga.model.events import EventType, SagaEvent
-from app.telemetry.log_fields import add_fields
+from app.telemetry.log_lines import TRACE, JsonLines, ReadableLines, log_line
 from app.telemetry.log_writer import BUFFER_BYTES, log_writer_for
 from app.telemetry.trace_context import trace_id_of
 
@@ -29,7 +25,6 @@ SAGA_EVENT_LEVELS = {
 }
 """Any other event is a warning."""
 
-_logger = structlog.stdlib.get_logger("app.saga")
 _sagas = logging.getLogger("app.saga")
 
 
@@ -42,38 +37,8 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
     The server's come in the same form; its own line for each request, which tells paths and queries, does
     not: `app.access` takes its place, where `access` wants it.
     """
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    readable = sys.stderr.isatty()
     handler = log_writer_for(sys.stderr, buffer_bytes=buffer_bytes)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                *shared,
-                structlog.stdlib.PositionalArgumentsFormatter(),
-                add_fields,
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(_without_values),
-                structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
+    handler.setFormatter(ReadableLines() if sys.stderr.isatty() else JsonLines())
     logging.lastResort = handler
     app = logging.getLogger("app")
     app.handlers = [handler]
@@ -87,24 +52,10 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
     requests.handlers, requests.propagate = [], False
 
 
-def _without_values(exc_info: structlog.typing.ExcInfo) -> str:
-    """Return a traceback without its errors' messages, which may hold what a customer sent; the core's own never do."""
-    told, seen = [], set()
-    error: BaseException | None = exc_info[1]
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        name = f"{type(error).__module__}.{type(error).__qualname__}"
-        words = f": {error}" if isinstance(error, SagaError) else ""
-        told.append("".join(traceback.format_tb(error.__traceback__)) + name + words)
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return "\n\ncaused by\n\n".join(told)
-
-
 @contextmanager
 def log_with_trace(run: SagaInstance) -> Iterator[None]:
     """Have each line that a saga's task logs carry its trace's id; be entered in that task."""
-    trace_id = trace_id_of(run.saga.input.get("traceparent"), run.saga.id)
-    structlog.contextvars.bind_contextvars(trace=trace_id)  # which ends with the task
+    TRACE.set(trace_id_of(run.saga.input.get("traceparent"), run.saga.id))  # which ends with the task
     yield
 
 
@@ -116,10 +67,11 @@ def log_events(saga_id: str, events: Sequence[SagaEvent]) -> None:
 
 def _log_event(saga_id: str, event: SagaEvent) -> None:
     level = SAGA_EVENT_LEVELS.get(event.type, logging.WARNING)
-    if not _sagas.isEnabledFor(level):  # asked of structlog it would cost ten times as much
+    if not _sagas.isEnabledFor(level):
         return
     error = event.data.get("error") or {}
-    fields = {
+    told = {
+        "event": event.type.value,
         "saga": saga_id,
         "seq": event.seq,
         "step": event.step,
@@ -128,8 +80,4 @@ def _log_event(saga_id: str, event: SagaEvent) -> None:
         "code": error.get("code"),
         "next_action_at": event.data.get("next_action_at"),
     }
-    _logger.log(
-        level,
-        event.type.value,
-        **{name: value for name, value in fields.items() if value is not None},
-    )
+    log_line(_sagas, level, {name: value for name, value in told.items() if value is not None})

@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from app.settings.webhook_endpoints import Lag
 from app.telemetry.access_log import METHODS
 from app.telemetry.backlog_metrics import BacklogMetrics, no_endpoints
 from app.telemetry.multiprocess import forget_ended_workers, sum_of_workers
+from app.telemetry.tallies import CounterTally, HistogramTally, Tallies
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ _ENDS: Mapping[EventType, str] = {
 Across = Literal["livesum", "livemin", "livemax"]
 
 REFRESHED_EVERY_SECONDS = 1.0
-"""Maximum age of a worker's gauges when another worker is scraped."""
+"""Maximum age of a worker's figures when another worker is scraped."""
 
 
 @dataclass(kw_only=True)
@@ -96,11 +97,12 @@ class Metrics(Lifecycle):
         if folder is not None:
             self.registry = CollectorRegistry()
             sum_of_workers(self.registry, folder)
+        self._tallies = tallies = Tallies()
         self._asked: list[tuple[Gauge, Callable[[], float]]] = []
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
         self._backlog = BacklogMetrics(self.registry, backlog=backlog, lags=lags)
-        self._began: OrderedDict[str, float] = OrderedDict()
+        self._began: OrderedDict[str, datetime] = OrderedDict()
 
         def counter(name: str, meaning: str) -> Counter:
             return Counter(f"checkout_{name}", meaning, registry=registry)
@@ -108,17 +110,16 @@ class Metrics(Lifecycle):
         def histogram(name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"checkout_{name}", meaning, buckets=buckets, registry=registry)
 
-        # By their labels' values, each made once: to look one up in the library costs most of a count.
-        def counters(name: str, meaning: str, *labels: str) -> Callable[..., Counter]:
-            return cache(Counter(f"checkout_{name}", meaning, labels, registry=registry).labels)
+        def counters(name: str, meaning: str, *labels: str) -> Callable[..., CounterTally]:
+            return tallies.counters(Counter(f"checkout_{name}", meaning, labels, registry=registry))
 
         def histograms(
             name: str, meaning: str, buckets: tuple[float, ...], *labels: str
-        ) -> Callable[..., Histogram]:
+        ) -> Callable[..., HistogramTally]:
             made = Histogram(f"checkout_{name}", meaning, labels, buckets=buckets, registry=registry)
-            return cache(made.labels)
+            return tallies.histograms(made, buckets)
 
-        self._started = counter("sagas_started", "Sagas started by this process.")
+        self._started = tallies.counter(counter("sagas_started", "Sagas started by this process."))
         self._finished = counters(
             "sagas_finished",
             "Sagas that ended in this process, or stopped for an operator, by outcome.",
@@ -182,13 +183,13 @@ class Metrics(Lifecycle):
             self._count_answer(event, *ANSWERS[kind])
         elif kind is EventType.SAGA_STARTED:
             self._started.inc()
-            self._began[saga_id] = event.at.timestamp()
+            self._began[saga_id] = event.at
             if len(self._began) > REMEMBERED:
                 self._began.popitem(last=False)
         elif kind in _ENDS:
             self._finished(_ENDS[kind]).inc()
             if (began := self._began.pop(saga_id, None)) is not None:
-                self._lasted(_ENDS[kind]).observe(event.at.timestamp() - began)
+                self._lasted(_ENDS[kind]).observe((event.at - began).total_seconds())
 
     def _count_answer(self, event: SagaEvent, action: str, outcome: str) -> None:
         step = event.step if event.step in self._steps else "other"
@@ -246,6 +247,9 @@ class Metrics(Lifecycle):
             outage = OutageReporter(_logger, "metrics_refresh")
             self._run_loop(BackgroundLoop(self._turn, outage, retry_seconds=REFRESHED_EVERY_SECONDS))
 
+    async def _on_stop(self) -> None:
+        self._refresh()
+
     async def _turn(self) -> float:
         self._refresh()
         return REFRESHED_EVERY_SECONDS
@@ -253,12 +257,13 @@ class Metrics(Lifecycle):
     def _refresh(self) -> None:
         for gauge, ask in self._asked:
             gauge.set(ask())
+        self._tallies.hand_over()
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its media type: OpenMetrics if `accept` asks for it, else Prometheus's text."""
         await self._backlog.refresh()
+        self._refresh()
         if self._folder is not None:
-            self._refresh()
             forget_ended_workers(self._folder)
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type

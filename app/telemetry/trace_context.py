@@ -23,6 +23,7 @@ _RECEIVED = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
 _LONGEST = 128
+_UUID = re.compile(r"(?=[0-]*[1-9a-f])[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +83,8 @@ def accepted_traceparent(headers: Sequence[str]) -> str | None:
 
 
 def _own(reference: str) -> str:
+    if _UUID.fullmatch(reference):  # as the service makes them
+        return reference.replace("-", "")
     try:
         trace_id = uuid.UUID(reference).hex
     except ValueError:

@@ -119,6 +119,9 @@ def test_the_workers_of_a_server_count_together(tmp_path: Path, sqlite_url: str)
                 f"{server.url}/checkout", json=an_order(f"o-{n}"), trust_env=False, verify=False, timeout=20
             )
             assert answer.status_code == 201
+        _until(
+            server, lambda found: found["checkout_sagas_finished_total"] == 12
+        )  # each adds its own in a second
         seen = [_scraped(server) for _ in range(20)]
         assert {one["checkout_sagas_started_total"] for one in seen} == {12}
         assert {one["checkout_sagas_finished_total"] for one in seen} == {12}
