@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 from app.sandbox import Ledger
+from app.sandbox.ledger import IN_MEMORY
+from app.server.workers_folder import workers_folder
 from app.services import Gateway, HttpGateway, Participant, Sandbox, SandboxGateway
 from app.settings.settings import Settings
+
+_logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -24,16 +29,26 @@ async def open_gateways(
         Participant.INVENTORY: (settings.inventory_url, settings.inventory_token),
         Participant.SHIPPING: (settings.shipping_url, settings.shipping_token),
     }
+    simulated = [participant for participant, (url, _) in places.items() if not url]
     async with AsyncExitStack() as stack:
         sandbox = None
-        if not all(url for url, _ in places.values()):
+        if simulated:
+            database = _sandbox_database(settings)
             sandbox = Sandbox(
-                Ledger(settings.sandbox_database),
+                Ledger(
+                    database,
+                    services=simulated,
+                    remembered_sagas=settings.sandbox_memory_sagas,
+                ),
                 failure_rate=settings.sandbox_failure_rate,
                 seed=settings.sandbox_seed,
                 latency_seconds=settings.sandbox_latency_seconds,
             )
             stack.push_async_callback(sandbox.aclose)
+            _logger.info(
+                "sandbox_used",
+                extra={"services": ", ".join(simulated), "database": database},
+            )
         gateways: dict[Participant, Gateway] = {}
         for participant, (url, token) in places.items():
             if sandbox is not None and not url:
@@ -52,3 +67,13 @@ async def open_gateways(
             )
             stack.push_async_callback(gateways[participant].aclose)
         yield gateways
+
+
+def _sandbox_database(settings: Settings) -> str:
+    """Return where the sandbox keeps its books: one that several workers share is in a file, gone with their server.
+
+    Any worker may continue any saga, so a saga's payment must be known to all of them.
+    """
+    if settings.sandbox_database == IN_MEMORY and (folder := workers_folder("sandbox")) is not None:
+        return str(folder / "sandbox.db")
+    return settings.sandbox_database

@@ -114,7 +114,8 @@ async def _examined(settings: Settings) -> Findings:
     if not settings.every_service_is_remote:
         books = settings.sandbox_database
         refused = None if books == ":memory:" else why_not(books)
-        found.append(("SANDBOX_DATABASE", "fail" if refused else "ok", refused or ""))
+        kept = "in memory: gone with the server" if books == ":memory:" else ""
+        found.append(("SANDBOX_DATABASE", "fail" if refused else "ok", refused or kept))
     return [*found, await _traces_examined(settings)]
 
 

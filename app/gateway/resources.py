@@ -8,10 +8,9 @@ limits: `kept`.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.gateway.answer import unusable
 from app.gateway.kept_members import kept, storable_text
@@ -20,16 +19,11 @@ from app.saga.model.step import JSON
 LONGEST_TEXT = 4_096
 """Characters. A longer id is refused; a longer optional text is left out."""
 
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+NO_NUL = r"\A[^\x00]*\z"
+"""For a text that a log can keep; pydantic refuses halves of a surrogate pair by itself, where a text has a pattern."""
+
 _EXACT = 2**53
 """Up to here every whole number is a float of its own."""
-
-
-def storable(text: str) -> str:
-    """Refuse what no log could keep: NUL, and halves of a surrogate pair."""
-    if _UNSTORABLE.search(text):
-        raise ValueError("NUL or a lone surrogate")
-    return text
 
 
 def _whole(value: object) -> object:
@@ -43,9 +37,12 @@ def _optional_text(value: object) -> str | None:
     return storable_text(value) if isinstance(value, str) and len(value) <= LONGEST_TEXT else None
 
 
-Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(storable)]
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, pattern=NO_NUL)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 OptionalText = Annotated[str | None, BeforeValidator(_optional_text)]
+
+
+_PLAIN = frozenset({str, int, bool, float, type(None)})
 
 
 class Resource(BaseModel):
@@ -56,12 +53,10 @@ class Resource(BaseModel):
     def result(self) -> dict[str, JSON]:
         """Return it as a step's result: the contract's members, and those kept of the others."""
         more: dict[str, Any] = self.model_extra or {}
+        if not more and all(type(value) in _PLAIN for value in vars(self).values()):
+            return {name: value for name, value in vars(self).items() if value is not None}
         known = self.model_dump(exclude_none=True, exclude=set(more) or None)
-        return (
-            known | {name: value for name, value in kept(more).items() if name not in known}
-            if more
-            else known
-        )
+        return known | {name: value for name, value in kept(more).items() if name not in known}
 
 
 class Payment(Resource):

@@ -32,6 +32,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--database", default=env.get("SANDBOX_DATABASE") or ":memory:", help="SANDBOX_DATABASE"
     )
     parser.add_argument(
+        "--memory-sagas",
+        type=int,
+        default=env.get("SANDBOX_MEMORY_SAGAS") or "10000",
+        help="SANDBOX_MEMORY_SAGAS",
+    )
+    parser.add_argument(
         "--failure-rate",
         type=_share,
         default=env.get("SANDBOX_FAILURE_RATE") or "0",
@@ -64,7 +70,9 @@ def main() -> None:
     given = arguments()
     show_warnings()
     try:
-        ledger = Ledger(given.database)
+        ledger = Ledger(
+            given.database, services=[Participant(given.service)], remembered_sagas=given.memory_sagas
+        )
     except sqlite3.Error as error:
         sys.exit(str(error))
     sandbox = Sandbox(

@@ -1,19 +1,17 @@
 """What each of the three services keeps: payments, reservations, shipments.
 
 Books do the work and compensate it. That it is done once, and never after its compensation,
-is up to the ledger, which calls them inside its transaction. Books refuse before they
-write anything.
+is up to the dispatcher. Books refuse before they write anything.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.gateway.port import JsonObject
+from app.gateway.port import JsonObject, Participant
 from app.sandbox.request import (
     PaymentBody,
     Refusal,
@@ -22,6 +20,7 @@ from app.sandbox.request import (
     ShipmentBody,
     checked_body,
 )
+from app.sandbox.store import Entry, Store
 
 
 class Books(Protocol):
@@ -33,14 +32,14 @@ class Books(Protocol):
     def refusal(self, request: Request) -> Refusal:
         """Return how this trade usually refuses a request."""
 
-    def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
+    def do(self, store: Store, request: Request) -> JsonObject:
         """Do the work and return the resource; raise `Refusal` where it can't be done."""
 
-    def undo(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> str:
+    def undo(self, store: Store, reference: str, document: JsonObject) -> str:
         """Compensate the resource; return the word for how."""
 
-    def effect(self, db: sqlite3.Connection, reference: str) -> dict[str, int]:
-        """Return what the reference has come to, worked out from the entries alone; empty for nothing."""
+    def effect(self, entries: Sequence[Entry]) -> dict[str, int]:
+        """Return what a reference has come to, worked out from its entries alone; empty for nothing."""
 
 
 class PaymentBooks:
@@ -52,57 +51,53 @@ class PaymentBooks:
     def refusal(self, request: Request) -> Refusal:  # noqa: ARG002 (one port)
         return Refusal(402, "card_declined", "The card was declined.")
 
-    def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
+    def do(self, store: Store, request: Request) -> JsonObject:
         body = checked_body(PaymentBody, request)
         if body.payment_method == "tok_declined":
             raise self.refusal(request)
         now = body.capture == "immediate"
         movement, to = ("charge", "merchant") if now else ("authorize", "held")
-        customer = f"customer:{body.customer_id}"
         document: JsonObject = {
-            "payment_id": made_id("pay", request),
+            "payment_id": f"pay_{made_id(request)}",
             "status": "captured" if now else "authorized",
             "amount": body.amount,
             "currency": body.currency,
         }
-        _move(db, request.reference, movement, customer, to, document)
+        _move(store, request.reference, movement, f"customer:{body.customer_id}", to, document)
         return document
 
-    def capture(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> JsonObject:
+    def capture(self, store: Store, reference: str, document: JsonObject) -> JsonObject:
         """Capture the money that is held; return the payment."""
-        _move(db, reference, "capture", "held", "merchant", document)
+        _move(store, reference, "capture", "held", "merchant", document)
         return {**document, "status": "captured"}
 
-    def undo(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> str:
+    def undo(self, store: Store, reference: str, document: JsonObject) -> str:
         movement, word, source = (
             ("refund", "refunded", "merchant")
             if document["status"] == "captured"
             else ("void", "voided", "held")
         )
-        (customer,) = db.execute(
-            "SELECT account FROM account_entry WHERE reference = ? AND account LIKE 'customer:%' LIMIT 1",
-            (reference,),
-        ).fetchone()
-        _move(db, reference, movement, source, customer, document)
+        entries = store.entries(Participant.PAYMENT, reference)
+        customer = next(account for _, account, *_ in entries if account.startswith("customer:"))
+        _move(store, reference, movement, source, customer, document)
         return word
 
-    def effect(self, db: sqlite3.Connection, reference: str) -> dict[str, int]:
+    def effect(self, entries: Sequence[Entry]) -> dict[str, int]:
         """What the customer has paid, by currency, held money included."""
-        rows = db.execute(
-            "SELECT currency, -sum(amount) FROM account_entry"
-            " WHERE reference = ? AND account LIKE 'customer:%' GROUP BY currency",
-            (reference,),
-        )
-        return {currency: paid for currency, paid in rows if paid}
+        paid: Counter[str] = Counter()
+        for _, account, amount, currency in entries:
+            if account.startswith("customer:"):
+                paid[currency] -= amount
+        return _without_zeros(paid)
 
 
-def _move(
-    db: sqlite3.Connection, reference: str, movement: str, source: str, to: str, payment: JsonObject
-) -> None:
+def _move(store: Store, reference: str, movement: str, source: str, to: str, payment: JsonObject) -> None:
     amount, currency = payment["amount"], payment["currency"]
-    db.executemany(
-        "INSERT INTO account_entry (reference, movement, account, amount, currency) VALUES (?, ?, ?, ?, ?)",
-        [(reference, movement, source, -amount, currency), (reference, movement, to, amount, currency)],
+    store.enter(
+        Participant.PAYMENT,
+        reference,
+        (movement, source, -amount, currency),
+        (movement, to, amount, currency),
     )
 
 
@@ -119,48 +114,42 @@ class StockBooks:
     def refusal(self, request: Request) -> Refusal:
         return Refusal(409, "out_of_stock", "Not enough on the shelf.", skus=sorted(_wanted(request)))
 
-    def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
+    def do(self, store: Store, request: Request) -> JsonObject:
         wanted = _wanted(request)
-        missing = [sku for sku, quantity in wanted.items() if self._available(db, sku) < quantity]
+        missing = [sku for sku, quantity in wanted.items() if self._available(store, sku) < quantity]
         if missing:
             raise Refusal(409, "out_of_stock", "Not enough on the shelf.", skus=missing)
-        self._take(db, request.reference, wanted)
-        return {"reservation_id": made_id("res", request), "status": "reserved"}
+        self._take(store, request.reference, wanted)
+        return {"reservation_id": f"res_{made_id(request)}", "status": "reserved"}
 
-    def undo(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> str:  # noqa: ARG002 (one port)
-        self._take(db, reference, {sku: -taken for sku, taken in self.effect(db, reference).items()})
+    def undo(self, store: Store, reference: str, document: JsonObject) -> str:  # noqa: ARG002 (one port)
+        reserved = self.effect(store.entries(Participant.INVENTORY, reference))
+        self._take(store, reference, {sku: -taken for sku, taken in reserved.items()})
         return "released"
 
-    def effect(self, db: sqlite3.Connection, reference: str) -> dict[str, int]:
+    def effect(self, entries: Sequence[Entry]) -> dict[str, int]:
         """Reserved quantities, by sku."""
-        rows = db.execute(
-            "SELECT sku, sum(quantity) FROM stock_entry WHERE reference = ? GROUP BY sku", (reference,)
-        )
-        return {sku: taken for sku, taken in rows if taken}
+        reserved: Counter[str] = Counter()
+        for sku, quantity in entries:
+            reserved[sku] += quantity
+        return _without_zeros(reserved)
 
-    def _available(self, db: sqlite3.Connection, sku: str) -> int:
+    def _available(self, store: Store, sku: str) -> int:
         if sku.startswith("OUT-OF-STOCK"):
             return 0
-        row = db.execute("SELECT available FROM stock WHERE sku = ?", (sku,)).fetchone()
-        return int(row[0]) if row else self._stock.get(sku, self._initial_stock)
+        left = store.available(sku)
+        return self._stock.get(sku, self._initial_stock) if left is None else left
 
-    def _take(self, db: sqlite3.Connection, reference: str, quantities: Mapping[str, int]) -> None:
+    def _take(self, store: Store, reference: str, quantities: Mapping[str, int]) -> None:
         for sku, quantity in quantities.items():
-            db.execute(
-                "INSERT INTO stock (sku, available) VALUES (?, ?)"
-                " ON CONFLICT (sku) DO UPDATE SET available = excluded.available",
-                (sku, self._available(db, sku) - quantity),
-            )
-            db.execute(
-                "INSERT INTO stock_entry (reference, sku, quantity) VALUES (?, ?, ?)",
-                (reference, sku, quantity),
-            )
+            store.set_available(sku, self._available(store, sku) - quantity)
+        store.enter(Participant.INVENTORY, reference, *quantities.items())
 
 
-def _wanted(request: Request) -> Counter[str]:
-    wanted: Counter[str] = Counter()
+def _wanted(request: Request) -> dict[str, int]:
+    wanted: dict[str, int] = {}
     for line in checked_body(ReservationBody, request).items:
-        wanted[line.sku] += line.quantity
+        wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
     return wanted
 
 
@@ -173,34 +162,33 @@ class ShipmentBooks:
     def refusal(self, request: Request) -> Refusal:  # noqa: ARG002 (one port)
         return Refusal(422, "address_unserviceable", "Nothing is delivered to that address.")
 
-    def do(self, db: sqlite3.Connection, request: Request) -> JsonObject:
+    def do(self, store: Store, request: Request) -> JsonObject:
         if checked_body(ShipmentBody, request).address.get("country") == "XX":
             raise self.refusal(request)
-        _count_parcel(db, request.reference, 1)
+        store.enter(Participant.SHIPPING, request.reference, (1,))
+        made = made_id(request)
         return {
-            "shipment_id": made_id("shp", request),
+            "shipment_id": f"shp_{made}",
             "status": "booked",
             "carrier": "Sandbox Post",
-            "tracking_number": made_id("SP", request).upper(),
+            "tracking_number": f"SP_{made.upper()}",
         }
 
-    def undo(self, db: sqlite3.Connection, reference: str, document: JsonObject) -> str:  # noqa: ARG002 (one port)
-        _count_parcel(db, reference, -1)
+    def undo(self, store: Store, reference: str, document: JsonObject) -> str:  # noqa: ARG002 (one port)
+        store.enter(Participant.SHIPPING, reference, (-1,))
         return "cancelled"
 
-    def effect(self, db: sqlite3.Connection, reference: str) -> dict[str, int]:
+    def effect(self, entries: Sequence[Entry]) -> dict[str, int]:
         """How many parcels are on their way."""
-        (parcels,) = db.execute(
-            "SELECT coalesce(sum(parcels), 0) FROM parcel_entry WHERE reference = ?", (reference,)
-        ).fetchone()
+        parcels = sum(parcels for (parcels,) in entries)
         return {"parcels": parcels} if parcels else {}
 
 
-def _count_parcel(db: sqlite3.Connection, reference: str, parcels: int) -> None:
-    db.execute("INSERT INTO parcel_entry (reference, parcels) VALUES (?, ?)", (reference, parcels))
+def _without_zeros(counted: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in counted.items() if count}
 
 
-def made_id(prefix: str, request: Request) -> str:
+def made_id(request: Request) -> str:
     """Return the id of what a request makes: made from the reference, so that runs can be compared."""
     name = f"{request.service}:{request.reference}"
-    return f"{prefix}_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+    return hashlib.sha256(name.encode()).hexdigest()[:24]

@@ -7,6 +7,7 @@ from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepRejected, StepUnavailable
 from app.saga.model.step import Closed
 from app.sandbox.faults import SimulationError
+from app.sandbox.ledger import Ledger
 from app.sandbox.request import Request, Verb
 from app.sandbox.sandbox import Sandbox
 
@@ -24,7 +25,7 @@ class SandboxGateway:
     @classmethod
     def in_memory(cls, service: Participant) -> SandboxGateway:
         """Return a gateway to a service of its own, which is gone with it."""
-        return cls(Sandbox(), service)
+        return cls(Sandbox(Ledger(services=[service])), service)
 
     async def put(self, call: Call, body: JsonObject) -> JsonObject:
         return done(await self._ask(Verb.PUT, call, body))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.gateway.answer import Answer
 from app.gateway.port import GatewayVerb, JsonObject, Participant
-from app.gateway.resources import storable
+from app.gateway.resources import NO_NUL
 from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.step import JSON
 from app.values.canonical_json import canonical
@@ -38,9 +39,9 @@ _ACTIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Request:
-    """One request, as it came; `body` is None where none did."""
+    """One request, as it came; `body` is None where none did. Nobody changes it."""
 
     service: Participant
     verb: Verb
@@ -51,9 +52,23 @@ class Request:
     @cached_attribute
     def fingerprint(self) -> str:
         """Identifies the body by its canonical form (RFC 8785); empty without a body."""
-        if self.body is None:
-            return ""
-        return hashlib.sha256(canonical(self.body).encode("ascii")).hexdigest()
+        return fingerprint_of(self.body)
+
+    @cached_attribute
+    def packed(self) -> bytes:
+        """The body in a few bytes, until somebody wants to compare it; see `unpacked`."""
+        return marshal.dumps(self.body)
+
+
+def fingerprint_of(body: JsonObject | None) -> str:
+    """Return what identifies a body; empty without one. Raise `TypeError` or `ValueError` for one that is no JSON."""
+    return "" if body is None else hashlib.sha256(canonical(body).encode("ascii")).hexdigest()
+
+
+def unpacked(packed: bytes) -> JsonObject | None:
+    """Return the body that a request of this process had packed."""
+    body: JsonObject | None = marshal.loads(packed)  # noqa: S302 (our own bytes, which never left the process)
+    return body
 
 
 class Refusal(Exception):
@@ -74,7 +89,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
-Text = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(storable)]
+Text = Annotated[str, Field(min_length=1, max_length=1024, pattern=NO_NUL)]
 
 
 class Line(_Body):

@@ -34,7 +34,7 @@ class Sandbox:
     ) -> None:
         """Without a ledger the sandbox forgets everything with its process."""
         self.ledger = ledger or Ledger()
-        self._random = RandomFaults(failure_rate, seed)
+        self._random = RandomFaults(failure_rate, seed) if failure_rate else None
         self._latency_seconds = latency_seconds
         self._late_seconds = late_seconds
         self._sleep = sleep
@@ -46,11 +46,10 @@ class Sandbox:
         `simulate` is the header X-Simulate; raise `SimulationError` where it can't be read. Reading
         (`get`) never fails.
         """
-        action = request.verb.action
         ordered = drawn = None
-        if action is not None:
+        if (simulate or self._random) and (action := request.verb.action) is not None:
             ordered = parse(simulate).get((request.service, action)) if simulate else None
-            drawn = self._random.draw(action)
+            drawn = self._random.draw(action) if self._random else None
         if self._latency_seconds:
             await self._sleep(self._latency_seconds)
         outcome = await self.ledger.handle(request, ordered=ordered, drawn=drawn)

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import re
-import shutil
-import stat
 import struct
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, multiprocess, values
+
+from app.server.workers_folder import lives, workers_folder
 
 _logger = logging.getLogger(__name__)
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -38,32 +36,18 @@ def share_metrics() -> Path | None:
     """
     if given := os.environ.get(VARIABLE):
         return Path(given)
-    server = multiprocessing.parent_process()
-    if server is None or server.pid is None:
-        return None
     try:
-        folder = _folder_of(server.pid)
+        folder = workers_folder("metrics")
     except OSError as error:
         _logger.warning(
             "metrics_not_shared",
             extra={"error": str(error), "hint": "Each worker exposes metrics of its own."},
         )
         return None
+    if folder is None:
+        return None
     os.environ[VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # as at import, had it been set then
-    return folder
-
-
-def _folder_of(server: int) -> Path:
-    base = Path(tempfile.gettempdir())
-    prefix = f"checkout-metrics-{os.getuid()}-"
-    _remove_those_of_ended_servers(base, prefix)
-    folder = base / f"{prefix}{_life_of(server)}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise FileExistsError(f"{folder} belongs to another user")
     return folder
 
 
@@ -99,31 +83,5 @@ def forget_ended_workers(folder: Path) -> None:
     """Remove the gauges of workers that have ended, such as their sagas in flight."""
     workers = {int(match[1]) for path in folder.iterdir() if (match := _GAUGE_FILE.fullmatch(path.name))}
     for pid in workers:
-        if not _lives(pid):
+        if not lives(pid):
             multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-
-
-def _life_of(pid: int) -> str:
-    """Return a process's id and when it began, where that can be told: ids are used again."""
-    try:
-        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        began = "0"
-    return f"{pid}-{began}"
-
-
-def _remove_those_of_ended_servers(base: Path, prefix: str) -> None:
-    for folder in base.glob(f"{prefix}*"):
-        pid = folder.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and (not _lives(int(pid)) or folder.name != f"{prefix}{_life_of(int(pid))}"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

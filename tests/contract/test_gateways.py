@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,14 +84,17 @@ class Outside:
         return [record.phase for record in await self.sandbox.ledger.records()]
 
 
-@pytest.fixture(params=["sandbox", "http"])
-async def build(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[Participant], Awaitable[Outside]]]:
+@pytest.fixture(params=["sandbox", "file", "http"])
+async def build(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Callable[[Participant], Awaitable[Outside]]]:
     """Give what makes a service with a gateway to it."""
     async with AsyncExitStack() as stack:
 
         async def make(service: Participant) -> Outside:
             clock = VirtualClock(self_winding=False)
-            sandbox = Sandbox(Ledger(stock={"RARE": 1}), sleep=clock.sleep)
+            database = str(tmp_path / f"{service}.db") if request.param == "file" else ":memory:"
+            sandbox = Sandbox(Ledger(database, stock={"RARE": 1}), sleep=clock.sleep)
             stack.push_async_callback(sandbox.aclose)
             gateway: Gateway = SandboxGateway(sandbox, service)
             if request.param == "http":

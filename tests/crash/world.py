@@ -14,6 +14,7 @@ from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog
 from app.saga.ports.memory_log import MemoryLog
 from app.sandbox import Ledger
+from app.sandbox.store import Store
 from app.services import Sandbox
 from tests.crash.boundary import LAPSES, Stop
 from tests.crash.loop import WorldClock
@@ -33,13 +34,11 @@ class Stranded(AssertionError):
 
 
 class InlineLedger(Ledger):
-    """The books without a thread of their own: a request is carried out while the loop waits for it."""
+    """The books in memory, without a turn of the loop: a request is carried out while the loop waits for it."""
 
-    async def aclose(self) -> None:
-        self._close()
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        return work()
+    async def _run(self, work: Callable[[Store], T]) -> T:
+        assert self._memory is not None
+        return work(self._memory)
 
 
 class World:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, replace
-from functools import cache
 
 from app.gateway.answer import Answer, compensated, done, found
 from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.records import Notes, read_records
+from app.sandbox.memory_store import MemoryStore
+from app.sandbox.records import phases
 from app.sandbox.request import Request, Verb, problem
-from app.sandbox.schema import SCHEMA
 from tests.proof.evidence import LedgerLine, LedgerStanding, standing_of
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault
@@ -45,22 +42,20 @@ class Books:
         self._now = now
         self._first: dict[tuple[Participant, str], float] = {}
         self._desk = Dispatcher(initial_stock=1_000_000, stock={})
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
-        self._db.deserialize(_blank())
+        self._store = MemoryStore(Participant, limit=1_000_000)
 
     def serve(self, request: Request, *, refuse: bool = False, status: int = 0) -> Answer:
         """Answer a request that arrived; with a `status`, by that error alone."""
-        notes = Notes()
-        notes.add("arrived", request)
         if status:
-            answer = problem(status, "trouble", "Something went wrong.")
+            answer, applied = problem(status, "trouble", "Something went wrong."), False
         else:
-            if request.verb is Verb.PUT and self._forgotten(request):
-                self._desk._books[request.service].do(self._db, request)
-                notes.add("applied", request)
-            answer = self._desk.serve(self._db, request, notes, refuse=refuse)
-        notes.add("replied", request, status=answer.status)
-        notes.write(self._db)
+            again = request.verb is Verb.PUT and self._forgotten(request)
+            if again:
+                self._desk._books[request.service].do(self._store, request)
+            answer, applied = self._desk.serve(self._store, request, refuse=refuse)
+            applied = applied or again
+        happened = phases(arrived=True, applied=applied, replied=True)
+        self._store.note(request, happened, fault=None, status=answer.status)
         return answer
 
     def _forgotten(self, request: Request) -> bool:
@@ -69,7 +64,8 @@ class Books:
         if self._now() - first < KEY_SECONDS:
             return False
         states = replace(request, verb=Verb.GET, body=None)
-        return self._desk.serve(self._db, states, Notes(), refuse=False).status == 200
+        answer, _ = self._desk.serve(self._store, states, refuse=False)
+        return answer.status == 200
 
     def lines(self) -> list[LedgerLine]:
         """Return all that happened, in its order."""
@@ -83,24 +79,12 @@ class Books:
                 fingerprint=record.fingerprint,
                 status=record.status,
             )
-            for record in read_records(self._db, 0)
+            for record in self._store.records(0)
         ]
 
     def states(self) -> list[LedgerStanding]:
         """Return what every reference has come to."""
-        return standing_of([asdict(states) for states in self._desk.states(self._db)])
-
-    def close(self) -> None:
-        """Forget everything."""
-        self._db.close()
-
-
-@cache
-def _blank() -> bytes:
-    """Return books in which nothing stands yet."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript(SCHEMA)
-        return db.serialize()
+        return standing_of([asdict(states) for states in self._desk.states(self._store)])
 
 
 class Network:

@@ -67,9 +67,7 @@ def run(seed: int, plan: Plan | None = None) -> Result:
             one.wrong("deadlock", "the run", "Everybody waits, and nothing will happen any more.")
         for broken in loop.broken:
             one.wrong("nothing_breaks_down", "the run", broken)
-        result = one.result(seed, plan)
-        one.network.books.close()
-        return result
+        return one.result(seed, plan)
 
 
 class _Run:

@@ -28,9 +28,14 @@ class SandboxSettings(SettingsGroup):
         description="Duration of each call to the sandbox.",
     )
     sandbox_database: str = Field(
-        "sandbox.db",
+        ":memory:",
         validation_alias=named("SANDBOX_DATABASE"),
-        description="SQLite file of the sandbox's records; :memory: keeps none.",
+        description="SQLite file of the sandbox's books, which processes may share; :memory: is gone with its server.",
+    )
+    sandbox_memory_sagas: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        10_000,
+        validation_alias=named("SANDBOX_MEMORY_SAGAS"),
+        description="Finished sagas that a sandbox in memory remembers; it forgets the oldest.",
     )
     sandbox_remote: bool = Field(
         False,

@@ -10,7 +10,9 @@ import sqlite3
 import subprocess
 import sys
 import weakref
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from app.gateway.port import Participant
 from app.sandbox import Ledger, Sandbox
 from app.sandbox.faults import Fault, Rule
 from app.sandbox.request import Request, Verb
+from app.sandbox.sqlite_store import SqliteStore
 
 CHARGE = {
     "order_id": "o",
@@ -29,6 +32,13 @@ CHARGE = {
     "payment_method": "tok_visa",
     "capture": "immediate",
 }
+
+
+DATABASES = [":memory:", "books.db"]
+
+
+def a_ledger(database: str, folder: Path) -> Ledger:
+    return Ledger(database if database == ":memory:" else str(folder / database))
 
 
 def a_request(verb: Verb = Verb.PUT, reference: str = "r", **changes: Any) -> Request:
@@ -122,21 +132,136 @@ async def test_every_movement_of_money_sums_to_nothing(tmp_path: Path) -> None:
     assert accounts == {"customer:c": -3998, "merchant": 3998, "held": 0}
 
 
-async def test_what_breaks_within_a_request_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = Ledger()
-
-    def break_down(_notes: object, phase: str, *_: object, **__: object) -> None:
-        if phase == "applied":  # the books have been written by then
-            raise sqlite3.OperationalError("disk I/O error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("app.sandbox.records.Notes.add", break_down)
-        with pytest.raises(sqlite3.OperationalError):
-            await ledger.handle(a_request())
+@pytest.mark.parametrize("database", DATABASES)
+async def test_what_breaks_within_a_request_leaves_nothing_of_it(database: str, tmp_path: Path) -> None:
+    ledger = a_ledger(database, tmp_path)
+    with pytest.raises((TypeError, ValueError)):
+        await ledger.handle(a_request(metadata={"not JSON": object()}))
     assert await ledger.states() == []
     assert await ledger.records() == []
     await ledger.handle(a_request())
     assert len(await ledger.states()) == 1
+    await ledger.aclose()
+
+
+async def test_a_request_that_breaks_takes_none_of_its_transaction_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(str(tmp_path / "books.db"))
+    make, begun = SqliteStore.make, []
+
+    def break_down(store: SqliteStore, request: Request, document: Any) -> None:
+        make(store, request, document)
+        if request.reference == "r3":  # the books have been written by then
+            raise sqlite3.OperationalError("disk I/O error")
+
+    @contextmanager
+    def transaction(store: SqliteStore) -> Iterator[None]:
+        begun.append(store)
+        with whole(store):
+            yield
+
+    whole = SqliteStore.transaction
+    monkeypatch.setattr(SqliteStore, "make", break_down)
+    monkeypatch.setattr(SqliteStore, "transaction", transaction)
+    found = await asyncio.gather(
+        *(ledger.handle(a_request(reference=f"r{n}")) for n in range(6)), return_exceptions=True
+    )
+    assert [isinstance(one, sqlite3.OperationalError) for one in found] == [n == 3 for n in range(6)]
+    assert [state.reference for state in await ledger.states()] == ["r0", "r1", "r2", "r4", "r5"]
+    assert [record.phase for record in await ledger.records()] == ["arrived", "applied", "replied"] * 5
+    await ledger.aclose()
+
+
+async def test_requests_that_come_together_are_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    whole = SqliteStore.transaction
+
+    @contextmanager
+    def transaction(store: SqliteStore) -> Iterator[None]:
+        begun.append(store)
+        with whole(store):
+            yield
+
+    monkeypatch.setattr(SqliteStore, "transaction", transaction)
+    ledger = Ledger(str(tmp_path / "books.db"))
+    await asyncio.gather(*(ledger.handle(a_request(reference=f"r{n}")) for n in range(50)))
+    assert len(begun) == 1
+    assert len(await ledger.states()) == 50
+    await ledger.aclose()
+
+
+async def test_what_was_asked_before_a_close_is_carried_out(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path / "books.db"))
+    asked = [asyncio.create_task(ledger.handle(a_request(reference=f"r{n}"))) for n in range(20)]
+    await asyncio.sleep(0)
+    asked[7].cancel()  # its caller hangs up
+    await ledger.aclose()
+    await asyncio.gather(*asked, return_exceptions=True)
+    ledger = Ledger(str(tmp_path / "books.db"))
+    assert len(await ledger.states()) == 20
+    await ledger.aclose()
+
+
+async def test_memory_and_a_file_keep_the_same_books(tmp_path: Path) -> None:
+    ledgers = [a_ledger(database, tmp_path) for database in DATABASES]
+    for ledger in ledgers:
+        for request in (
+            a_request(),
+            a_request(),
+            a_request(amount=1),
+            a_request(payment_method="tok_declined", reference="declined"),
+            a_request(Verb.DELETE),
+            a_request(Verb.DELETE, "never"),
+            a_request(reference="held", capture="deferred"),
+            a_request(Verb.CAPTURE, "held"),
+            a_request(Verb.GET, "held"),
+        ):
+            await ledger.handle(request)
+        for fault in Fault:
+            await ledger.handle(a_request(reference=fault), ordered=Rule(fault=fault, times=1))
+            await ledger.handle(a_request(reference=fault), ordered=Rule(fault=fault, times=1))
+        await ledger.apply_late(a_request(reference="late"))
+        await ledger.apply_late(a_request(reference="late"))
+    in_memory, in_file = [await ledger.states() for ledger in ledgers]
+    assert in_memory == in_file
+    memory, file = [[replace(record, at=0) for record in await ledger.records()] for ledger in ledgers]
+    assert memory == file
+    for ledger in ledgers:
+        await ledger.aclose()
+
+
+async def test_memory_forgets_the_oldest_of_what_is_settled_and_nothing_that_is_under_way() -> None:
+    ledger = Ledger(services=[Participant.PAYMENT, Participant.SHIPPING], remembered_sagas=3)
+    for n in range(4):
+        await ledger.handle(a_request(reference=f"under-way-{n}"))
+    for n in range(5):
+        await ledger.handle(a_request(reference=f"closed-{n}"))
+        await ledger.handle(a_request(Verb.DELETE, f"closed-{n}"))
+    kept = [state.reference for state in await ledger.states()]
+    assert kept == [*(f"closed-{n}" for n in (2, 3, 4)), *(f"under-way-{n}" for n in range(4))]
+
+    async def put(reference: str) -> int | None:
+        outcome = await ledger.handle(a_request(reference=reference))
+        return outcome.answer.status if outcome.answer else None
+
+    assert [await put(reference) for reference in kept] == [410] * 3 + [200] * 4
+    assert await put("closed-0") == 201  # as at a service that has just been started
+
+
+async def test_memory_is_bounded_whatever_is_asked() -> None:
+    ledger = Ledger(remembered_sagas=3)
+    for n in range(200):
+        rule = Rule(fault=Fault.UNAVAILABLE, times=1)
+        await ledger.handle(a_request(reference=f"r{n}"), ordered=rule)
+        await ledger.handle(a_request(reference=f"r{n}"))
+    assert len(await ledger.states()) == 30
+    records = await ledger.records()
+    assert len(records) < 50
+    assert records[-1].seq == 200 * 5
+    assert [record.seq for record in records] == list(range(records[0].seq, 1001))
 
 
 async def test_records_are_read_from_behind_a_number() -> None:
@@ -172,14 +297,15 @@ async def test_processes_share_one_file(tmp_path: Path) -> None:
         await ledger.aclose()
 
 
-async def test_a_ledger_that_is_dropped_leaves_nothing_open() -> None:
-    ledger = Ledger()
+async def test_a_ledger_that_is_dropped_leaves_nothing_open(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path / "books.db"))
     await ledger.handle(a_request())
-    database = ledger._db
+    assert ledger._file is not None
+    database, thread = ledger._file._store._db, ledger._file._thread
     gone = weakref.ref(ledger)
     # One more task for its thread, so that the thread has let go of the ledger: else it might be the
     # thread that drops it last, and closes the connection while it is looked at here.
-    await asyncio.get_running_loop().run_in_executor(ledger._worker, int)
+    await asyncio.get_running_loop().run_in_executor(thread, int)
     del ledger
     gc.collect()
     assert gone() is None
@@ -187,8 +313,9 @@ async def test_a_ledger_that_is_dropped_leaves_nothing_open() -> None:
         database.execute("SELECT 1")
 
 
-async def test_a_ledger_can_be_closed_twice() -> None:
-    ledger = Ledger()
+@pytest.mark.parametrize("database", DATABASES)
+async def test_a_ledger_can_be_closed_twice(database: str, tmp_path: Path) -> None:
+    ledger = a_ledger(database, tmp_path)
     await ledger.aclose()
     await ledger.aclose()
 
