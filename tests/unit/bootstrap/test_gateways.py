@@ -44,7 +44,7 @@ async def test_books_are_in_memory_unless_a_file_is_named(
 ) -> None:
     monkeypatch.delenv("SANDBOX_DATABASE", raising=False)
     assert await refunded_by_another(tmp_path, monkeypatch) == "closed"
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 (nobody waits)
 
 
 async def test_processes_with_one_file_have_the_same_books(
