@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.settings.settings import Settings
 from app.storage.engine.database import Database
-from app.storage.engine.migrations import SchemaAhead, found_in, try_again_while_locked
+from app.storage.engine.migrations import try_again_while_locked
+from app.storage.engine.schema_version import SchemaAhead, found_in
 from app.storage.engine.start_faults import database_fault
 from app.storage.engine.tables import SCHEMA
 

@@ -18,7 +18,7 @@ from app.api.middleware.cors import allow_origins
 from app.api.middleware.fast_path import FastPath
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.request_context import RequestContextMiddleware
-from app.api.openapi.document import DESCRIPTION, VERSION, describe
+from app.api.openapi.description import DESCRIPTION, VERSION, describe
 from app.api.problems.handlers import answer_errors
 from app.api.readiness import Readiness
 from app.api.routes import (

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from app.sandbox import Ledger
 from app.sandbox.ledger import IN_MEMORY
 from app.server.workers_folder import workers_folder
-from app.services import Gateway, HttpGateway, Participant, Sandbox, SandboxGateway
+from app.services import Gateway, Participant, Sandbox, SandboxGateway
 from app.settings.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ async def open_gateways(
             if sandbox is not None and not url:
                 gateways[participant] = SandboxGateway(sandbox, participant)
                 continue
+            from app.services import HttpGateway  # noqa: PLC0415 - with aiohttp, which is slow to import
+
             gateways[participant] = HttpGateway(
                 participant,
                 url,

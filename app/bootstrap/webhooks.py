@@ -8,7 +8,7 @@ from app.process.ids import new_owner
 from app.saga.ports.clock import SystemClock
 from app.settings.settings import Settings
 from app.storage import Storage
-from app.webhooks import RetrySchedule, WebhookClient, WebhookSender
+from app.webhooks import RetrySchedule, WebhookSender
 from app.webhooks.sender import MAX_CONCURRENT, Destination
 
 
@@ -17,7 +17,24 @@ def open_sender(
 ) -> WebhookSender:
     """Return the sender; it is not started."""
     timeout = settings.webhook_timeout_seconds
-    destinations = [
+    return WebhookSender(
+        storage.deliveries,
+        storage.outbox,
+        reader,
+        _destinations(settings, timeout) if settings.webhook_endpoints else (),
+        render=event_bytes,
+        schedule=RetrySchedule(tuple(map(float, settings.webhook_retry_delays.split(",")))),
+        clock=clock,
+        owner=new_owner(),
+        timeout=timeout,
+        poll_seconds=settings.webhook_poll_seconds,
+    )
+
+
+def _destinations(settings: Settings, timeout: float) -> list[Destination]:
+    from app.webhooks.client import WebhookClient  # noqa: PLC0415 - aiohttp is slow to import
+
+    return [
         Destination(
             endpoint=endpoint,
             client=WebhookClient(
@@ -29,15 +46,3 @@ def open_sender(
         )
         for endpoint in settings.webhook_endpoints
     ]
-    return WebhookSender(
-        storage.deliveries,
-        storage.outbox,
-        reader,
-        destinations,
-        render=event_bytes,
-        schedule=RetrySchedule(tuple(map(float, settings.webhook_retry_delays.split(",")))),
-        clock=clock,
-        owner=new_owner(),
-        timeout=timeout,
-        poll_seconds=settings.webhook_poll_seconds,
-    )

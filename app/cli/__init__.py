@@ -9,22 +9,17 @@ from typing import Annotated
 
 import typer
 
-from app.cli import keys, retention, sagas, services, serving
-from app.cli.terminal import take_any_character
-from app.cli.version import version_line
+from app.cli.commands import PLAIN, CommandLine
+from app.cli.encoding import take_any_character
 from app.telemetry.sentences import show_warnings
 
-app = typer.Typer(
-    help="Operate the checkout service.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = typer.Typer(cls=CommandLine, help="Operate the checkout service.", no_args_is_help=True, **PLAIN)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
     if wanted:
+        from app.cli.version import version_line  # noqa: PLC0415 - it is slow to import
+
         typer.echo(version_line())
         raise typer.Exit
 
@@ -41,27 +36,6 @@ def _options(
     take_any_character()
     if context.invoked_subcommand != "serve":  # which sets up logs of its own
         show_warnings()
-
-
-app.add_typer(sagas.app, name="sagas", help="Show sagas and act on them, over the service's API.")
-app.add_typer(
-    keys.app, name="keys", help="Create and revoke API keys. In the database that DATABASE_URL names."
-)
-app.add_typer(
-    retention.app,
-    name="retention",
-    help="Erase old checkouts, or one customer's data. In the database that DATABASE_URL names.",
-)
-app.add_typer(
-    services.app, name="services", help="Check a payment, inventory or shipping service of your own."
-)
-app.command(
-    "serve",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)(serving.serve)
-app.command("migrate")(serving.migrate)
-app.command("demo")(serving.demo)
-app.command("doctor")(serving.doctor)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 
+import typer
 from rich.console import Console
 from rich.text import Text
 from uuid_utils import uuid7
@@ -113,6 +114,11 @@ async def main() -> int:
         f"`make run`, then look at one: http://127.0.0.1:8000/dashboard/sagas/{to_see}", soft_wrap=True
     )
     return 0
+
+
+def demo() -> None:
+    """Run twenty checkouts of which three in ten steps fail."""
+    raise typer.Exit(run())
 
 
 def run() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -21,13 +20,6 @@ _JOINERS = "\u200c\u200d"
 """Parts of words and of emoji, which do nothing else."""
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of what moves the cursor, breaks a line, turns the direction of writing or can't be seen."""
-
-
-def take_any_character() -> None:
-    """Have standard output and error escape what their encoding lacks, rather than raise over it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def safe(text: object, *, keep: str = "") -> str:

@@ -7,8 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
-from app.api.openapi.document import VERSION
-from app.storage.engine.migrations import head
+from app.api.openapi.description import VERSION
+from app.storage.engine.schema_version import head
 
 _TREE = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ from app.saga.engine.lease import Lease
 from app.saga.model.errors import LogUnavailable
 from app.storage import Storage
 from app.storage.engine.database import UnsafeDatabase, ping
-from app.storage.engine.migrations import fault
+from app.storage.engine.schema_version import fault
 from app.storage.engine.translation import translated
 
 HEALTH_SECONDS = 2.0

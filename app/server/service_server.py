@@ -68,6 +68,17 @@ class ServiceServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def run(arguments: Sequence[str]) -> int:
+    """Serve as `serve` does, and return the exit code also for a wrong option, which is said, and after `--help`."""
+    try:
+        return serve(arguments)
+    except click.exceptions.Exit as done:  # --help
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
 def serve(arguments: Sequence[str]) -> int:
     """Serve until stopped; return the exit code. `arguments` are uvicorn's own options, as on its command line.
 

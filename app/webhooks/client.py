@@ -14,7 +14,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -25,26 +24,13 @@ from yarl import URL
 from app.gateway.http_answer import retry_after
 from app.gateway.one_request import one_attempt, one_request_session
 from app.settings.ssrf_guard import is_address, is_public_address
+from app.webhooks.response import WebhookResponse
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the present addresses of a name."""
 
 MAX_RESPONSE_BYTES = 65_536
 """How much of a response's body is read and dropped, so that the connection can be reused; a longer one is closed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WebhookResponse:
-    """What a receiver answered: a status, or an `error` in words where there is none."""
-
-    status: int | None = None
-    retry_after: float | None = None
-    error: str | None = None
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the receiver has taken the event."""
-        return self.status is not None and 200 <= self.status < 300
 
 
 async def system_addresses(host: str, port: int) -> list[str]:

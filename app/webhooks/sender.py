@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from app.operations.reading import SagaReader
 from app.operations.saga_view import SagaView
@@ -23,9 +24,12 @@ from app.settings.webhook_endpoints import Endpoint
 from app.storage.outbox.deliveries import SqlDeliveries
 from app.storage.outbox.delivery_rows import AttemptResult, Delivery, DeliveryStatus
 from app.storage.outbox.feed import OutboxEvent, SqlOutbox
-from app.webhooks.client import WebhookClient, WebhookResponse
+from app.webhooks.response import WebhookResponse
 from app.webhooks.retry_schedule import RetrySchedule
 from app.webhooks.signature import signature_headers
+
+if TYPE_CHECKING:
+    from app.webhooks.client import WebhookClient
 
 _logger = logging.getLogger(__name__)
 

@@ -39,7 +39,8 @@ from app.storage.journal.sqlite_writer import SqliteWriter
 from app.storage.retention.retention import SqlRetention
 from app.storage.sagas.statistics import SqlStatistics
 from app.telemetry.metrics import Gauges, Metrics
-from app.webhooks import RetrySchedule, WebhookClient, WebhookSender
+from app.webhooks import RetrySchedule, WebhookSender
+from app.webhooks.client import WebhookClient
 from app.webhooks.sender import Destination
 from tests.builders import a_definition
 from tests.interleavings import any_order, connections_closed, tasks_left

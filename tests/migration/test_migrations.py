@@ -24,7 +24,8 @@ from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
 from app.storage.engine import migrations
 from app.storage.engine.database import Database
-from app.storage.engine.migrations import LockHeld, SchemaAhead, SchemaOutdated, configuration, head, upgrade
+from app.storage.engine.migrations import configuration, upgrade
+from app.storage.engine.schema_version import LockHeld, SchemaAhead, SchemaOutdated, head
 from app.storage.engine.tables import SCHEMA, api_key
 
 
@@ -142,7 +143,7 @@ async def test_keys_that_could_make_keys_still_can(empty_database_url: str) -> N
 def test_the_migrations_have_a_single_head() -> None:
     """Two heads would leave `alembic upgrade head` without an answer."""
     script = ScriptDirectory.from_config(configuration("sqlite:///unused.db"))
-    assert script.get_heads() == [migrations.head()]
+    assert script.get_heads() == [head()]
 
 
 async def test_the_service_refuses_a_schema_that_is_behind(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from typing import Any
 
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from app.access.rights import CLOSED
 from app.api.context import caller_of, settings_of
 from app.api.http.card_number_check import refuse_card_numbers_in_fields
+from app.api.http.described_route import DescribedRoute
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.parameters import known_form
 from app.api.middleware.route_rights import authorize, stated_rights
@@ -39,7 +39,7 @@ def check_query(request: Request, known: Collection[str], *, outcome: str = NOTH
         found.add(name)
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(DescribedRoute):
     """Refuses query parameters that its function doesn't declare, and reads JSON strictly.
 
     It checks the caller's rights as well: `Authentication` has done so by the path, this is by the route itself.

@@ -10,11 +10,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.access.rights import Rights
+from app.api.http.described_route import with_their_answers
 from app.api.limits import ApiSettings
-from app.api.middleware.base_path import base_path, link, reached_under
 from app.api.middleware.route_rights import RouteRights
 from app.api.openapi import examples
 from app.api.openapi.checkout import HEADERS
+from app.api.openapi.description import SERVER
 from app.api.openapi.problem_responses import BODY, EVERYWHERE, GUARDED, problem_responses
 from app.api.openapi.responses import PROBLEMS_MARK, header_refs
 from app.api.openapi.schemas import schemas
@@ -22,16 +23,6 @@ from app.api.openapi.security import SECURITY_SCHEMES, needed, security_of
 from app.api.openapi.webhook_operations import webhooks
 from app.api.problems.problem import MEDIA_TYPE
 from app.saga.model.status import SagaStatus
-
-VERSION = "1"
-"""The contract's version, not the release's."""
-
-DESCRIPTION = """Check an order out: charge, reserve and ship, or undo what was done.
-
-Money is an integer in the currency's minor unit, times are RFC 3339 in UTC, ids are UUIDv7.
-Every error is problem details (RFC 9457): its `type` is a page of this API, stable for programs; its `code` may say more.
-Members may be added to what is answered: ignore those that you don't know. What is sent may hold no unknown member.
-"""
 
 _REQUEST_ID = (
     "1 to 128 visible ASCII characters are returned in the answer and recorded in the logs; anything else is "
@@ -71,41 +62,16 @@ _TAGS = {
 }
 _CONTACT = {"name": "The operators of this server"}
 _LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
-_SERVER = {"url": "/", "description": "The server that this description comes from."}
-_ANSWERED = re.compile(r"/(problems|sagas)/")
 
 
-def describe(app: FastAPI, settings: ApiSettings) -> None:
-    """Make the app's own description, with its limits, the whole one; it is made when it is first asked for."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            with reached_under(""):
-                app.openapi_schema = _document(app, settings)
-        if not base_path():
-            return app.openapi_schema
-        served: dict[str, Any] = _linked(app.openapi_schema)
-        return served | {"servers": [{**_SERVER, "url": base_path()}]}
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
-
-
-def _linked(value: Any) -> Any:
-    """Return a part of the description with the paths that are answered (types, Location, examples) as they are here."""
-    if isinstance(value, dict):
-        return {name: _linked(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_linked(one) for one in value]
-    return link(value) if isinstance(value, str) and _ANSWERED.match(value) else value
-
-
-def _document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
-    document = get_openapi(
+def document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
+    """Return the description of all routes, as clients reach them without a base path."""
+    described = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
-        routes=app.routes,
-        servers=[_SERVER],
+        routes=with_their_answers(app.routes),
+        servers=[SERVER],
         tags=[{"name": name, "description": words} for name, words in _TAGS.items()],
         contact=_CONTACT,
         license_info=_LICENSE,
@@ -114,7 +80,7 @@ def _document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
     parameters = {name: _header(name, *said) for name, said in HEADERS.items()}
     parameters["X-Request-ID"] = _header("X-Request-ID", _REQUEST_ID, {"type": "string"})
     route_rights, shown = RouteRights(app.routes), examples.of_operations()
-    for path, item in document["paths"].items():
+    for path, item in described["paths"].items():
         for method, operation in item.items():
             _complete(operation, route_rights.find(method.upper(), path).rights, method.upper())
             _show(operation, shown)
@@ -123,17 +89,17 @@ def _document(app: FastAPI, settings: ApiSettings) -> dict[str, Any]:
             operation["parameters"] = _by_reference(operation.get("parameters", []), parameters)
             if not operation["parameters"]:
                 del operation["parameters"]
-    document["webhooks"] = webhooks()
-    document["components"] = {
-        "schemas": schemas(document["components"]["schemas"], settings),
+    described["webhooks"] = webhooks()
+    described["components"] = {
+        "schemas": schemas(described["components"]["schemas"], settings),
         "parameters": parameters,
         "headers": {
             name: {"description": words, "schema": schema} for name, (words, schema) in _HEADERS.items()
         },
         "securitySchemes": SECURITY_SCHEMES,
     }
-    described: dict[str, Any] = json.loads(re.sub(r'(/schemas/\w+)Body"', r'\1"', json.dumps(document)))
-    return described
+    renamed: dict[str, Any] = json.loads(re.sub(r'(/schemas/\w+)Body"', r'\1"', json.dumps(described)))
+    return renamed
 
 
 def _complete(operation: dict[str, Any], rights: Rights, method: str) -> None:

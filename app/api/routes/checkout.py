@@ -16,6 +16,7 @@ from app.access.principal import Principal
 from app.access.scopes import Scope
 from app.api.context import AppContext, caller_of, service_of, settings_of
 from app.api.http.card_number_check import refuse_card_number_in_header
+from app.api.http.described_route import DescribedRoute
 from app.api.http.headers.idempotency import fingerprint, idempotency_key, is_of_earlier_release
 from app.api.http.headers.prefer import preference
 from app.api.http.headers.simulation import simulation
@@ -41,7 +42,7 @@ from app.operations.starting import StartedSaga
 from app.saga.model.errors import LogUnavailable
 from app.telemetry.trace_context import accepted_traceparent
 
-router = APIRouter(generate_unique_id_function=operation_id, tags=["checkout"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["checkout"], route_class=DescribedRoute)
 
 _PLACED = ("Location", "Saga-Status", "Idempotent-Replayed", "Preference-Applied")
 

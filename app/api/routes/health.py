@@ -8,12 +8,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.http.described_route import DescribedRoute
 from app.api.http.json_encoding import Body, encode
 from app.api.middleware.route_rights import public
 from app.api.openapi.responses import operation_id
 from app.api.readiness import Readiness, ReadyBody
 
-router = APIRouter(generate_unique_id_function=operation_id, tags=["health"])
+router = APIRouter(generate_unique_id_function=operation_id, tags=["health"], route_class=DescribedRoute)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from app.settings.webhook_endpoints import EventName
 from app.storage.outbox.delivery_rows import AttemptResult, DeliveryStatus
 from app.storage.outbox.feed import FeedCursor
 from app.webhooks import UnknownDelivery, WebhookSender
-from app.webhooks.client import WebhookResponse
+from app.webhooks.response import WebhookResponse
 from app.webhooks.sender import Destination
 from app.webhooks.signature import signature_headers
 from tests.builders import NOON

@@ -23,7 +23,8 @@ from app.storage import Storage, open_storage
 from app.storage.engine.tables import outbox
 from app.storage.outbox.delivery_rows import Delivery, DeliveryStatus
 from app.webhooks import RetrySchedule, WebhookSender, WebhookService
-from app.webhooks.client import WebhookClient, WebhookResponse
+from app.webhooks.client import WebhookClient
+from app.webhooks.response import WebhookResponse
 from app.webhooks.sender import Destination
 from tests.builders import (
     NOON,
