@@ -17,9 +17,9 @@ LEAST_PERCENT = 0.7
 
 _ANSWERS: Mapping[str, tuple[bool, str, str]] = {
     EventType.STEP_SUCCEEDED: (False, "succeeded", "succeeded"),
-    EventType.STEP_RETRIED: (False, "retried", "no answer, may have had its effect"),
+    EventType.STEP_RETRIED: (False, "retried", "no answer, may have taken effect"),
     EventType.STEP_FAILED: (False, "failed", "failed, without effect"),
-    EventType.STEP_UNKNOWN: (False, "unknown", "failed, may have had its effect"),
+    EventType.STEP_UNKNOWN: (False, "unknown", "failed, may have taken effect"),
     EventType.STEP_COMPENSATED: (True, "undone", "compensated"),
     EventType.COMPENSATION_RETRIED: (True, "retried", "not acknowledged"),
     EventType.COMPENSATION_FAILED: (True, "failed", "can't be compensated"),

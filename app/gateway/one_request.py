@@ -1,7 +1,7 @@
 """One attempt is one request: connections that a client library can't use to repeat a request by itself.
 
 aiohttp sends PUT, DELETE and GET a second time, within the same call, when the connection breaks before an
-answer came, whether it was kept alive or new. A service that had its effect and then broke the connection
+answer came, whether it was kept alive or new. A service that took effect and then broke the connection
 would be asked twice in one attempt, and what it answers to the second request would hide that the outcome
 of the first is unknown. There is no public switch for that, so it is stopped where it must pass:
 

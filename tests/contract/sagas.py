@@ -9,13 +9,7 @@ from uuid_utils import uuid7
 
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import (
-    NewSaga,
-    RowChange,
-    SagaLog,
-    Stored,
-    StoredSaga,
-)
+from app.saga.ports.log import NewSaga, RowChange, SagaLog, Stored, StoredSaga
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

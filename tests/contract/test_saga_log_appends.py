@@ -12,11 +12,7 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogRefused, SagaFenced
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import (
-    NewSaga,
-    RowChange,
-    SagaLog,
-)
+from app.saga.ports.log import NewSaga, RowChange, SagaLog
 from tests.contract.sagas import (
     AT,
     COMPLETED,

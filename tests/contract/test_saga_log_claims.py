@@ -11,9 +11,7 @@ from sqlalchemy import text
 from app.saga.model.errors import LeaseLost, LogUnreadable, SagaFenced
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import (
-    SagaLog,
-)
+from app.saga.ports.log import SagaLog
 from app.storage import open_storage
 from tests.contract.sagas import (
     AT,

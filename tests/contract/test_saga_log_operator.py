@@ -11,11 +11,7 @@ from app.saga.model.errors import LogRefused, SagaFenced, SagaMoved
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import (
-    NewSaga,
-    RowChange,
-    SagaLog,
-)
+from app.saga.ports.log import NewSaga, RowChange, SagaLog
 from tests.contract.sagas import (
     AT,
     COMPLETED,

@@ -10,12 +10,7 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogRefused
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import (
-    BusinessKeyConflict,
-    IdempotencyConflict,
-    SagaLog,
-    Stored,
-)
+from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, SagaLog, Stored
 from tests.contract.sagas import (
     AT,
     a_saga,

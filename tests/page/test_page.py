@@ -87,7 +87,7 @@ def test_a_refund_that_can_never_succeed_is_found_understood_and_settled(
     with a_page(browser, javascript=javascript) as page:
         page.goto(shop.url)
         page.locator(".alarm").get_by_role("link", name=order_id).click()
-        expect(page.locator(".now")).to_contain_text("payment step had its effect and can't be undone")
+        expect(page.locator(".now")).to_contain_text("payment step took effect and can't be compensated")
         expect(page.locator(".steps li").nth(1)).to_contain_text("compensated")
         page.get_by_text("Settle outside", exact=True).click()
         form = page.locator("details[open] form")

@@ -16,15 +16,13 @@ from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.ports.log import (
-    LOST,
     BusinessKeyConflict,
     IdempotencyConflict,
     NewSaga,
     Stored,
     StoredSaga,
-    recovered,
-    taken_together,
 )
+from app.saga.ports.takeover import LOST, recovered, taken_together
 from app.storage.journal.entries import AppendEntry, Entry, Result, StartEntry
 
 

@@ -11,15 +11,8 @@ from app.saga.model.errors import LogRefused, LogUnavailable, SagaError, SagaFen
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import (
-    NewSaga,
-    RowChange,
-    StartResult,
-    StoredSaga,
-    check_append,
-    check_operate,
-    check_start,
-)
+from app.saga.ports.log import NewSaga, RowChange, StartResult, StoredSaga
+from app.saga.ports.log_checks import check_append, check_operate, check_start
 from app.saga.ports.queries import SagaFilter
 from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, Result, StartEntry
 from app.storage.journal.journal import Journal

@@ -36,7 +36,7 @@ QUICK = {
 }
 
 
-BLOCKED = "The payment step had its effect and can't be undone: It can't be compensated any more."
+BLOCKED = "The payment step took effect and can't be compensated: It can't be compensated any more."
 
 
 @dataclass(kw_only=True)

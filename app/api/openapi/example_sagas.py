@@ -150,7 +150,11 @@ def failed_body(
 def _stuck() -> Story:
     stuck = Story().succeeded("payment")
     out_of_stock = {"code": "out_of_stock", "message": "TSHIRT-M is out of stock.", "kind": "refused"}
-    not_reversible = {"code": "not_reversible", "message": "The charge can't be undone.", "kind": "refused"}
+    not_reversible = {
+        "code": "not_reversible",
+        "message": "The charge can't be refunded any more.",
+        "kind": "refused",
+    }
     stuck.then(EventType.STEP_FAILED, "inventory", error=out_of_stock)
     stuck.then(EventType.COMPENSATION_FAILED, "payment", error=not_reversible)
     return stuck.then(EventType.SAGA_NEEDS_ATTENTION)

@@ -102,7 +102,7 @@ class TrailBody:
     step: str | None = None
     attempt: int | None = None
     duration_ms: float | None = None
-    outcome: Annotated[str | None, Field(description="`unknown` where it may have had its effect.")] = None
+    outcome: Annotated[str | None, Field(description="`unknown` where it may have taken effect.")] = None
     looked_up: Annotated[
         bool | None, Field(description="True where it was asked about, not sent again: its key was too old.")
     ] = None

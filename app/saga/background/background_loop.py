@@ -1,4 +1,4 @@
-"""A loop that works in turns until it is told to finish. No error of a turn ends it."""
+"""A loop that takes turns until it is told to finish. No error in a turn ends it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ async def _sleep(seconds: float) -> None:
 class BackgroundLoop:
     """Calls `turn`, which returns how many seconds to pause before the next one; 0 for none.
 
-    A turn that raises is reported to `outage`, with a traceback unless the error is one of `expected`, and followed
-    by another after `retry_seconds`. The first turn comes after `first_pause` seconds. A turn that raises nothing
-    ends an outage, unless `conclusive` says that it has shown nothing. `sleep` is how time passes.
+    If a turn raises, that is reported to `outage`, with a traceback unless the error is one of `expected`, and the
+    next turn comes after `retry_seconds`. The first turn comes after `first_pause` seconds. A turn that raises
+    nothing ends an outage, unless `conclusive` says that it proved nothing. `sleep` can be replaced in tests.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class BackgroundLoop:
             self._pausing.reschedule(asyncio.get_running_loop().time())
 
     def finish(self) -> None:
-        """Start no further turn. One that is under way is completed, a pause ends now."""
+        """Start no further turn. A turn under way is completed; a pause ends now."""
         self._finishing = True
         self.wake()
 
     async def run(self) -> None:
-        """Return once told to finish."""
+        """Run until told to finish."""
         await self.pause(self._first_pause)
         while not self._finishing:
             try:
                 pause = await self._turn()
-            except Exception as error:  # noqa: BLE001 (a loop that ended would leave its work undone for good)
+            except Exception as error:  # noqa: BLE001 (a loop that ended would never do its work again)
                 self._outage.failed(error, expected=isinstance(error, self._expected))
                 pause = self._retry_seconds
             else:
@@ -71,7 +71,7 @@ class BackgroundLoop:
             await self.pause(pause)
 
     async def pause(self, seconds: float) -> None:
-        """Pause for `seconds`, or until woken or told to finish; a turn may also pause in its middle."""
+        """Pause for `seconds`, or until woken or told to finish. A turn may call it too."""
         if seconds > 0.0 and not self._woken and not self._finishing:
             try:
                 async with asyncio.timeout(None) as self._pausing:

@@ -1,4 +1,4 @@
-"""Starting and stopping a component that works in the background: one protocol for all of them.
+"""Starting and stopping components that work in the background: the same for all of them.
 
               start()               quiesce()                          stop(grace)
     stopped ──────────▶ running ───────────────▶ takes no new work ──────────────────▶ stopped
@@ -25,7 +25,7 @@ class Lifecycle:
     """Base of every component with background tasks. Nothing runs before `start` or after `stop`.
 
     `start` and `stop` may be called in any order, repeatedly and concurrently. They take effect one after another;
-    a call that finds nothing to do returns. A stopped component can be started again.
+    a call that has nothing to do returns. A stopped component can be started again.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Lifecycle:
         return self._quiescing
 
     async def start(self) -> None:
-        """Start working. If this raises or is cancelled, nothing is left running; it may be tried again."""
+        """Start working. If this raises or is cancelled, nothing is left running, and it can be tried again."""
         async with self._calls:
             if self._is_running:
                 return

@@ -1,6 +1,6 @@
-"""Asks which of the sagas that run here an operator wants cancelled, as the request may have come to another replica.
+"""Polls for requests to cancel sagas that run here: another replica may have received the request.
 
-Where changes are reported, it asks as soon as there is a request; polling goes on more slowly, as a report may be lost.
+If changes are reported, it asks as soon as there is a request, and polls less often, as a report may be lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class CancellationPoll(Lifecycle):
-    """One query every `poll_seconds`, while something runs here that can be cancelled."""
+    """One query every `poll_seconds`, while a saga runs here that can be cancelled."""
 
     def __init__(
         self,

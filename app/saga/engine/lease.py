@@ -1,10 +1,10 @@
-"""The lease of this process: while it holds, nobody else moves the sagas that it owns.
+"""The lease of this process: while it is held, no other process continues the sagas that this one owns.
 
-A lease belongs to a process, not to each saga, so keeping it costs the same at any load. It is
-granted on the log's clock and watched here on the monotonic clock, counted from before the request
-for it was sent, so that it is never believed longer than it was granted.
+A process has one lease, not one for each saga, so it costs the same at any load. It is granted on the log's clock and
+watched here on the monotonic clock. Here it counts from before it was requested, so that it never seems to last longer
+than it was granted.
 
-A lapse is a death: the process drops what it was doing and comes back as a new owner.
+A lapse is a death: the process drops its sagas, and comes back as a new owner.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.saga.ports.clock import Clock
 
 
 class Lease:
-    """Whether this process may act, and as whom."""
+    """Whether this process may act, and as which owner."""
 
     def __init__(self, clock: Clock, owner: str, seconds: float) -> None:
         self.owner = owner
@@ -33,14 +33,14 @@ class Lease:
 
     @property
     def lapsed(self) -> bool:
-        """Whether it was held once and isn't any more, so that only a new owner can go on."""
+        """Whether it was held and isn't any more, so that only a new owner can act."""
         return self._lost or (self._until is not None and not self.held)
 
     def check(self, owner: str | None = None) -> None:
-        """Raise `LeaseLost` where it isn't held, or no more by `owner`. Asked before every call to the outside.
+        """Raise `LeaseLost` if it isn't held, or not by `owner`. Called before every request to a service.
 
-        Who was told so has dropped its saga: so from then on the lease is lost, even if a renewal
-        that was under way comes back with a yes. Otherwise a living owner would own what nobody runs.
+        The caller then drops its saga. So the lease is lost from then on, even if a renewal under way is granted.
+        Otherwise a living owner would own a saga that nobody runs.
         """
         if not self.held:
             self.lost()
@@ -49,19 +49,19 @@ class Lease:
             raise LeaseLost
 
     def renewed(self, asked_at: float, *, expires_at: datetime | None = None) -> None:
-        """Note that a request for it, sent at `asked_at` on the monotonic clock, was granted.
+        """Record that a request for it, sent at `asked_at` on the monotonic clock, was granted.
 
-        `expires_at` is its end on the log's clock, for people to look at. A lost lease stays lost.
+        `expires_at` is its end on the log's clock, to show to people. A lost lease stays lost.
         """
         self.expires_at = expires_at
         self._until = max(self._until or asked_at, asked_at + self.seconds)
 
     def lost(self) -> None:
-        """End it here, for this owner for good."""
+        """End it here. This owner never holds it again."""
         self._lost = True
 
     def assume_new_identity(self, owner: str) -> None:
-        """Come back as a new owner, which has to ask for a lease of its own."""
+        """Come back as a new owner, which has to request its own lease."""
         self.owner = owner
         self._until = None
         self._lost = False

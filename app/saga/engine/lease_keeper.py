@@ -1,6 +1,6 @@
 """Keeps this process's lease, on the database's clock.
 
-every lease/3   renew ── refused, or too late ──▶ a lapse is a death: drop everything, come back as a new owner
+every lease/3   renew ── refused, or too late ──▶ drop every saga, come back as a new owner
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ RETRY_SECONDS = 0.5
 """After a renewal that failed."""
 
 NEW_IDENTITY_SECONDS = 0.05
-"""After a renewal that was refused, before this process comes back as a new owner."""
+"""After a renewal that was refused, until this process comes back as a new owner."""
 
 
 class LeaseKeeper(Lifecycle):
-    """Renews the lease. `drop` stops every saga that runs here, and is called before the process changes its name.
+    """Renews the lease. `drop` stops every saga that runs here. It is called before the process becomes a new owner.
 
     `start` takes the lease, and raises `LogUnavailable` while the database is down. `stop` releases it, so that
-    others take over at once what is left: stop everything else that runs sagas first.
+    others take over the remaining sagas at once: first stop everything else that runs sagas.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class LeaseKeeper(Lifecycle):
         self._lease.assume_new_identity(self._new_owner())
 
     async def _release(self) -> None:
-        """Free at once what this owner has; if that fails, it is free when the lease ends."""
+        """Release this owner's sagas at once. If that fails, they are free when the lease ends."""
         with contextlib.suppress(LogError, TimeoutError):
             async with asyncio.timeout(self._third):
                 await self._log.release(self._lease.owner)

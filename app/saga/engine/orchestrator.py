@@ -1,12 +1,11 @@
-"""The orchestrator: decide, do, append; again, until nothing is due.
+"""The orchestrator: decide, act, append; again, until nothing is due.
 
     decide(definition, state, now) ──▶ Execute / Compensate ──▶ the step calls its service
           ▲                                                          │ answer
           └── state = apply(state, event) ◀── log.append(event) ◀────┘
 
-There is one durable point at each boundary, not two: "step k succeeded" is its result and also the
-intent of step k+1, so a saga of three steps needs four commits. Recovery runs this same loop on what
-the log holds.
+There is one durable point at each boundary, not two: "step k succeeded" stores its result and also says that step
+k+1 may have started. So a saga of three steps needs four commits. Recovery runs the same loop on what is stored.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from app.saga.rules.next_event import cancellation_event
 
 
 class SagaOrchestrator:
-    """Runs sagas to their end over a log.
+    """Runs sagas to their end, and stores each event in a log.
 
-    `lease` tells whether this process may act; without one it always may. A saga whose next pause is longer than
+    `lease` says whether this process may act; without one it always may. A saga whose next pause is longer than
     `park_after` seconds doesn't wait in memory: it is parked in the log until it is due.
     """
 
@@ -52,7 +51,7 @@ class SagaOrchestrator:
         park_after: float = float("inf"),
         observers: Sequence[Observer] = (),
     ) -> None:
-        """`definition` may be the bare steps in their order; without a log the saga lives in memory."""
+        """`definition` may also be just the steps, in order. Without a log the saga is kept in memory."""
         if not isinstance(definition, SagaDefinition):
             definition = _of(definition)
         self.definition = definition.validated()
@@ -66,8 +65,7 @@ class SagaOrchestrator:
     async def execute(self, context: Context, *, saga_id: str) -> SagaState:
         """Run a new saga on `context` to its end and return its last state.
 
-        The steps' results are put into `context` under the steps' names. Raise `LogError` if the
-        log has that saga already.
+        Each step's result is put into `context` under the step's name. Raise `LogError` if the log has that saga already.
         """
         new = NewSaga(
             id=saga_id,
@@ -83,7 +81,7 @@ class SagaOrchestrator:
         return instance.state
 
     async def start(self, instance: SagaInstance) -> StartResult:
-        """Make a new saga durable, before anything is sent; return the log's answer."""
+        """Store a new saga, before any request is sent. Return the log's answer."""
         if self._lease and not self._lease.held:
             raise LogUnavailable("The lease has lapsed.", stored=False)
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
@@ -94,9 +92,9 @@ class SagaOrchestrator:
         return result
 
     async def run(self, instance: SagaInstance) -> None:
-        """Move the saga until it is inactive or parked.
+        """Run the saga until it is inactive or parked.
 
-        Raise `SagaFenced` or `LeaseLost` if another process may own it; the log has its state then.
+        Raise `SagaFenced` or `LeaseLost` if another process may own it. The log then has its state.
         """
         while not instance.parked:
             request = instance.cancel_request
@@ -134,7 +132,7 @@ class SagaOrchestrator:
         return after_compensate(action, state, answer, now=now, duration_ms=duration_ms, jitter=jitter)
 
     async def _append(self, instance: SagaInstance, event: SagaEvent) -> None:
-        """Make an event durable, together with all that follows from it without a call."""
+        """Store an event, together with all that follows from it without a request."""
         state, events = apply(instance.state, event), [event]
         now = self._clock.now()
         while isinstance(following := decide(instance.definition, state, now), Record):
@@ -161,7 +159,7 @@ class SagaOrchestrator:
         self._note(instance, state, events)
 
     def notify(self, saga_id: str, events: Sequence[SagaEvent]) -> None:
-        """Pass durable events to the observers, whichever process stored them; what an observer raises is swallowed."""
+        """Pass durable events to the observers, whichever process stored them. What an observer raises is ignored."""
         for observer in self._observers:
             try:  # noqa: SIM105 (`suppress` costs more than most observers)
                 observer(saga_id, events)

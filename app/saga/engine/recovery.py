@@ -18,7 +18,8 @@ from app.saga.model.definition import Definitions
 from app.saga.model.errors import LogError, LogUnavailable
 from app.saga.ports.changes import Change, ChangeKind, ChangeSource, NoChanges
 from app.saga.ports.clock import SystemClock
-from app.saga.ports.log import SagaLog, StoredSaga, takeovers
+from app.saga.ports.log import SagaLog, StoredSaga
+from app.saga.ports.takeover import takeovers
 
 _logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from app.saga.rules.fold import fold, initial
 
 
 class SagaInstance:
-    """What this process knows of a saga that it runs: exactly what is durable.
+    """A saga that this process runs: exactly what is stored of it.
 
-    `owner` is its owner in the log, if a lease is kept. `parked` says that it was given back to the log until it is
-    due again. `cancel_request` is an operator's, until it is an event of the saga.
+    `owner` is its owner in the log, if there is a lease. `parked` says that it was given back to the log until it is
+    due again. `cancel_request` is an operator's, until the saga has it as an event.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class SagaInstance:
 
     @classmethod
     def of(cls, stored: StoredSaga, definition: SagaDefinition, *, owner: str | None = None) -> SagaInstance:
-        """Return the instance that continues what the log holds."""
+        """Return an instance that continues a stored saga."""
         instance = cls(stored.saga, definition, epoch=stored.epoch, owner=owner)
         instance.cancel_request = stored.cancel_request
         instance.advance(fold(definition, stored.events), list(stored.events))
         return instance
 
     def advance(self, state: SagaState, events: list[SagaEvent]) -> None:
-        """Note events that are durable now, and wake those who wait for a change."""
+        """Record events that are stored now, and wake those that wait for a change."""
         self.state = state
         self.events.extend(events)
         if self._changed is not None:
@@ -52,7 +52,7 @@ class SagaInstance:
             self._changed = None
 
     def cancel(self, request: OperatorAction) -> None:
-        """Have the saga cancelled at its next boundary, if it can still be; a pause ends at once."""
+        """Cancel the saga at its next boundary, if it can still be cancelled. A pause ends at once."""
         if self.cancel_request is not None:
             return
         self.cancel_request = request
@@ -70,7 +70,7 @@ class SagaInstance:
             self._pause = None
 
     async def changed(self) -> None:
-        """Return when the next event is durable."""
+        """Wait until the next event is stored."""
         if self._changed is None:
             self._changed = asyncio.Event()
         await self._changed.wait()
@@ -80,7 +80,7 @@ class SagaInstance:
         return {step.name: dict(step.result) for step in self.state.steps if step.result is not None}
 
     def context(self) -> Context:
-        """Return a new copy of the steps' shared context: what a step writes into it isn't kept."""
+        """Return a new copy of the steps' shared context: what a step writes into it isn't stored."""
         return {
             name: copied(value)
             for name, value in {**self.saga.input, "saga_id": self.saga.id, **self.results()}.items()

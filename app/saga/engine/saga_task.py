@@ -6,7 +6,8 @@ import asyncio
 
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.status import INACTIVE
-from app.saga.ports.log import SUSPECT_AFTER, StartResult
+from app.saga.ports.log import StartResult
+from app.saga.ports.takeover import SUSPECT_AFTER
 
 
 class SagaTask:
@@ -22,7 +23,7 @@ class SagaTask:
 
     @property
     def suspect(self) -> bool:
-        """Whether it was taken over and has made no progress yet: it may be what kills its processes."""
+        """Whether it was taken over repeatedly and has made no progress yet: it may be what kills its processes."""
         return self.resumed and not self.done.done() and self.instance.state.recoveries >= SUSPECT_AFTER
 
     @property
@@ -31,7 +32,7 @@ class SagaTask:
         return self.instance.state.status in INACTIVE
 
     async def wait_done(self, seconds: float) -> None:
-        """Return when this process has finished with the saga, at the latest after `seconds`; never cancel it."""
+        """Wait until this process has finished with the saga, at most `seconds`. This never cancels it."""
         await asyncio.wait({self.done}, timeout=seconds)
 
 

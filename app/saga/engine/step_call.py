@@ -1,4 +1,4 @@
-"""One call of a step, whose every outcome is an answer: it raises nothing but a cancellation."""
+"""One call of a step. Every outcome is returned as an answer; only a cancellation is raised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = Mapping[str, JSON] | Closed | None
 async def call(
     action: Execute | Compensate | LookUp, context: Context
 ) -> dict[str, JSON] | Closed | StepError | None:
-    """Call the step and return its answer; an unexpected error is an unknown outcome."""
+    """Call the step and return its answer. An unexpected error is an unknown outcome."""
     step = action.step.step
     method: Callable[[Context], Awaitable[Answer]] = _cannot_look_up
     compensating = isinstance(action, Compensate) or (isinstance(action, LookUp) and action.compensating)

@@ -1,4 +1,4 @@
-"""What blocks a saga that needs attention: one sentence for the API, the page, the command line and webhooks."""
+"""What blocks a saga that needs attention: one sentence for the API, the dashboard, the command line and webhooks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class StepAction(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attention:
-    """What an operator has to deal with, since when.
+    """What an operator has to deal with, and since when.
 
-    `step`, `action` and `code` are of the first step, in the saga's order, that is stuck; `message` is the
-    sentence to show, which names every stuck step. `step` is None where no step was under way.
+    `step`, `action` and `code` are those of the first stuck step in the saga's order. `message` is the sentence to
+    show; it names every stuck step. `step` is None if no step was under way.
     """
 
     step: str | None
@@ -36,7 +36,7 @@ class Attention:
 
 
 def attention_of(state: SagaState, last: TrailEntry) -> Attention | None:
-    """Return what blocks a saga, or None where it doesn't need attention. `last` is its newest event."""
+    """Return what blocks a saga, or None if it doesn't need attention. `last` is its newest event."""
     if state.status is not SagaStatus.NEEDS_ATTENTION:
         return None
     stuck = [step for step in state.steps if step.status is StepStatus.COMPENSATION_FAILED]
@@ -45,14 +45,14 @@ def attention_of(state: SagaState, last: TrailEntry) -> Attention | None:
             step=stuck[0].name,
             action=StepAction.COMPENSATE,
             code=_code((stuck[0].compensation or CompensationState()).error),
-            message=" ".join(_not_undone(step) for step in stuck),
+            message=" ".join(_not_compensated(step) for step in stuck),
             since=last.at,
         )
     current, parked = state.current, last.data.get("error")
     error = parked or (current.error if current else None)
     message = sentence(_message(error))
     if current is not None and not parked:
-        message = f"The {current.name} step, from which there is no way back, could not be done: {message}"
+        message = f"The {current.name} step failed after the pivot, when nothing can be compensated any more: {message}"
     return Attention(
         step=current.name if current else None,
         action=StepAction.EXECUTE,
@@ -63,15 +63,15 @@ def attention_of(state: SagaState, last: TrailEntry) -> Attention | None:
 
 
 def sentence(message: str) -> str:
-    """Return a service's or a saga's own words as a sentence."""
+    """Return a message as a sentence: with an end, or a stand-in if it is empty."""
     message = message.strip() or "No reason was given"
     return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
-def _not_undone(step: StepState) -> str:
-    had = "had its effect" if step.error is None else "may have had its effect"
+def _not_compensated(step: StepState) -> str:
+    took = "took effect" if step.error is None else "may have taken effect"
     error = (step.compensation or CompensationState()).error
-    return f"The {step.name} step {had} and can't be undone: {sentence(_message(error))}"
+    return f"The {step.name} step {took} and can't be compensated: {sentence(_message(error))}"
 
 
 def _code(error: Mapping[str, JSON] | None) -> str:

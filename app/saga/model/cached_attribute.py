@@ -1,4 +1,4 @@
-"""An attribute that is computed at its first use and then kept."""
+"""An attribute that is computed at its first use and then stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 class cached_attribute(Generic[T]):  # noqa: N801 (used as `property` is)
     """`functools.cached_property` without the lock that it has before Python 3.12, which doubles its cost.
 
-    The owner needs a `__dict__`, where the value is kept. An error is raised, and not kept.
+    The owner needs a `__dict__`, which stores the value. An error is raised, and not stored.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:

@@ -1,4 +1,4 @@
-"""A saga's definition: which steps, in which order, how patient with each, and where the way back ends."""
+"""A saga's definition: its steps in order, how each is retried, and the pivot."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from app.saga.model.retry import RetryPolicy
 from app.saga.model.step import SagaStep, StepKind
 
 PATIENT = RetryPolicy(attempts=20)
-"""What a compensation, or a step after the pivot, gets unless told otherwise."""
+"""The default policy of a compensation, and of a step after the pivot."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepDefinition:
-    """A step's place in a saga: its kind and how patient to be with it in either direction."""
+    """A step of a saga: its kind, and how its action and its compensation are retried."""
 
     step: SagaStep
     kind: StepKind = StepKind.COMPENSATABLE
@@ -33,11 +33,11 @@ class SagaDefinition:
 
         SagaDefinition("checkout", version=1).do(payment).do(inventory).pivot(shipping).then(capture)
 
-    A saga stores `name` and `version` and finishes on the definition that it began with: change
-    the steps, their order or their kinds only together with the version. `deadline` is in seconds
-    from the saga's start; a saga that has not passed its pivot by then is compensated. `key_window`
-    is in seconds from an action's first send: nothing is sent again after it, only looked up, as
-    services forget keys (Stripe's after 24 hours) and would do the work twice.
+    A saga stores `name` and `version`, and finishes with the definition that it started with. So if you change
+    the steps, their order or their kinds, change the version too. `deadline` is in seconds from the saga's start;
+    a saga that has not passed its pivot by then is compensated. `key_window` is in seconds from an action's first
+    request. After it, the action is looked up and not sent again: services forget keys (Stripe after 24 hours),
+    and would do the work twice.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SagaDefinition:
         policy: RetryPolicy | None = None,
         compensation: RetryPolicy | None = None,
     ) -> SagaDefinition:
-        """Add a step that can be undone."""
+        """Add a step that can be compensated."""
         return self._with(step, StepKind.COMPENSATABLE, policy or RetryPolicy(), compensation)
 
     def pivot(
@@ -63,11 +63,11 @@ class SagaDefinition:
         policy: RetryPolicy | None = None,
         compensation: RetryPolicy | None = None,
     ) -> SagaDefinition:
-        """Add the step after whose success there is no way back. Its compensation closes an unknown outcome."""
+        """Add the step after whose success nothing is compensated. Its own compensation closes an unknown outcome."""
         return self._with(step, StepKind.PIVOT, policy or RetryPolicy(), compensation)
 
     def then(self, step: SagaStep, *, policy: RetryPolicy | None = None) -> SagaDefinition:
-        """Add a step after the pivot, tried patiently until it succeeds."""
+        """Add a step after the pivot. It is retried until it succeeds."""
         return self._with(step, StepKind.RETRIABLE, policy or PATIENT, None)
 
     def _with(
@@ -84,7 +84,7 @@ class SagaDefinition:
         return iter(self.steps)
 
     def validated(self) -> SagaDefinition:
-        """Return itself; raise `DefinitionError` naming what is wrong and what to do."""
+        """Return itself. Raise `DefinitionError`, which says what is wrong and what to do."""
         if not self.name or self.version < 1:
             raise DefinitionError("Give the saga a name and a version from 1.")
         if not self.steps:
@@ -93,7 +93,7 @@ class SagaDefinition:
         for name in names:
             if name in {"", "saga_id"}:
                 raise DefinitionError(
-                    f"Saga {self.name!r} has a step named {name!r}: give it a name that the context has room for."
+                    f"Saga {self.name!r} has a step named {name!r}: the context uses that name itself, so give it another."
                 )
             if names.count(name) > 1:
                 raise DefinitionError(f"Saga {self.name!r} has two steps named {name!r}: rename one.")
@@ -112,8 +112,8 @@ class SagaDefinition:
                 times = (policy.base, policy.max_retry_after)
                 if policy.timeout <= 0 or policy.attempts < 1 or min(times) < 0 or policy.cap < policy.base:
                     raise DefinitionError(
-                        f"Saga {self.name!r}, step {step.name!r}: a time-out above 0, at least one attempt, "
-                        "0 <= base <= cap and 0 <= max_retry_after are needed."
+                        f"Saga {self.name!r}, step {step.name!r}: a policy needs a time-out above 0, at least one attempt, "
+                        "0 <= base <= cap and 0 <= max_retry_after."
                     )
         if self.deadline <= 0 or self.key_window <= 0:
             raise DefinitionError(
@@ -126,7 +126,7 @@ class Definitions:
     """The definitions that this process can run, by name and version."""
 
     def __init__(self, definitions: Iterable[SagaDefinition]) -> None:
-        """Raise `DefinitionError` for one that can't be run or stands twice."""
+        """Raise `DefinitionError` if one can't be run, or is given twice."""
         self._known: dict[tuple[str, int], SagaDefinition] = {}
         for definition in definitions:
             key = (definition.name, definition.version)
@@ -137,12 +137,12 @@ class Definitions:
             self._known[key] = definition.validated()
 
     def get(self, name: str, version: int) -> SagaDefinition:
-        """Raise `DefinitionUnknown` where this process has none of that name and version."""
+        """Return a definition. Raise `DefinitionUnknown` if this process has none of that name and version."""
         try:
             return self._known[name, version]
         except KeyError:
             raise DefinitionUnknown(f"No definition of saga {name!r} version {version} here.") from None
 
     def keys(self) -> list[tuple[str, int]]:
-        """Return the names and versions, for a claim of what this process can run."""
+        """Return the names and versions: what this process can claim."""
         return list(self._known)

@@ -1,20 +1,20 @@
-"""What can go wrong, as instructions to its reader.
+"""What can go wrong. Each error says what to do.
 
 SagaError
-├── StepError               what the orchestrator has to do after a step's answer
-│   ├── StepRejected        a definite no, certainly without effect: go back
-│   ├── StepUnavailable     certainly without effect: try again
-│   └── StepOutcomeUnknown  it may have happened: ask again under the same key
+├── StepError               a step did not succeed
+│   ├── StepRejected        a definite no, certainly without effect: compensate
+│   ├── StepUnavailable     certainly without effect: retry
+│   └── StepOutcomeUnknown  it may have happened: retry under the same key
 ├── DefinitionError         the saga's definition can't be run: fix the code
-│   └── DefinitionUnknown   this process has no such definition: leave the saga to one that has
-├── IllegalEvent            the log is not one that this code wrote: leave the saga alone
-├── LeaseLost               this process may no longer act: stop, touch nothing
-└── LogError                the saga log did not take what was given
-    ├── SagaFenced          another owner has moved the saga: stop, touch nothing
-    ├── SagaMoved           the saga changed after the operator read it: look again
-    ├── LogUnavailable      nothing can be stored now: come back later
-    ├── LogUnreadable       this release doesn't understand the saga's log: leave it to one that does
-    └── LogRefused          this entry can never be stored: fix what was given
+│   └── DefinitionUnknown   this process has no such definition: leave the saga to another replica
+├── IllegalEvent            this code did not write that log: leave the saga alone
+├── LeaseLost               this process may no longer act: stop, change nothing
+└── LogError                the saga log did not accept an entry
+    ├── SagaFenced          another owner has continued the saga: stop, change nothing
+    ├── SagaMoved           the saga changed after the operator read it: read it again
+    ├── LogUnavailable      nothing can be stored now: retry later
+    ├── LogUnreadable       this release can't read the saga's log: leave it to one that can
+    └── LogRefused          this entry can never be stored: fix it
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class FailureKind(StrEnum):
-    """Why a step ended without success, in the words that the API's status follows."""
+    """Why a step failed. The API's status follows from it."""
 
-    REFUSED = "refused"  # the service understood and said no
-    UNUSABLE = "unusable"  # the service answered what can't be used
-    UNAVAILABLE = "unavailable"  # the service is down or out of reach
+    REFUSED = "refused"  # the service refused
+    UNUSABLE = "unusable"  # the service's answer can't be used
+    UNAVAILABLE = "unavailable"  # the service is down or can't be reached
     TIMEOUT = "timeout"  # the service did not answer in time
     DEADLINE = "deadline"  # the whole saga took too long
-    CANCELLED = "cancelled"  # a person stopped it
-    POISONED = "poisoned"  # it took its process down again and again
+    CANCELLED = "cancelled"  # an operator cancelled it
+    POISONED = "poisoned"  # its process died repeatedly
 
 
 class SagaError(Exception):
@@ -48,8 +48,8 @@ class SagaError(Exception):
 class StepError(SagaError):
     """A step did not succeed.
 
-    `code` is a stable snake_case word for programs, the message is for people and never holds
-    a customer's data; `retry_after` is in seconds, where the service named a time.
+    `code` is a stable snake_case word for programs. The message is for people, and never has a customer's data.
+    `retry_after` is in seconds, if the service named a time.
     """
 
     code: str = "step_error"
@@ -70,71 +70,71 @@ class StepError(SagaError):
 
 
 class StepRejected(StepError):
-    """The service said no and did nothing: go back."""
+    """The service refused and did nothing: compensate the steps before."""
 
     code = "rejected"
     kind = FailureKind.REFUSED
 
 
 class StepUnavailable(StepError):
-    """The service was not reached and did nothing: try again."""
+    """The service was not reached and did nothing: retry."""
 
     code = "unavailable"
     kind = FailureKind.UNAVAILABLE
 
 
 class StepOutcomeUnknown(StepError):
-    """It may have happened: ask again under the same key, and undo it when giving up."""
+    """It may have happened: retry under the same key, and compensate it if no attempt succeeds."""
 
     code = "outcome_unknown"
     kind = FailureKind.UNUSABLE
 
 
 class DefinitionError(SagaError):
-    """The saga's definition can't be run: mend it."""
+    """The saga's definition can't be run: fix it."""
 
 
 class DefinitionUnknown(DefinitionError):
-    """This process has no definition of that name and version: leave the saga to one that has."""
+    """This process has no definition of that name and version: leave the saga to another replica."""
 
 
 class IllegalEvent(SagaError):
-    """This event can't follow what the log holds: this code did not write that log."""
+    """This event can't follow those in the log: this code did not write that log."""
 
 
 class LeaseLost(SagaError):
-    """The lease of this process has lapsed, so it may no longer act: stop and touch nothing."""
+    """The lease of this process has lapsed, so it may no longer act: stop, and change nothing."""
 
 
 class LogError(SagaError):
-    """The saga log did not take what was given."""
+    """The saga log did not accept an entry."""
 
 
 class SagaFenced(LogError):
-    """Another owner has moved this saga: stop and touch nothing."""
+    """Another owner has continued this saga: stop, and change nothing."""
 
 
 class SagaMoved(LogError):
-    """The saga is not as it was seen: look at it again before acting on it."""
+    """The saga has changed since it was read: read it again before acting on it."""
 
 
 class LogUnavailable(LogError):
-    """The saga log can't store anything now: come back later."""
+    """The saga log can't store anything now: retry later."""
 
     def __init__(self, message: str | None = None, *, stored: bool | None = False) -> None:
-        """`stored` is False when certainly nothing was, None when nobody can tell."""
+        """`stored` is False if certainly nothing was stored, and None if that is unknown."""
         super().__init__(message)
         self.stored = stored
 
 
 class LogUnreadable(LogError):
-    """The saga's log can't be understood by this release: leave it to one that can."""
+    """This release can't read the saga's log: leave it to one that can."""
 
     def __init__(self, message: str | None = None, *, saga: UnreadableSaga | None = None) -> None:
-        """`saga` is what can be shown of it all the same."""
+        """`saga` is what can be shown of it nevertheless."""
         super().__init__(message)
         self.saga = saga
 
 
 class LogRefused(LogError):
-    """The saga log can never store this entry: mend what was given."""
+    """The saga log can never store this entry: fix it."""

@@ -1,4 +1,4 @@
-"""What a saga's log holds: frozen facts, in the order in which they became durable."""
+"""The events in a saga's log: immutable facts, in the order in which they became durable."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from app.saga.model.step import JSON, encode
 
 
 class EventType(StrEnum):
-    """The words of the trail."""
+    """The types of events."""
 
     SAGA_STARTED = "saga_started"  # durable; the first step may have started
     STEP_SUCCEEDED = "step_succeeded"  # and the next step may have started
-    STEP_RETRIED = "step_retried"  # no definite answer; it will be sent again
-    STEP_FAILED = "step_failed"  # no further attempt, certainly without effect
-    STEP_UNKNOWN = "step_unknown"  # no further attempt, may have had an effect: to be compensated too
-    STEP_COMPENSATED = "step_compensated"  # compensated, acknowledged by the service
-    COMPENSATION_RETRIED = "compensation_retried"  # not acknowledged; it will be sent again
+    STEP_RETRIED = "step_retried"  # no definite answer; it is retried
+    STEP_FAILED = "step_failed"  # no attempts left, certainly without effect
+    STEP_UNKNOWN = "step_unknown"  # no attempts left, may have had an effect: compensated too
+    STEP_COMPENSATED = "step_compensated"  # the service acknowledged the compensation
+    COMPENSATION_RETRIED = "compensation_retried"  # not acknowledged; it is retried
     COMPENSATION_FAILED = "compensation_failed"  # can't be compensated; an operator must act
-    SAGA_RECOVERED = "saga_recovered"  # its owner was gone; another took it over
-    CANCEL_REQUESTED = "cancel_requested"  # an operator stopped it: it is compensated
-    RETRY_REQUESTED = "retry_requested"  # an operator has the failed step retried
-    STEP_RESOLVED = "step_resolved"  # an operator settled this step outside
+    SAGA_RECOVERED = "saga_recovered"  # another replica took it over from a dead one
+    CANCEL_REQUESTED = "cancel_requested"  # an operator cancelled it; it is compensated
+    RETRY_REQUESTED = "retry_requested"  # an operator retries the failed step
+    STEP_RESOLVED = "step_resolved"  # an operator resolved this step by hand
     SAGA_COMPLETED = "saga_completed"  # every step succeeded
     SAGA_COMPENSATED = "saga_compensated"  # every effect was compensated
-    SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # all that could run did; the rest needs an operator
+    SAGA_NEEDS_ATTENTION = "saga_needs_attention"  # nothing more can run until an operator acts
 
 
 BY_OPERATORS = frozenset({EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED, EventType.STEP_RESOLVED})
-"""The operators' actions: nothing else makes a saga that needs attention continue."""
+"""Operators' actions. Only these make a saga that needs attention continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrailEntry:
-    """One line of a saga's trail as it is stored, whatever its word: a newer release may have written it.
+    """One line of a saga's trail as it is stored. Its type may be one that only a newer release knows.
 
     `seq` counts from 1 without gaps; `data` is a JSON object.
     """
@@ -52,23 +52,23 @@ class TrailEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class SagaEvent(TrailEntry):
-    """One line of a saga's trail, in a word that this release knows.
+    """One line of a saga's trail, of a type that this release knows.
 
-    `attempt` counts the sends of one action from 1. `data` is a JSON object; its members, where they apply:
+    `attempt` counts the requests of one action from 1. `data` is a JSON object. Its members, where they apply:
     `result` (a step's), `error` (`code`, `message`, `kind`), `outcome` (`unavailable` or `unknown`),
-    `duration_ms`, `next_action_at` (RFC 3339); of a person's action `who`, `reason`, `action` (its id) and
-    `reference`.
+    `duration_ms`, `next_action_at` (RFC 3339), and for an operator's action `who`, `reason`, `action` (its id)
+    and `reference`.
     """
 
     type: EventType
 
     @cached_attribute
     def text(self) -> str:
-        """The data as JSON text; raise `LogRefused` where it isn't JSON."""
+        """The data as JSON text. Raise `LogRefused` if it isn't JSON."""
         return encode(self.data) if self.data else "{}"
 
 
 Observer = Callable[[str, Sequence[SagaEvent]], None]
-"""Gets a saga's id and the events of one append, in their order, once they are durable; logs, metrics and traces are observers.
+"""Receives a saga's id and the events of one append, in order, once they are durable. Logs, metrics and traces are observers.
 
-It must not block, and what it raises is swallowed: an observer never harms a saga."""
+It must not block. What it raises is ignored: an observer never harms a saga."""

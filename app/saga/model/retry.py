@@ -1,7 +1,7 @@
-"""When to try again: exponential back-off with full jitter.
+"""When to retry: exponential back-off with full jitter.
 
-Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) spreads the
-callers of a service that comes back evenly over the whole pause.
+Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015) spreads retries evenly over
+the whole pause, so that they don't all reach a recovering service at once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Jitter = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How patient to be with one action: its time-out, its attempts and the pauses between.
+    """How one action is retried: its time-out, its attempts, and the pauses between them.
 
-    All times are in seconds. `attempts` counts every send, the first included. `max_retry_after` is the
-    longest pause that a service can ask for where no deadline ends it: going back, and after the pivot.
+    All times are in seconds. `attempts` includes the first one. `max_retry_after` is the longest pause that a
+    service can ask for when there is no deadline: while compensating, and after the pivot.
     """
 
     timeout: float = 5.0
@@ -30,14 +30,14 @@ class RetryPolicy:
     def pause(
         self, attempt: int, *, jitter: Jitter, retry_after: float | None = None, limit: float | None = None
     ) -> float:
-        """Return the seconds to wait after `attempt` (from 1) went wrong.
+        """Return the seconds to wait after `attempt` (from 1) failed.
 
-        A service's own `retry_after` is honoured as the least pause, up to `limit` seconds, or else
-        `max_retry_after`: no service can park a saga for ever. What is no time is ignored.
+        A service's own `retry_after` is the shortest pause, but never longer than `limit` seconds, or
+        `max_retry_after` without a limit: no service can park a saga for ever. A value that is no time is ignored.
         """
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
         pause = ceiling * jitter()
-        # A step is somebody else's code: what it names may be no number, or none that can be waited for.
+        # A step may be anybody's code: its value may be no number, or not finite.
         if isinstance(retry_after, int | float) and retry_after > 0:
             pause = max(pause, min(retry_after, self.max_retry_after if limit is None else limit))
         return pause

@@ -36,7 +36,7 @@ class CompensationState:
 class StepState:
     """The state of a step.
 
-    `outcome_unknown` says that an attempt without a definite answer may have had its effect. An operator who retries
+    `outcome_unknown` says that an attempt without a definite answer may have taken effect. An operator who retries
     the step grants new attempts: the first `attempts_before_reset` don't count towards the limit. `resolved_by` is
     the operator who resolved it, or its compensation, by hand.
     """

@@ -8,7 +8,7 @@ compensating ──────────────────────�
    │           every effect was compensated
    │ a compensation failed for good; or, from running, a step after the pivot did
    ▼
-needs_attention ───────────────────────▶ running, or compensating: as it was when it was parked
+needs_attention ───────────────────────▶ running, or compensating: as before it was parked
                  an operator retries it, resolves a step by hand, or cancels it before the pivot
 """
 
@@ -49,11 +49,11 @@ EDGES: Mapping[SagaStatus, frozenset[SagaStatus]] = {
 class StepStatus(StrEnum):
     """The status of a step."""
 
-    PENDING = "pending"  # its turn has not come
-    RUNNING = "running"  # its turn is now; it may have been sent
-    SUCCEEDED = "succeeded"  # done
+    PENDING = "pending"  # not yet started
+    RUNNING = "running"  # being executed; a request may have been sent
+    SUCCEEDED = "succeeded"  # it took effect
     FAILED = "failed"  # abandoned, certainly without effect
     UNKNOWN = "unknown"  # abandoned, may have had an effect
-    COMPENSATING = "compensating"  # its compensation is due; it may have been sent
-    COMPENSATED = "compensated"  # its effect is undone
+    COMPENSATING = "compensating"  # being compensated; a request may have been sent
+    COMPENSATED = "compensated"  # its effect was reversed
     COMPENSATION_FAILED = "compensation_failed"  # its compensation failed for good

@@ -1,4 +1,4 @@
-"""A step: one action in somebody else's system, with the compensation that undoes it."""
+"""A step: one action in somebody else's system, and the compensation that reverses it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ JSON = Any
 """A JSON value: None, bool, int, float, str, a list of them, or a dictionary of them by string."""
 
 Context = dict[str, JSON]
-"""What a saga's steps share: the input's members, `saga_id`, and each step's result under its name."""
+"""What a saga's steps share: the members of the input, `saga_id`, and each step's result under the step's name."""
 
 
 def copied(value: JSON) -> JSON:
-    """Return a JSON value that shares nothing that could change, at less than half the cost of `copy.deepcopy`."""
+    """Return a deep copy of a JSON value, at less than half the cost of `copy.deepcopy`."""
     if isinstance(value, dict):
         return {name: copied(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -28,7 +28,7 @@ def copied(value: JSON) -> JSON:
 
 
 def storable(value: JSON) -> bool:
-    """Whether a log can keep it."""
+    """Whether a log can store it."""
     if value is None or isinstance(value, str | bool):
         return True
     if isinstance(value, float):
@@ -39,7 +39,7 @@ def storable(value: JSON) -> bool:
         return all(map(storable, value.values()))
     if isinstance(value, list):
         return all(map(storable, value))
-    try:  # a tuple, say, is kept as a list; a number may have more digits than Python writes
+    try:  # a tuple, say, is stored as a list; a number may have more digits than Python writes
         encode(value)
     except LogRefused:
         return False
@@ -50,7 +50,7 @@ _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def encode(value: JSON) -> str:
-    """Return it as JSON text in ASCII; raise `LogRefused` for what isn't JSON (NaN, a set, a cycle)."""
+    """Return it as JSON text in ASCII. Raise `LogRefused` if it isn't JSON (NaN, a set, a cycle)."""
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -58,44 +58,43 @@ def encode(value: JSON) -> str:
 
 
 class StepKind(StrEnum):
-    """What can be done about a step once it has succeeded (Garcia-Molina & Salem 1987; Richardson)."""
+    """What can still be done once a step has succeeded (Garcia-Molina & Salem 1987; Richardson)."""
 
-    COMPENSATABLE = "compensatable"  # can be undone
-    PIVOT = "pivot"  # once it has succeeded there is no way back
-    RETRIABLE = "retriable"  # after the pivot: tried until it succeeds
+    COMPENSATABLE = "compensatable"  # it can be compensated
+    PIVOT = "pivot"  # from here on the saga can only be completed
+    RETRIABLE = "retriable"  # after the pivot: retried until it succeeds
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What a look-up found: nothing stands, and nothing ever will, as it was undone."""
+    """What a look-up found: the work was reversed, or never done, and never will be."""
 
 
 @runtime_checkable
 class SagaStep(Protocol):
-    """What the orchestrator asks of a step. Both methods may be called again with the same context.
+    """What the orchestrator needs of a step. Both methods may be called again with the same context.
 
-    `execute` and `compensate` raise `StepRejected`, `StepUnavailable` or `StepOutcomeUnknown`;
-    anything else that they raise counts as an unknown outcome. They identify their work to the
-    outside by the saga and the step alone, never by an attempt, so that a repeat is recognised.
-    A step that can also tell what became of its work has `look_up`, see `LooksUp`.
+    `execute` and `compensate` raise `StepRejected`, `StepUnavailable` or `StepOutcomeUnknown`; any other exception
+    counts as an unknown outcome. They identify their work to the service by the saga and the step alone, never by
+    the attempt, so that the service recognises a repeat. A step whose work can be looked up is a `LooksUp`.
     """
 
     name: str
 
     async def execute(self, context: Context) -> Mapping[str, JSON] | None:
-        """Do the work once, however often it is called; return what later steps and people need."""
+        """Do the work once, however often this is called. Return what later steps and operators need."""
 
     async def compensate(self, context: Context) -> Mapping[str, JSON] | None:
-        """Undo it. Also succeed where nothing was done, and make a late `execute` come to nothing."""
+        """Reverse the work. Succeed also if nothing was done, and make sure that a late `execute` has no effect."""
 
 
 @runtime_checkable
 class LooksUp(SagaStep, Protocol):
-    """A step whose service can be asked what stands.
+    """A step whose service can be asked what it did.
 
-    Asked instead of sending again, once the key of the first send may be forgotten. Without it, an
-    outcome that is unknown for that long is a person's to find out.
+    It is asked once the service may have forgotten the first request's key, when nothing may be sent again. Without
+    it, an operator has to find out what became of an outcome that is unknown for so long.
     """
 
     async def look_up(self, context: Context) -> Mapping[str, JSON] | Closed | None:
-        """Return what stands as `execute` would, None where nothing does yet, `Closed` where nothing will."""
+        """Return the result as `execute` would, None if nothing was done yet, `Closed` if nothing ever will be."""

@@ -1,1 +1,1 @@
-"""What the engine needs from outside: the saga log, queries and clocks. `memory_log` keeps them in memory."""
+"""What the engine needs from outside: the saga log, queries and clocks. `memory_log` is a log in memory."""

@@ -1,4 +1,4 @@
-"""Learning of changes at once, from this process and from others, where the saga log can tell.
+"""Being notified of changes at once, also of other processes' changes if the saga log can report them.
 
     another replica ── stores something ──▶ the log ── Change ──▶ subscribers here: look now, not at the next poll
 
@@ -24,7 +24,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """A change of some sagas; `saga_ids` None means any. `elsewhere` says that another process may have made it."""
+    """A change of some sagas; `saga_ids` None means any. `elsewhere` says that it may be another process's change."""
 
     kind: ChangeKind
     saga_ids: frozenset[str] | None = None
@@ -43,18 +43,18 @@ class ChangeSource(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether changes that other processes make are reported now. While it is False, only polling finds them."""
+        """Whether other processes' changes are reported now. While it is False, only polling finds them."""
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` in the event loop for each change from now on, and return what ends that.
+        """Call `subscriber` in the event loop for each change from now on. Return a function that ends the subscription.
 
-        It must return quickly and not block. What it raises is logged and ignored. Once the source becomes live, or does
-        so again, it reports a change of each kind and of any saga, as changes may have been missed.
+        `subscriber` must return quickly and not block. What it raises is logged and ignored. Whenever the source becomes
+        live, it reports a change of each kind and of any saga, as changes may have been missed.
         """
 
 
 SAFETY_NET_FACTOR = 10
-"""How much more rarely a subscriber polls while changes are reported to it: in case a report was lost."""
+"""How many times longer a subscriber pauses between polls while changes are reported: a report may be lost."""
 
 
 def poll_pause(source: ChangeSource, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Time, passed in, so that tests decide what it is."""
+"""Clocks, passed in, so that tests can set the time."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the core gets its time from."""
+    """The core's source of time."""
 
     def now(self) -> datetime:
-        """Return the wall-clock time, aware, in UTC; it goes into the trail."""
+        """Return the wall-clock time, aware, in UTC. The trail has it."""
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never goes back; waiting and leases use it."""
+        """Return the seconds of a clock that never goes back. Waits and leases use it."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds."""
 
 
 SLEW = 0.01
-"""By how much of the time that has passed a clock is set right at most: an hour takes four days."""
+"""The largest correction of a clock, as a share of the time that has passed: an hour takes four days."""
 
 
 def steadily(last: datetime, passed: float, shown: datetime) -> datetime:
-    """Return the time `passed` seconds after `last`, drawn towards what a clock shows that somebody may have set.
+    """Return the time `passed` seconds after `last`, corrected slowly towards `shown`, a clock that may have been set.
 
-    Spans between such times are right to a hundredth, however far and whenever that clock was set.
+    Spans between such times are right to one percent, however far and whenever that clock was set.
     """
     by_count = last + timedelta(seconds=passed)
     off = (shown - by_count).total_seconds()
@@ -36,10 +36,10 @@ def steadily(last: datetime, passed: float, shown: datetime) -> datetime:
 
 
 class SystemClock:
-    """The machine's clock, set right by whoever knows better.
+    """The machine's clock, corrected by the database's.
 
-    Replicas agree on deadlines and back-offs only as far as their clocks do, so each keeps its
-    own in step with the database's: every renewal of its lease calls `set_right`.
+    Replicas agree on deadlines and back-offs only as far as their clocks agree. So each renewal of a replica's lease
+    calls `set_right`, which keeps its clock in step with the database's.
     """
 
     def __init__(self) -> None:
@@ -56,6 +56,6 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def set_right(self, now: datetime) -> None:
-        """Go on from `now`, the time that the database told just now."""
+        """Continue from `now`, the time that the database has just returned."""
         self._anchor = now
         self._anchored_at = time.monotonic()

@@ -1,39 +1,36 @@
-"""The saga log: the port to whatever remembers. One contract suite holds for every implementation.
+"""The saga log: the port to where sagas are stored. Every implementation passes one contract suite.
 
     replica A  append(epoch 1, seq 4) ───────────────▶ stored
     replica A  stops (SIGSTOP), its lease lapses
     replica B  claim ──▶ epoch 2, seq 5 saga_recovered
     replica A  wakes, append(epoch 1, seq 5) ────────▶ SagaFenced: it stops, nothing changed
 
-Fencing (Kleppmann, "How to do distributed locking", 2016): an append carries the epoch under which
-its writer owns the saga and the sequence numbers that it expects to be free, and both are checked
-in the transaction that stores it.
+Fencing (Kleppmann, "How to do distributed locking", 2016): an append carries the epoch under which its writer owns
+the saga, and the sequence numbers that it expects to be free. The transaction that stores it checks both.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from app.saga.model.cached_attribute import cached_attribute
-from app.saga.model.errors import LogRefused, LogUnreadable
-from app.saga.model.events import EventType, SagaEvent, TrailEntry
+from app.saga.model.errors import LogUnreadable
+from app.saga.model.events import SagaEvent, TrailEntry
 from app.saga.model.operator_action import OperatorAction
-from app.saga.model.status import FINAL, INACTIVE, SagaStatus
+from app.saga.model.status import SagaStatus
 from app.saga.model.step import JSON, encode
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewSaga:
-    """What a saga is, from its start on and for ever.
+    """What a saga is from its start on, and never changes.
 
-    `input` is a JSON object; its members are the first of the context. Within a `caller`, an
-    `idempotency_key` belongs to one saga, and an `order_id` to one that is not compensated.
-    `fingerprint` tells whether a repeated key came with the same request.
+    `input` is a JSON object, whose members the context starts with. Each `idempotency_key` of a `caller` belongs to one
+    saga, and each `order_id` to one saga that is not compensated. `fingerprint` shows whether a repeated key came with
+    the same request.
     """
 
     id: str
@@ -49,7 +46,7 @@ class NewSaga:
 
     @cached_attribute
     def text(self) -> str:
-        """The input as JSON text; raise `LogRefused` where it isn't JSON."""
+        """The input as JSON text. Raise `LogRefused` if it isn't JSON."""
         return encode(self.input)
 
 
@@ -57,8 +54,8 @@ class NewSaga:
 class StoredSaga:
     """A saga with its log, as read. `epoch` is its current owner's.
 
-    `lease_expires_at` says when the owner's lease ends, where it has an owner. `cancel` is a person's request
-    to stop it, which its owner heeds where it still can.
+    `lease_expires_at` says when the owner's lease ends, if it has an owner. `cancel_request` is an operator's request
+    to cancel it, which its owner follows while the saga can be cancelled.
     """
 
     saga: NewSaga
@@ -71,9 +68,9 @@ class StoredSaga:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnreadableSaga:
-    """A saga as read, whose log has what this release can't understand; `reason` says what, in a sentence.
+    """A saga as read, whose log this release can't read. `reason` says why, in a sentence.
 
-    What its row says holds all the same. `trail` has the log's lines as far as they can be shown.
+    The members that its row has are right nevertheless. `trail` has the log's lines as far as they can be shown.
     """
 
     saga: NewSaga
@@ -86,7 +83,7 @@ class UnreadableSaga:
 
 
 ReadSaga = StoredSaga | UnreadableSaga
-"""A saga as a list finds it: one that can't be understood never hides the others."""
+"""A saga as a list returns it: one that can't be read doesn't hide the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,97 +125,13 @@ class RowChange:
     cancellable: bool = False
 
 
-def check_start(saga: NewSaga, event: SagaEvent) -> None:
-    """Raise `LogRefused` for a start that no log takes."""
-    for text in (
-        saga.caller,
-        saga.definition,
-        saga.idempotency_key,
-        saga.fingerprint,
-        saga.order_id,
-        saga.customer_id,
-        saga.request_id,
-        event.step,
-    ):
-        _check_text(text)
-    if event.seq != 1:
-        raise LogRefused("A saga's first event has seq 1.")
-    _ = saga.text, event.text
-
-
-def check_operate(event: SagaEvent, status: SagaStatus) -> None:
-    """Raise `LogRefused` for an operator's action that no log accepts."""
-    if status in INACTIVE:
-        raise LogRefused("An operator's action makes a saga continue.")
-    _check_text(event.step)
-    _ = event.text
-
-
-def check_append(events: Sequence[SagaEvent], change: RowChange | None) -> None:
-    """Raise `LogRefused` for an append that no log accepts."""
-    if not events or [e.seq for e in events] != list(range(events[0].seq, events[0].seq + len(events))):
-        raise LogRefused("Give at least one event, with consecutive seq.")
-    if len(events) > 1 and change is None:
-        raise LogRefused("Several events are one append only together with a change of the saga.")
-    if change is not None and (change.status in FINAL) is not (change.finished_at is not None):
-        raise LogRefused("A saga has a time of its end exactly when its status is final.")
-    if change is not None and (change.status in INACTIVE) is not (change.next_action_at is None):
-        raise LogRefused("A saga has a next action exactly while it isn't inactive.")
-    for event in events:
-        _check_text(event.step)
-        _ = event.text
-
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def _check_text(text: str | None) -> None:
-    if text is not None and _UNSTORABLE.search(text):
-        raise LogRefused("A text with NUL or a lone surrogate can't be stored.")
-
-
-def recovered(seq: int, last_at: datetime, now: datetime) -> SagaEvent:
-    """Return the event that a takeover writes, as number `seq`, after an event at `last_at`."""
-    return SagaEvent(seq=seq, at=max(now, last_at), type=EventType.SAGA_RECOVERED)
-
-
-def takeovers(events: Sequence[SagaEvent]) -> int:
-    """Return how often the saga was taken over since its last progress."""
-    last = itertools.takewhile(lambda event: event.type is EventType.SAGA_RECOVERED, reversed(events))
-    return sum(1 for _ in last)
-
-
-SUSPECT_AFTER = 2
-ALONE_AFTER = 3
-SUSPECTS_TOGETHER = 10
-
-
-def taken_together(due: Sequence[StoredSaga]) -> list[StoredSaga]:
-    """Return which of the sagas that are due one claim takes, in their order.
-
-    What has made no progress in several takeovers may be what takes its processes down. Such sagas
-    are left for last, then taken ten at a time and at last alone, so that a poisonous one uses up its
-    own budget of takeovers and not its neighbours'.
-    """
-    suspicion = {one.saga.id: takeovers(one.events) for one in due}
-    trusted = [one for one in due if suspicion[one.saga.id] < SUSPECT_AFTER]
-    if trusted:
-        return trusted
-    suspects = [one for one in due if suspicion[one.saga.id] < ALONE_AFTER]
-    return suspects[:SUSPECTS_TOGETHER] or list(due[:1])
-
-
-LOST = "lost"
-"""The owner of a saga that was abandoned: nobody's name, so never alive."""
-
-
 class SagaLog(Protocol):
-    """What the core asks of storage. Every method may raise `LogUnavailable`."""
+    """What the core needs of storage. Every method may raise `LogUnavailable`."""
 
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
-        """Store a saga with its first event, owned by `owner` under epoch 1, or say whose it is already.
+        """Store a saga with its first event, owned by `owner` under epoch 1, or return the saga that it conflicts with.
 
-        Raise `LogRefused` for what can never be stored.
+        Raise `LogRefused` if it can never be stored.
         """
 
     async def append(
@@ -231,15 +144,15 @@ class SagaLog(Protocol):
     ) -> None:
         """Store events with consecutive `seq`, all or none; return once they are durable.
 
-        Raise `SagaFenced` where `epoch` is not the saga's any more or a `seq` is taken by another
-        owner, `LogRefused` for what can never be stored. More than one event goes only with a
-        `change`. A cancelled caller doesn't cancel the write, and the same append twice is stored once.
+        Raise `SagaFenced` if `epoch` isn't the saga's any more, or another owner has stored a `seq`; raise
+        `LogRefused` if they can never be stored. Several events need a `change`. Cancelling the caller doesn't cancel
+        the write. The same append twice is stored once.
         """
 
     async def load(self, saga_id: str) -> StoredSaga | None:
-        """Return a saga as it is durable now, or None where there is none.
+        """Return a saga as it is stored now, or None if there is none.
 
-        Raise `LogUnreadable`, which has what can be shown of it, where its log can't be understood here.
+        Raise `LogUnreadable`, which has what can be shown of the saga, if this release can't read its log.
         """
 
     async def claim(
@@ -247,9 +160,9 @@ class SagaLog(Protocol):
     ) -> list[StoredSaga]:
         """Take over at most `limit` unfinished sagas that are due and have no living owner, oldest first.
 
-        Of those, `taken_together` says which go in one claim. `LogUnavailable` with `stored` None says that they may have been taken over all the same. Each
-        gets a new epoch; one whose owner died also gets a `saga_recovered` event, in the same
-        transaction.
+        `taken_together` says which of those one claim takes. Each gets a new epoch; one whose owner died also gets a
+        `saga_recovered` event, in the same transaction. `LogUnavailable` with `stored` None says that they may have
+        been taken over nevertheless.
         """
 
     async def request_cancel(
@@ -259,27 +172,27 @@ class SagaLog(Protocol):
 
         Return the request that is stored, which is the first; None if the saga isn't running. Raise `SagaMoved`
         if `seen` isn't the number of its last event. `LogUnavailable` with `stored` None says that it may be stored
-        all the same; the same request twice is stored once.
+        nevertheless. The same request twice is stored once.
         """
 
     async def pending_cancellations(self, owner: str) -> dict[str, OperatorAction]:
         """Return the cancellation requests for the running sagas of this owner, by saga."""
 
     async def operate(self, saga_id: str, *, epoch: int, event: SagaEvent, status: SagaStatus) -> None:
-        """Store a person's action on a saga that needs attention, which is then unfinished and due at once.
+        """Store an operator's action on a saga that needs attention. The saga is then unfinished and due at once.
 
-        It gets a new epoch, and belongs to nobody until it is claimed. Raise `SagaMoved` where `epoch` or
-        the event's `seq` isn't the saga's next any more, or it doesn't need attention: somebody else was
-        first, or this very action has been stored already, which its id tells.
+        It gets a new epoch, and has no owner until it is claimed. Raise `SagaMoved` if `epoch` isn't the saga's or the
+        event's `seq` isn't its next any more, or if it doesn't need attention. Then another action came first, or this
+        one is stored already: compare their ids.
         """
 
     async def abandon(self, saga_id: str, *, epoch: int, until: datetime) -> None:
-        """Give up a saga that this owner can't go on with; from `until` on it is claimed as a dead owner's."""
+        """Give back a saga that this owner can't continue. From `until` on it is claimed as a dead owner's."""
 
     async def renew(self, owner: str, *, seconds: float) -> datetime:
-        """Make the owner's lease last `seconds` from now, on the log's own clock; return that clock's time.
+        """Make the owner's lease last `seconds` from now, on the log's own clock. Return that clock's time.
 
-        Raise `LeaseLost` where it had lapsed already: others may own its sagas by now.
+        Raise `LeaseLost` if it has lapsed: others may own its sagas by now.
         """
 
     async def release(self, owner: str) -> None:
@@ -287,7 +200,7 @@ class SagaLog(Protocol):
 
 
 async def load(log: SagaLog, saga_id: str) -> ReadSaga | None:
-    """Return a saga whether it can be understood or not, None where there is none. Raise `LogUnavailable`."""
+    """Return a saga, readable or not, or None if there is none. Raise `LogUnavailable`."""
     try:
         return await log.load(saga_id)
     except LogUnreadable as error:

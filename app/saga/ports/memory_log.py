@@ -1,7 +1,7 @@
-"""A saga log in memory: for tests, and for sagas that need not outlive their process.
+"""A saga log in memory: for tests, and for sagas that need not survive their process.
 
-It passes the same contract suite as the databases'. It stands in the core, not in storage, so that
-who writes a saga of their own can test it with the core alone.
+It passes the same contract suite as the databases' logs. It is in the core, not in storage, so that authors of sagas
+can test them with the core alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from app.saga.model.status import INACTIVE, SagaStatus
 from app.saga.model.step import encode
 from app.saga.ports.clock import Clock, SystemClock
 from app.saga.ports.log import (
-    LOST,
     BusinessKeyConflict,
     IdempotencyConflict,
     NewSaga,
@@ -26,12 +25,9 @@ from app.saga.ports.log import (
     StartResult,
     Stored,
     StoredSaga,
-    check_append,
-    check_operate,
-    check_start,
-    recovered,
-    taken_together,
 )
+from app.saga.ports.log_checks import check_append, check_operate, check_start
+from app.saga.ports.takeover import LOST, recovered, taken_together
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,7 +42,7 @@ class _Row:
 
 
 class MemoryLog:
-    """Keeps sagas in a dictionary; every method is atomic, as nothing in it awaits."""
+    """Stores sagas in a dictionary. Every method is atomic, as none of them awaits."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()

@@ -1,4 +1,4 @@
-"""Reading many sagas: the port that a list or a search asks."""
+"""Reading many sagas: the ports for lists, searches, streams and statistics."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from app.saga.ports.log import ReadSaga
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SagaFilter:
-    """Which sagas to list; None leaves a member out, a `caller` too. Times are aware: created_after <= begun < created_before.
+    """Which sagas to list; None doesn't restrict. Times are aware: created_after <= created_at < created_before.
 
-    `failing_step` leaves those in which that step, or its compensation, was given up.
+    `failing_step` selects sagas in which that step, or its compensation, was abandoned.
     """
 
     caller: str | None = None
@@ -34,7 +34,7 @@ class BacklogStats:
 
     `unfinished` counts them by status. `oldest_due_age_seconds` is for how long the oldest due saga without a live
     owner has been due. `unscheduled` counts those that never become due, `deferred` those that a replica tried to
-    resume and couldn't understand: they are tried again, at growing intervals.
+    resume and couldn't read: that is retried, at growing intervals.
     """
 
     unfinished: Mapping[str, int]
@@ -49,15 +49,15 @@ class SagaQueries(Protocol):
     async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> Sequence[ReadSaga]:
         """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`.
 
-        One whose log can't be understood is an `UnreadableSaga` in its place.
+        A saga whose log can't be read is an `UnreadableSaga`.
         """
 
 
 class SagaNews(Protocol):
-    """What has become durable of many sagas, in one question."""
+    """The new events of many sagas, in one query."""
 
     async def since(self, seqs: Mapping[str, int]) -> Mapping[str, Sequence[TrailEntry]]:
-        """Return the events of each saga behind the seq given for it, in order, known or not. Raise `LogUnavailable`."""
+        """Return the events of each saga after the seq given for it, in order, of known types or not. Raise `LogUnavailable`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ class BucketCount:
 
 
 DURATION_EDGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-"""In seconds: the precision of the durations on the page."""
+"""In seconds: the precision of the durations on the dashboard."""
 
 
 class SagaHistory(Protocol):
@@ -87,7 +87,7 @@ class SagaHistory(Protocol):
         """Count the sagas that started from `after` on, before `before`; `caller` None means all. Raise `LogUnavailable`."""
 
     async def unfinished(self, *, caller: str | None) -> Mapping[SagaStatus, int]:
-        """Count the sagas that run, compensate or need attention. Raise `LogUnavailable`."""
+        """Count the sagas that are running, compensating or need attention. Raise `LogUnavailable`."""
 
     async def newest(self) -> str | None:
-        """Return the id of the saga that started last, None where there is none. Raise `LogUnavailable`."""
+        """Return the id of the saga that started last, None if there is none. Raise `LogUnavailable`."""

@@ -1,4 +1,4 @@
-"""The event that a step's answer makes: pure functions of what was sent, the state, the answer and the time."""
+"""Which event a step's answer makes: pure functions of the action, the state, the answer and the time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def after_execute(
 ) -> SagaEvent:
     """Return the event that a step's answer makes.
 
-    A definite no is not certain after an attempt of unknown outcome: that attempt may still be on its way. So the
+    After an attempt with an unknown outcome, a refusal isn't certain: the earlier request may still arrive. So the
     step's outcome is unknown, and its compensation closes it.
     """
     name, attempt = action.step.name, action.attempt
@@ -106,7 +106,7 @@ def after_look_up(
 
     A result means that the action succeeded, `Closed` that it is compensated. An action that left nothing is
     abandoned: its compensation, under a key of its own, closes it. A compensation that can't be shown to have
-    happened is left to an operator, as sending it again might refund twice.
+    happened is left to an operator: sending it again might refund twice.
     """
     name, attempt, compensating = action.step.name, action.attempt, action.compensating
     how: dict[str, JSON] = {"duration_ms": duration_ms, "looked_up": True}
@@ -146,7 +146,7 @@ def _retry_at(
     jitter: Jitter,
     deadline: datetime | None = None,
 ) -> datetime:
-    """Return when to try again: as the service asked, at the latest at the deadline, when nothing is sent any more."""
+    """Return when to retry: as the service asked, but at the latest at the deadline, when the step is abandoned."""
     limit = None if deadline is None else max(0.0, (deadline - now).total_seconds())
     pause = policy.pause(attempts, jitter=jitter, retry_after=answer.retry_after, limit=limit)
     return now + timedelta(seconds=pause if limit is None else min(pause, limit))

@@ -1,6 +1,6 @@
 """What to do next: a pure function of the definition, the state and the time.
 
-The orchestrator asks `decide`, acts, and appends the event that `answers` makes of the answer.
+The orchestrator calls `decide`, acts, and appends the event that `answers` makes of the answer.
 A first run, a recovery and an operator's retry all decide here.
 """
 
@@ -19,7 +19,7 @@ from app.saga.rules.decisions import Compensate, Decision, Execute, Inactive, Lo
 from app.saga.rules.next_event import next_event
 
 POISON_AFTER = 5
-"""A saga whose owner died this often without any progress is parked for an operator."""
+"""After so many deaths of its owners without any progress, a saga is parked for an operator."""
 
 
 def decide(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
@@ -89,12 +89,12 @@ def _key_expired(definition: SagaDefinition, first_send: datetime | None, now: d
 
 @lru_cache
 def _seconds(seconds: float) -> timedelta:
-    """The same few are needed at each boundary, and a timedelta costs more to make than to add."""
+    """Cached, as a timedelta costs more to make than to add, and the same few are needed at each step."""
     return timedelta(seconds=seconds)
 
 
 def _poisoned(state: SagaState, now: datetime) -> SagaEvent:
-    """Park the saga; but if a compensation is the poison, abandon that one alone, and run the others."""
+    """Park the saga. But if a compensation kills its process, abandon only that one, and run the others."""
     step = state.next_compensation if state.status is SagaStatus.COMPENSATING else None
     if step is None:
         return _park_for_operator(state, now, _POISONED)

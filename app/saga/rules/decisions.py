@@ -1,4 +1,4 @@
-"""What a saga can be due: to send something, to wait, to record an event, or nothing."""
+"""What can be due in a saga: to send a request, to wait, to record an event, or nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.saga.model.events import SagaEvent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Execute:
-    """Send the step's action; `attempt` counts from 1. The step is abandoned at `deadline`; past the pivot never."""
+    """Execute the step; `attempt` counts from 1. The step is abandoned at `deadline`; after the pivot there is none."""
 
     step: StepDefinition
     attempt: int
@@ -20,7 +20,7 @@ class Execute:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compensate:
-    """Send the step's compensation; `attempt` counts from 1."""
+    """Compensate the step; `attempt` counts from 1."""
 
     step: StepDefinition
     attempt: int
@@ -28,7 +28,7 @@ class Compensate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LookUp:
-    """Ask what became of the step's action, or its compensation if `compensating`; `attempt` continues their count."""
+    """Look up what became of the step, or of its compensation if `compensating`; `attempt` continues their count."""
 
     step: StepDefinition
     attempt: int
@@ -45,7 +45,7 @@ class Wait:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """Nothing is to be sent: append this event."""
+    """Append this event, without a request."""
 
     event: SagaEvent
 

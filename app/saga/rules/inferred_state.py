@@ -1,7 +1,7 @@
-"""A saga's state told by its log alone, where no definition fits it any more.
+"""A saga's state, inferred from its log alone, when no definition fits it any more.
 
-A definition may be gone, or its steps be renamed, once its sagas have ended; the log still has all that was
-done. What it can't tell is the steps whose turn never came, and what is to be done next.
+A definition may be removed, or its steps renamed, once its sagas have ended. The log still has all that was done.
+It can't tell which steps never started, nor what is to be done next.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from app.saga.model.step import StepKind
 from app.saga.rules.fold import apply
 
 UNFOLDABLE = (ValueError, TypeError, KeyError, AttributeError)
-"""What else a fold raises of a log that this release didn't write: a word in its data that isn't known here."""
+"""What else folding a log raises that another release wrote, with words in its data that this one doesn't know."""
 
-_GIVEN_UP = frozenset({EventType.STEP_FAILED, EventType.STEP_UNKNOWN})
+_ABANDONED = frozenset({EventType.STEP_FAILED, EventType.STEP_UNKNOWN})
 
 
 def infer_state(events: Sequence[SagaEvent]) -> SagaState:
-    """Return the state that a log tells by itself, of the steps that it names. Raise as `fold` does."""
+    """Return the state of the steps that a log names. Raise what `fold` raises, or one of `UNFOLDABLE`."""
     kinds = _kinds(events)
     state = SagaState(steps=tuple(StepState(name=name, kind=kind) for name, kind in kinds.items()))
     for event in events:
@@ -31,7 +31,7 @@ def infer_state(events: Sequence[SagaEvent]) -> SagaState:
 def _kinds(events: Sequence[SagaEvent]) -> dict[str, StepKind]:
     """Return each step that the log names, in their order, with its kind as far as that shows.
 
-    A step that was given up, and nothing was undone for it, stood behind the pivot: the last one that had succeeded.
+    A step that was abandoned without any compensation came after the pivot: the last step that had succeeded.
     """
     kinds: dict[str, StepKind] = {}
     succeeded: str | None = None
@@ -42,7 +42,7 @@ def _kinds(events: Sequence[SagaEvent]) -> dict[str, StepKind]:
         if event.type is EventType.STEP_SUCCEEDED:
             succeeded = event.step
         elif (
-            event.type in _GIVEN_UP
+            event.type in _ABANDONED
             and succeeded is not None
             and following is not None
             and following.type is EventType.SAGA_NEEDS_ATTENTION

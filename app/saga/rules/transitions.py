@@ -32,7 +32,7 @@ def _transition(state: SagaState, to: SagaStatus) -> SagaState:
 
 
 def _start_current(state: SagaState, at: datetime) -> SagaState:
-    """One durable point for both: that a step succeeded implies that the next one may have been sent."""
+    """Both at one durable point: that a step succeeded implies that the next one may have been sent."""
     step = state.current
     return (
         state if step is None else _with_step(state, replace(step, status=StepStatus.RUNNING, started_at=at))
@@ -73,7 +73,7 @@ def _step_succeeded(state: SagaState, event: SagaEvent) -> SagaState:
 def _running(state: SagaState, event: SagaEvent) -> StepState:
     step = _named(state, event)
     if state.status is not SagaStatus.RUNNING or step.status is not StepStatus.RUNNING:
-        raise IllegalEvent(f"{event.type} for step {step.name!r}, whose turn it is not.")
+        raise IllegalEvent(f"{event.type} for step {step.name!r}, which isn't the current one.")
     return step
 
 
@@ -122,7 +122,7 @@ def _compensating(state: SagaState, event: SagaEvent) -> tuple[StepState, Compen
     """Return the step whose compensation this event is about, and the state of that with this attempt counted."""
     step = _named(state, event)
     if state.status is not SagaStatus.COMPENSATING or step != state.next_compensation:
-        raise IllegalEvent(f"{event.type} for step {step.name!r}, whose turn it is not.")
+        raise IllegalEvent(f"{event.type} for step {step.name!r}, which isn't the current one.")
     compensation = step.compensation or CompensationState()
     return step, replace(compensation, attempts=event.attempt or compensation.attempts + 1)
 
@@ -150,7 +150,7 @@ def _compensation_failed(state: SagaState, event: SagaEvent) -> SagaState:
 
 
 def _saga_recovered(state: SagaState, _event: SagaEvent) -> SagaState:
-    """What the dead owner had sent may have arrived."""
+    """Note the takeover: what the dead owner had sent may have arrived."""
     state = replace(state, recoveries=state.recoveries + 1)
     if state.status is SagaStatus.RUNNING and (step := state.current):
         state = _with_step(state, replace(step, outcome_unknown=True))

@@ -13,7 +13,8 @@ from sqlalchemy import Select, insert, or_, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.saga.model.errors import LogUnavailable
-from app.saga.ports.log import LOST, StoredSaga, UnreadableSaga, recovered, taken_together
+from app.saga.ports.log import StoredSaga, UnreadableSaga
+from app.saga.ports.takeover import LOST, recovered, taken_together
 from app.storage.engine.faults import Blame, blame_of
 from app.storage.engine.log_clock import LogClock
 from app.storage.engine.tables import replica, saga, saga_log

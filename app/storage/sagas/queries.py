@@ -9,8 +9,9 @@ from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, s
 
 from app.saga.model.events import TrailEntry
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import LOST, ReadSaga
+from app.saga.ports.log import ReadSaga
 from app.saga.ports.queries import BacklogStats, SagaFilter
+from app.saga.ports.takeover import LOST
 from app.storage.engine.tables import GIVEN_UP, api_key, replica, saga, saga_log
 from app.storage.sagas.saga_rows import UNFINISHED, document, entry_of, event_of, read_sagas, select_sagas
 from app.storage.sagas.sql_log import SqlLog

@@ -14,16 +14,8 @@ from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.status import SagaStatus
 from app.saga.ports.changes import Change, ChangeKind
-from app.saga.ports.log import (
-    NewSaga,
-    RowChange,
-    StartResult,
-    StoredSaga,
-    UnreadableSaga,
-    check_append,
-    check_operate,
-    check_start,
-)
+from app.saga.ports.log import NewSaga, RowChange, StartResult, StoredSaga, UnreadableSaga
+from app.saga.ports.log_checks import check_append, check_operate, check_start
 from app.storage.engine.changes import LocalChanges
 from app.storage.engine.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
 from app.storage.engine.tables import saga, saga_log

@@ -15,7 +15,12 @@ from uuid_utils import uuid7
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.status import SagaStatus
-from app.saga.ports.log import BusinessKeyConflict, IdempotencyConflict, NewSaga, StartResult
+from app.saga.ports.log import (
+    BusinessKeyConflict,
+    IdempotencyConflict,
+    NewSaga,
+    StartResult,
+)
 from app.storage import Storage, open_storage
 from app.storage.engine.database import Database
 from app.storage.engine.migrations import upgrade

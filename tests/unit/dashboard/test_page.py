@@ -144,9 +144,9 @@ async def test_a_saga_in_need_is_found_understood_and_settled_through_the_page_a
         front = await client.get("/")
         alarm = front.text.partition('class="alarm"')[2].partition("</section>")[0]
         assert f'href="/dashboard/sagas/{saga_id}"' in alarm
-        assert "can&#39;t be undone" in alarm
+        assert "can&#39;t be compensated" in alarm
         page = await client.get(f"/dashboard/sagas/{saga_id}")
-        assert "The payment step had its effect and can&#39;t be undone" in page.text
+        assert "The payment step took effect and can&#39;t be compensated" in page.text
         assert 'inventory</b> <span class="how">compensated' in page.text  # the other compensations ran
         form = {"token": field_of(page, "token"), "seen": field_of(page, "seen")}
         again = await client.post(

@@ -78,7 +78,7 @@ async def test_one_attempt_is_one_request(verb: str, farewell: str, kept_alive: 
         if kept_alive and first:
             await line.say(response(200, b"{}"))
         elif not broken:
-            broken.append(server.heard[-1])  # it had its effect
+            broken.append(server.heard[-1])  # it took effect
             if farewell == "half an answer":
                 await line.say(b"HTTP/1.1 200 O")
             if farewell == "reset":

@@ -72,7 +72,7 @@ async def test_a_refund_that_can_never_succeed_is_tried_again_and_then_settled_o
             "step": "payment",
             "action": "compensate",
             "code": "no",
-            "message": "The payment step had its effect and can't be undone: No.",
+            "message": "The payment step took effect and can't be compensated: No.",
             "since": body["trail"][-1]["at"],
         }
         assert body["failure"]["step"] == "shipping"

@@ -109,7 +109,7 @@ class TestOrder:
         assert run.state.step("payment").status is StepStatus.COMPENSATED
 
     async def test_a_compensation_rejected_is_not_sent_again(self, stage: Stage) -> None:
-        """What can't be undone is a person's at once."""
+        """What can't be compensated is a person's at once."""
         await stage.play(shipping=[NO], undo_inventory=[NO])
         assert stage.journal.count("inventory.compensate") == 1
 
@@ -216,7 +216,7 @@ class TestUnforeseen:
 
     @pytest.mark.parametrize("direction", ["execute", "compensate"])
     async def test_a_time_out_counts_as_unknown(self, stage: Stage, direction: str) -> None:
-        """The step is cancelled when its time is over, and may have had its effect."""
+        """The step is cancelled when its time is over, and may have taken effect."""
         hasty = RetryPolicy(timeout=1e-6, attempts=2, base=0, cap=0)
         if direction == "execute":
             run = await stage.play(policy=hasty, payment=[HANG, HANG])

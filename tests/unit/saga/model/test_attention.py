@@ -41,7 +41,7 @@ def test_a_refund_that_is_refused_is_what_blocks_and_not_what_turned_the_saga_ba
         step="payment",
         action=StepAction.COMPENSATE,
         code="not_reversible",
-        message="The payment step had its effect and can't be undone: Too late.",
+        message="The payment step took effect and can't be compensated: Too late.",
         since=ATTEND.at,
     )
 
@@ -52,14 +52,14 @@ def test_the_sentence_names_every_step_that_is_stuck_and_the_members_the_first()
     )
     assert attention is not None
     assert (attention.step, attention.code) == ("payment", "too_late")
-    assert "payment step had its effect and can't be undone: Closed." in attention.message
-    assert "inventory step had its effect and can't be undone: Sold." in attention.message
+    assert "payment step took effect and can't be compensated: Closed." in attention.message
+    assert "inventory step took effect and can't be compensated: Sold." in attention.message
 
 
 def test_an_outcome_that_nobody_knows_is_not_called_an_effect() -> None:
     attention = of(unknown("payment"), refused("payment", "too_late", "Closed."), ATTEND)
     assert attention is not None
-    assert attention.message == "The payment step may have had its effect and can't be undone: Closed."
+    assert attention.message == "The payment step may have taken effect and can't be compensated: Closed."
 
 
 def test_a_step_after_the_pivot_that_failed_blocks_by_what_it_said() -> None:
@@ -68,7 +68,9 @@ def test_a_step_after_the_pivot_that_failed_blocks_by_what_it_said() -> None:
     )
     assert attention is not None
     assert (attention.step, attention.action, attention.code) == ("shipping", StepAction.EXECUTE, "rejected")
-    assert attention.message == ("The shipping step, from which there is no way back, could not be done: No.")
+    assert attention.message == (
+        "The shipping step failed after the pivot, when nothing can be compensated any more: No."
+    )
 
 
 def test_a_poisonous_step_is_named_although_its_event_names_none() -> None:

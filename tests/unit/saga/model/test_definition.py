@@ -94,7 +94,9 @@ def test_a_policy_that_can_not_be_followed_is_refused_in_either_direction(policy
     forward = SagaDefinition("checkout").do(PAYMENT, policy=policy)
     backward = SagaDefinition("checkout").do(PAYMENT, compensation=policy)
     for saga in (forward, backward):
-        with pytest.raises(DefinitionError, match="Saga 'checkout', step 'payment': a time-out above 0"):
+        with pytest.raises(
+            DefinitionError, match="Saga 'checkout', step 'payment': a policy needs a time-out above 0"
+        ):
             saga.validated()
 
 

@@ -122,7 +122,7 @@ class TestGoingForward:
 
     @pytest.mark.parametrize("doubt", [retried("inventory", outcome="unknown"), was_recovered()])
     def test_past_the_deadline_a_step_in_doubt_is_unknown(self, doubt: SagaEvent) -> None:
-        """It may have had its effect, so it is compensated too."""
+        """It may have taken effect, so it is compensated too."""
         assert recorded(due(succeeded("payment"), doubt, at=300)).type is EventType.STEP_UNKNOWN
 
     def test_a_pause_ends_at_the_deadline(self) -> None:
@@ -425,7 +425,7 @@ class TestAnswersToACompensation:
         assert event.data["next_action_at"] == "2026-01-01T12:00:08.000000Z"
 
     def test_a_definite_no_fails_it_at_once(self) -> None:
-        """What can't be undone is a person's."""
+        """What can't be compensated is a person's."""
         assert undone(StepRejected(code="not_reversible")).type is EventType.COMPENSATION_FAILED
 
     @pytest.mark.parametrize("answer", [StepUnavailable(), StepOutcomeUnknown()])

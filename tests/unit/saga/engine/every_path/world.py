@@ -1,6 +1,6 @@
 """Everything outside of a saga: participants that keep what really happened, and when the process dies or stands still.
 
-A saga only hears of it: an action that answered nothing may have had its effect, may have got lost, or may still
+A saga only hears of it: an action that answered nothing may have taken effect, may have got lost, or may still
 land, and a crash may come before or after anything that leaves the process or becomes durable.
 """
 
