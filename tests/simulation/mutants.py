@@ -111,7 +111,9 @@ def _effect_before_log() -> Iterator[None]:
         storing.add_done_callback(lambda task: task.cancelled() or task.exception())
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
         run.owner = self._lease.owner if self._lease else None
-        await step_call.call(Execute(step=run.definition.steps[0], attempt=1), run.context())
+        await step_call.call(
+            Execute(step=run.definition.steps[0], attempt=1), run.context(), self._timeouts
+        )
         result = await storing
         if not run.events and isinstance(result, Stored):
             self._note(run, apply(run.state, event), [event])
@@ -138,8 +140,8 @@ def _forward_compensation() -> Iterator[None]:
 def _unknown_is_no() -> Iterator[None]:
     ask = step_call.call
 
-    async def mutated(action: Any, context: Any) -> Any:
-        answer = await ask(action, context)
+    async def mutated(action: Any, context: Any, timeouts: Any) -> Any:
+        answer = await ask(action, context, timeouts)
         if isinstance(answer, StepOutcomeUnknown) and isinstance(action, Execute):
             return StepUnavailable(str(answer), retry_after=answer.retry_after)
         return answer
@@ -230,8 +232,8 @@ def _unknown_not_undone() -> Iterator[None]:
 def _undone_unacknowledged() -> Iterator[None]:
     ask = step_call.call
 
-    async def mutated(action: Any, context: Any) -> Any:
-        answer = await ask(action, context)
+    async def mutated(action: Any, context: Any, timeouts: Any) -> Any:
+        answer = await ask(action, context, timeouts)
         if isinstance(answer, StepOutcomeUnknown) and not isinstance(action, Execute):
             return {"status": "closed"}
         return answer

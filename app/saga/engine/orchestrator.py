@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+from app.saga.engine.call_timeouts import CallTimeouts
 from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.engine.step_call import call
@@ -61,6 +62,7 @@ class SagaOrchestrator:
         self._jitter = jitter
         self._park_after = park_after
         self._observers = observers
+        self._timeouts = CallTimeouts()
 
     async def execute(self, context: Context, *, saga_id: str) -> SagaState:
         """Run a new saga on `context` to its end and return its last state.
@@ -104,23 +106,23 @@ class SagaOrchestrator:
                 )  # nothing is under way here, so the order of compensation is kept
                 continue
             match decide(instance.definition, instance.state, self._clock.now()):
+                case Execute() | Compensate() | LookUp() as action:
+                    await self._append(instance, await self._carry_out(instance, action))
                 case Inactive():
                     return
+                case Record(event=event):
+                    await self._append(instance, event)
                 case Wait(until=until):
                     await instance.pause(
                         self._clock.sleep(max(0.0, (until - self._clock.now()).total_seconds()))
                     )
-                case Record(event=event):
-                    await self._append(instance, event)
-                case Execute() | Compensate() | LookUp() as action:
-                    await self._append(instance, await self._carry_out(instance, action))
 
     async def _carry_out(self, instance: SagaInstance, action: Execute | Compensate | LookUp) -> SagaEvent:
         """Send one action and return the event that its answer makes."""
         if self._lease:
             self._lease.check(instance.owner)
         started = self._clock.monotonic()
-        answer = await call(action, instance.context())
+        answer = await call(action, instance.context(), self._timeouts)
         duration_ms = round((self._clock.monotonic() - started) * 1000, 3)
         now, state, jitter = self._clock.now(), instance.state, self._jitter
         if isinstance(action, LookUp):
@@ -133,8 +135,7 @@ class SagaOrchestrator:
 
     async def _append(self, instance: SagaInstance, event: SagaEvent) -> None:
         """Store an event, together with all that follows from it without a request."""
-        state, events = apply(instance.state, event), [event]
-        now = self._clock.now()
+        state, events, now = apply(instance.state, event), [event], event.at
         while isinstance(following := decide(instance.definition, state, now), Record):
             state = apply(state, following.event)
             events.append(following.event)

@@ -11,7 +11,7 @@ from app.saga.model.operator_action import OperatorAction
 from app.saga.model.state import SagaState
 from app.saga.model.step import JSON, Context, copied
 from app.saga.ports.log import NewSaga, StoredSaga
-from app.saga.rules.fold import fold, initial
+from app.saga.rules.fold import fold
 
 
 class SagaInstance:
@@ -28,7 +28,7 @@ class SagaInstance:
         self.owner = owner
         self.definition = definition
         self.epoch = epoch
-        self.state: SagaState = initial(definition)
+        self.state: SagaState = definition.initial_state
         self.events: list[SagaEvent] = []
         self.parked = False
         self.cancel_request: OperatorAction | None = None
@@ -81,7 +81,9 @@ class SagaInstance:
 
     def context(self) -> Context:
         """Return a new copy of the steps' shared context: what a step writes into it isn't stored."""
-        return {
-            name: copied(value)
-            for name, value in {**self.saga.input, "saga_id": self.saga.id, **self.results()}.items()
-        }
+        context: Context = copied(self.saga.input)
+        context["saga_id"] = self.saga.id
+        for step in self.state.steps:
+            if step.result is not None:
+                context[step.name] = copied(step.result)
+        return context

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.errors import DefinitionError, DefinitionUnknown
 from app.saga.model.retry import RetryPolicy
+from app.saga.model.state import SagaState, StepState
 from app.saga.model.step import SagaStep, StepKind
 
 PATIENT = RetryPolicy(attempts=20)
@@ -27,7 +29,7 @@ class StepDefinition:
         return self.step.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SagaDefinition:
     """A saga as one sentence.
 
@@ -82,6 +84,16 @@ class SagaDefinition:
 
     def __iter__(self) -> Iterator[StepDefinition]:
         return iter(self.steps)
+
+    @cached_attribute
+    def by_name(self) -> Mapping[str, StepDefinition]:
+        """The steps by their names."""
+        return {step.name: step for step in self.steps}
+
+    @cached_attribute
+    def initial_state(self) -> SagaState:
+        """The state before the first event."""
+        return SagaState(steps=tuple([StepState(name=step.name, kind=step.kind) for step in self.steps]))
 
     def validated(self) -> SagaDefinition:
         """Return itself. Raise `DefinitionError`, which says what is wrong and what to do."""

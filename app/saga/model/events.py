@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from app.saga.model.cached_attribute import cached_attribute
+from app.saga.model.record import record
 from app.saga.model.step import JSON, encode
 
 
@@ -35,7 +36,7 @@ BY_OPERATORS = frozenset({EventType.CANCEL_REQUESTED, EventType.RETRY_REQUESTED,
 """Operators' actions. Only these make a saga that needs attention continue."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class TrailEntry:
     """One line of a saga's trail as it is stored. Its type may be one that only a newer release knows.
 
@@ -50,7 +51,7 @@ class TrailEntry:
     data: Mapping[str, JSON] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class SagaEvent(TrailEntry):
     """One line of a saga's trail, of a type that this release knows.
 

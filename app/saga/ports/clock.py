@@ -43,11 +43,10 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._anchor = datetime.now(UTC)
-        self._anchored_at = time.monotonic()
+        self._offset = time.time() - time.monotonic()
 
     def now(self) -> datetime:
-        return self._anchor + timedelta(seconds=time.monotonic() - self._anchored_at)
+        return datetime.fromtimestamp(self._offset + time.monotonic(), UTC)
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -57,5 +56,4 @@ class SystemClock:
 
     def set_right(self, now: datetime) -> None:
         """Continue from `now`, the time that the database has just returned."""
-        self._anchor = now
-        self._anchored_at = time.monotonic()
+        self._offset = now.timestamp() - time.monotonic()

@@ -13,6 +13,8 @@ from app.saga.model.step import JSON, Closed
 from app.saga.rules.decisions import Compensate, Execute, LookUp
 from app.saga.rules.next_event import next_event
 
+_SUCCEEDED = EventType.STEP_SUCCEEDED
+
 
 def after_execute(
     action: Execute,
@@ -29,11 +31,11 @@ def after_execute(
     step's outcome is unknown, and its compensation closes it.
     """
     name, attempt = action.step.name, action.attempt
-    timed: dict[str, JSON] = {"duration_ms": duration_ms}
     if not isinstance(answer, StepError):
         return next_event(
-            state, now, EventType.STEP_SUCCEEDED, step=name, attempt=attempt, result=answer, **timed
+            state, now, _SUCCEEDED, step=name, attempt=attempt, result=answer, duration_ms=duration_ms
         )
+    timed: dict[str, JSON] = {"duration_ms": duration_ms}
     unknown = not isinstance(answer, StepRejected | StepUnavailable)
     error = _error(answer)
     attempts = attempt - state.step(name).attempts_before_reset

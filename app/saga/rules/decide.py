@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from app.saga.model.definition import SagaDefinition, StepDefinition
+from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import FailureKind
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.state import CompensationState, SagaState
@@ -21,14 +21,16 @@ from app.saga.rules.next_event import next_event
 POISON_AFTER = 5
 """After so many deaths of its owners without any progress, a saga is parked for an operator."""
 
+_RUNNING, _STEP_RUNNING, _INACTIVE = SagaStatus.RUNNING, StepStatus.RUNNING, Inactive()
+
 
 def decide(definition: SagaDefinition, state: SagaState, now: datetime) -> Decision:
     """Return what is due at `now`."""
     if state.status in INACTIVE:
-        return Inactive()
+        return _INACTIVE
     if state.recoveries >= POISON_AFTER:
         return Record(event=_poisoned(state, now))
-    if state.status is SagaStatus.RUNNING:
+    if state.status is _RUNNING:
         return _forward(definition, state, now)
     return _backward(definition, state, now)
 
@@ -37,7 +39,7 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
     step = state.current
     if step is None:
         return Record(event=next_event(state, now, EventType.SAGA_COMPLETED))
-    if step.status is not StepStatus.RUNNING:
+    if step.status is not _STEP_RUNNING:
         return Record(event=_park_for_operator(state, now))
     deadline = _deadline(definition, state, now)
     if state.cancelled_by is not None or (deadline is not None and now >= deadline):
@@ -53,7 +55,7 @@ def _forward(definition: SagaDefinition, state: SagaState, now: datetime) -> Dec
         )
     if step.retry_at is not None and now < step.retry_at:
         return Wait(until=step.retry_at if deadline is None else min(step.retry_at, deadline))
-    defined, attempt = _defined(definition, step.name), step.attempts + 1
+    defined, attempt = definition.by_name[step.name], step.attempts + 1
     if _key_expired(definition, step.started_at, now):
         return LookUp(step=defined, attempt=attempt, compensating=False, deadline=deadline)
     return Execute(step=defined, attempt=attempt, deadline=deadline)
@@ -76,7 +78,7 @@ def _backward(definition: SagaDefinition, state: SagaState, now: datetime) -> De
     so_far = step.compensation or CompensationState()
     if so_far.retry_at is not None and now < so_far.retry_at:
         return Wait(until=so_far.retry_at)
-    defined, attempt = _defined(definition, step.name), so_far.attempts + 1
+    defined, attempt = definition.by_name[step.name], so_far.attempts + 1
     if _key_expired(definition, so_far.started_at, now):
         return LookUp(step=defined, attempt=attempt, compensating=True)
     return Compensate(step=defined, attempt=attempt)
@@ -107,13 +109,6 @@ def _poisoned(state: SagaState, now: datetime) -> SagaEvent:
 def _park_for_operator(state: SagaState, now: datetime, error: dict[str, JSON] | None = None) -> SagaEvent:
     extra: dict[str, JSON] = {"error": error} if error else {}
     return next_event(state, now, EventType.SAGA_NEEDS_ATTENTION, **extra)
-
-
-def _defined(definition: SagaDefinition, name: str) -> StepDefinition:
-    for step in definition.steps:
-        if step.name == name:
-            return step
-    raise KeyError(name)
 
 
 _DEADLINE: dict[str, JSON] = {

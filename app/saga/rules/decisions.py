@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.saga.model.definition import StepDefinition
 from app.saga.model.events import SagaEvent
+from app.saga.model.record import record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class Execute:
     """Execute the step; `attempt` counts from 1. The step is abandoned at `deadline`; after the pivot there is none."""
 
@@ -18,7 +18,7 @@ class Execute:
     deadline: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class Compensate:
     """Compensate the step; `attempt` counts from 1."""
 
@@ -26,7 +26,7 @@ class Compensate:
     attempt: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class LookUp:
     """Look up what became of the step, or of its compensation if `compensating`; `attempt` continues their count."""
 
@@ -36,21 +36,21 @@ class LookUp:
     deadline: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class Wait:
     """Nothing is due before that time."""
 
     until: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class Record:
     """Append this event, without a request."""
 
     event: SagaEvent
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class Inactive:
     """Nothing is due: the saga is finished, or waits for an operator."""
 

@@ -20,7 +20,8 @@ def next_event(
     **data: JSON,
 ) -> SagaEvent:
     """Return the event that follows `state`."""
-    at = max(now, state.updated_at) if state.updated_at else now
+    before = state.updated_at
+    at = now if before is None or now > before else before
     return SagaEvent(seq=state.seq + 1, at=at, type=event, step=step, attempt=attempt, data=data)
 
 

@@ -13,10 +13,17 @@ from app.saga.model.state import CompensationState, Failure, SagaState, StepStat
 from app.saga.model.status import EDGES, FINAL, SagaStatus, StepStatus
 from app.saga.model.step import JSON
 
+_Steps = tuple[StepState, ...]
+_RUNNING, _STEP_RUNNING, _STEP_SUCCEEDED = SagaStatus.RUNNING, StepStatus.RUNNING, StepStatus.SUCCEEDED
 
-def _with_step(state: SagaState, step: StepState, **changes: Any) -> SagaState:
-    steps = tuple([step if s.name == step.name else s for s in state.steps])
-    return replace(state, steps=steps, **changes)
+
+def _after(state: SagaState, event: SagaEvent, **changes: Any) -> SagaState:
+    """Return the state after an event. Any event is progress, except a takeover."""
+    return replace(state, seq=event.seq, updated_at=event.at, recoveries=0, **changes)
+
+
+def _with(steps: _Steps, step: StepState) -> _Steps:
+    return tuple([step if s.name == step.name else s for s in steps])
 
 
 def _named(state: SagaState, event: SagaEvent) -> StepState:
@@ -25,18 +32,18 @@ def _named(state: SagaState, event: SagaEvent) -> StepState:
     return state.step(event.step)
 
 
-def _transition(state: SagaState, to: SagaStatus) -> SagaState:
+def _allowed(state: SagaState, to: SagaStatus) -> SagaStatus:
     if to not in EDGES[state.status]:
         raise IllegalEvent(f"A saga can't go from {state.status} to {to}.")
-    return replace(state, status=to)
+    return to
 
 
-def _start_current(state: SagaState, at: datetime) -> SagaState:
+def _start_current(steps: _Steps, at: datetime) -> _Steps:
     """Both at one durable point: that a step succeeded implies that the next one may have been sent."""
-    step = state.current
-    return (
-        state if step is None else _with_step(state, replace(step, status=StepStatus.RUNNING, started_at=at))
-    )
+    for step in steps:
+        if step.status is not _STEP_SUCCEEDED:
+            return _with(steps, replace(step, status=_STEP_RUNNING, started_at=at))
+    return steps
 
 
 def _start_next_compensation(state: SagaState) -> SagaState:
@@ -44,7 +51,8 @@ def _start_next_compensation(state: SagaState) -> SagaState:
     if step is None:
         return state
     compensation = step.compensation or CompensationState(started_at=state.updated_at)
-    return _with_step(state, replace(step, status=StepStatus.COMPENSATING, compensation=compensation))
+    step = replace(step, status=StepStatus.COMPENSATING, compensation=compensation)
+    return replace(state, steps=_with(state.steps, step))
 
 
 def _next_action_at(event: SagaEvent) -> datetime | None:
@@ -53,42 +61,40 @@ def _next_action_at(event: SagaEvent) -> datetime | None:
 
 
 def _saga_started(state: SagaState, event: SagaEvent) -> SagaState:
-    return _start_current(replace(state, started_at=event.at), event.at)
+    return _after(state, event, started_at=event.at, steps=_start_current(state.steps, event.at))
 
 
 def _step_succeeded(state: SagaState, event: SagaEvent) -> SagaState:
     step = replace(
         _running(state, event),
-        status=StepStatus.SUCCEEDED,
+        status=_STEP_SUCCEEDED,
         attempts=event.attempt or 1,
         result=event.data.get("result"),
         error=None,
         retry_at=None,
         finished_at=event.at,
     )
-    state = _with_step(state, step, completion_order=(*state.completion_order, step.name))
-    return _start_current(state, event.at)
+    steps = _start_current(_with(state.steps, step), event.at)
+    return _after(state, event, steps=steps, completion_order=(*state.completion_order, step.name))
 
 
 def _running(state: SagaState, event: SagaEvent) -> StepState:
     step = _named(state, event)
-    if state.status is not SagaStatus.RUNNING or step.status is not StepStatus.RUNNING:
+    if state.status is not _RUNNING or step.status is not _STEP_RUNNING:
         raise IllegalEvent(f"{event.type} for step {step.name!r}, which isn't the current one.")
     return step
 
 
 def _step_retried(state: SagaState, event: SagaEvent) -> SagaState:
     step = _running(state, event)
-    return _with_step(
-        state,
-        replace(
-            step,
-            attempts=event.attempt or step.attempts + 1,
-            outcome_unknown=step.outcome_unknown or event.data.get("outcome") == "unknown",
-            error=event.data.get("error"),
-            retry_at=_next_action_at(event),
-        ),
+    step = replace(
+        step,
+        attempts=event.attempt or step.attempts + 1,
+        outcome_unknown=step.outcome_unknown or event.data.get("outcome") == "unknown",
+        error=event.data.get("error"),
+        retry_at=_next_action_at(event),
     )
+    return _after(state, event, steps=_with(state.steps, step))
 
 
 def _step_abandoned(state: SagaState, event: SagaEvent) -> SagaState:
@@ -110,18 +116,25 @@ def _step_abandoned(state: SagaState, event: SagaEvent) -> SagaState:
         message=str(error.get("message", "")),
         kind=FailureKind(error.get("kind", FailureKind.UNUSABLE)),
     )
-    state = _with_step(state, step, failure=failure)
+    steps = _with(state.steps, step)
     if state.past_pivot:
-        return state
-    if unknown:
-        state = replace(state, completion_order=(*state.completion_order, step.name))
-    return _start_next_compensation(_transition(state, SagaStatus.COMPENSATING))
+        return _after(state, event, steps=steps, failure=failure)
+    return _start_next_compensation(
+        _after(
+            state,
+            event,
+            status=_allowed(state, SagaStatus.COMPENSATING),
+            steps=steps,
+            completion_order=(*state.completion_order, step.name) if unknown else state.completion_order,
+            failure=failure,
+        )
+    )
 
 
 def _compensating(state: SagaState, event: SagaEvent) -> tuple[StepState, CompensationState]:
     """Return the step whose compensation this event is about, and the state of that with this attempt counted."""
     step = _named(state, event)
-    if state.status is not SagaStatus.COMPENSATING or step != state.next_compensation:
+    if state.status is not SagaStatus.COMPENSATING or step is not state.next_compensation:
         raise IllegalEvent(f"{event.type} for step {step.name!r}, which isn't the current one.")
     compensation = step.compensation or CompensationState()
     return step, replace(compensation, attempts=event.attempt or compensation.attempts + 1)
@@ -133,55 +146,53 @@ def _step_compensated(state: SagaState, event: SagaEvent) -> SagaState:
         compensation, result=event.data.get("result"), error=None, retry_at=None, finished_at=event.at
     )
     step = replace(step, status=StepStatus.COMPENSATED, compensation=compensation)
-    return _start_next_compensation(_with_step(state, step))
+    return _start_next_compensation(_after(state, event, steps=_with(state.steps, step)))
 
 
 def _compensation_retried(state: SagaState, event: SagaEvent) -> SagaState:
     step, compensation = _compensating(state, event)
     compensation = replace(compensation, error=event.data.get("error"), retry_at=_next_action_at(event))
-    return _with_step(state, replace(step, compensation=compensation))
+    return _after(state, event, steps=_with(state.steps, replace(step, compensation=compensation)))
 
 
 def _compensation_failed(state: SagaState, event: SagaEvent) -> SagaState:
     step, compensation = _compensating(state, event)
     compensation = replace(compensation, error=event.data.get("error"), retry_at=None, finished_at=event.at)
     step = replace(step, status=StepStatus.COMPENSATION_FAILED, compensation=compensation)
-    return _start_next_compensation(_with_step(state, step))
+    return _start_next_compensation(_after(state, event, steps=_with(state.steps, step)))
 
 
-def _saga_recovered(state: SagaState, _event: SagaEvent) -> SagaState:
+def _saga_recovered(state: SagaState, event: SagaEvent) -> SagaState:
     """Note the takeover: what the dead owner had sent may have arrived."""
-    state = replace(state, recoveries=state.recoveries + 1)
-    if state.status is SagaStatus.RUNNING and (step := state.current):
-        state = _with_step(state, replace(step, outcome_unknown=True))
-    return state
+    steps = state.steps
+    if state.status is _RUNNING and (step := state.current):
+        steps = _with(steps, replace(step, outcome_unknown=True))
+    return replace(_after(state, event, steps=steps), recoveries=state.recoveries + 1)
 
 
 def _cancel_requested(state: SagaState, event: SagaEvent) -> SagaState:
     """Mark it as cancelled. An event of its own then abandons the current step."""
     if not state.cancellable:
         raise IllegalEvent("This saga can't be cancelled any more.")
+    action = OperatorAction.of(event.data, event.at)
     if state.status is SagaStatus.NEEDS_ATTENTION:
-        state = replace(_transition(state, SagaStatus.RUNNING), failure=None)
-    return replace(state, cancelled_by=OperatorAction.of(event.data, event.at))
+        return _after(state, event, status=_allowed(state, _RUNNING), failure=None, cancelled_by=action)
+    return _after(state, event, cancelled_by=action)
 
 
 def _retry_requested(state: SagaState, event: SagaEvent) -> SagaState:
     if state.status is not SagaStatus.NEEDS_ATTENTION:
         raise IllegalEvent("Only a saga that needs attention is retried.")
-    state = _transition(state, state.status_before_parking)
-    if state.status is SagaStatus.COMPENSATING:
-        return _start_next_compensation(
-            replace(state, steps=tuple(_to_be_compensated(step) for step in state.steps))
+    status, steps = _allowed(state, state.status_before_parking), state.steps
+    if status is SagaStatus.COMPENSATING:
+        steps = tuple(_to_be_compensated(step) for step in steps)
+        return _start_next_compensation(_after(state, event, status=status, steps=steps))
+    if (step := state.current) is not None:
+        again = replace(
+            step, status=_STEP_RUNNING, attempts_before_reset=step.attempts, retry_at=None, finished_at=None
         )
-    state = replace(state, failure=None, resumed_at=event.at)
-    step = state.current
-    if step is None:
-        return state
-    again = replace(
-        step, status=StepStatus.RUNNING, attempts_before_reset=step.attempts, retry_at=None, finished_at=None
-    )
-    return _with_step(state, again)
+        steps = _with(steps, again)
+    return _after(state, event, status=status, steps=steps, failure=None, resumed_at=event.at)
 
 
 def _to_be_compensated(step: StepState) -> StepState:
@@ -200,27 +211,31 @@ def _step_resolved(state: SagaState, event: SagaEvent) -> SagaState:
     if not state.resolvable(step.name):
         raise IllegalEvent(f"Step {step.name!r} is not one to resolve.")
     action = OperatorAction.of(event.data, event.at)
-    state = _transition(state, state.status_before_parking)
-    if state.status is SagaStatus.COMPENSATING:
+    status = _allowed(state, state.status_before_parking)
+    if status is SagaStatus.COMPENSATING:
         compensation = replace(
             step.compensation or CompensationState(), error=None, retry_at=None, finished_at=event.at
         )
-        return _with_step(
-            state,
-            replace(step, status=StepStatus.COMPENSATED, compensation=compensation, resolved_by=action),
-        )
+        step = replace(step, status=StepStatus.COMPENSATED, compensation=compensation, resolved_by=action)
+        return _after(state, event, status=status, steps=_with(state.steps, step))
     step = replace(
         step,
-        status=StepStatus.SUCCEEDED,
+        status=_STEP_SUCCEEDED,
         result={} if action.reference is None else {"reference": action.reference},
         error=None,
         retry_at=None,
         finished_at=event.at,
         resolved_by=action,
     )
-    completion_order = (*state.completion_order, step.name)
-    state = _with_step(state, step, completion_order=completion_order, failure=None, resumed_at=event.at)
-    return _start_current(state, event.at)
+    return _after(
+        state,
+        event,
+        status=status,
+        steps=_start_current(_with(state.steps, step), event.at),
+        completion_order=(*state.completion_order, step.name),
+        failure=None,
+        resumed_at=event.at,
+    )
 
 
 def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
@@ -239,7 +254,13 @@ def _saga_finished(state: SagaState, event: SagaEvent) -> SagaState:
             message=error["message"],
             kind=FailureKind(error["kind"]),
         )
-    return replace(_transition(state, to), failure=failure, finished_at=event.at if to in FINAL else None)
+    return _after(
+        state,
+        event,
+        status=_allowed(state, to),
+        failure=failure,
+        finished_at=event.at if to in FINAL else None,
+    )
 
 
 _FINISH: Mapping[EventType, SagaStatus] = {

@@ -10,7 +10,7 @@ import pytest
 from app.saga import EventType, FailureKind, SagaEvent, SagaState, SagaStatus, StepStatus, fold
 from app.saga.model.errors import IllegalEvent
 from app.saga.model.status import EDGES, FINAL, INACTIVE
-from app.saga.rules.fold import apply, initial
+from app.saga.rules.fold import apply
 from tests.builders import (
     NOON,
     a_definition,
@@ -389,7 +389,7 @@ def test_folding_asks_nothing_but_the_trail() -> None:
     """The same trail tells the same state, whole or event by event."""
     definition = a_definition(three_steps())
     trail = a_trail(started(), *COMPENSATED)
-    state = initial(definition)
+    state = definition.initial_state
     for event in trail:
         state = apply(state, event)
     assert state == fold(definition, trail)

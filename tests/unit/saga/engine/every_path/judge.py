@@ -16,7 +16,7 @@ from app.saga import (
     fold,
 )
 from app.saga.rules.decide import POISON_AFTER
-from app.saga.rules.fold import apply, initial
+from app.saga.rules.fold import apply
 from tests.builders import told as words_of
 from tests.unit.saga.engine.every_path.life import AT_REST, Life
 from tests.unit.saga.engine.every_path.world import DEFINITE_NO, NAMES, Way
@@ -33,7 +33,7 @@ LEGAL_EDGES = {
 
 
 def prefixes(definition: SagaDefinition, events: Sequence[SagaEvent]) -> Iterator[SagaState]:
-    state = initial(definition)
+    state = definition.initial_state
     yield state
     for event in events:
         yield (state := apply(state, event))
