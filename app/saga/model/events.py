@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.record import record
-from app.saga.model.step import JSON, encode
+from app.saga.model.step import JSON, Encode, encode
 
 
 class EventType(StrEnum):
@@ -66,7 +66,12 @@ class SagaEvent(TrailEntry):
     @cached_attribute
     def text(self) -> str:
         """The data as JSON text. Raise `LogRefused` if it isn't JSON."""
-        return encode(self.data) if self.data else "{}"
+        return self.encode()
+
+    def encode(self, encode: Encode = encode) -> str:
+        """Make `text` once, by this encoder."""
+        text = self.__dict__["text"] = encode(self.data) if self.data else "{}"
+        return text
 
 
 Observer = Callable[[str, Sequence[SagaEvent]], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -58,6 +58,9 @@ def storable(value: JSON) -> bool:
 
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+Encode = Callable[[JSON], str]
+"""Returns a JSON value as text; raises `LogRefused` for what isn't JSON. `encode`, or what is faster and does the same."""
 
 
 def encode(value: JSON) -> str:

@@ -20,11 +20,12 @@ from app.saga.model.cached_attribute import cached_attribute
 from app.saga.model.errors import LogUnreadable
 from app.saga.model.events import SagaEvent, TrailEntry
 from app.saga.model.operator_action import OperatorAction
+from app.saga.model.record import record
 from app.saga.model.status import SagaStatus
-from app.saga.model.step import JSON, encode
+from app.saga.model.step import JSON, Encode, encode
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class NewSaga:
     """What a saga is from its start on, and never changes.
 
@@ -47,7 +48,12 @@ class NewSaga:
     @cached_attribute
     def text(self) -> str:
         """The input as JSON text. Raise `LogRefused` if it isn't JSON."""
-        return encode(self.input)
+        return self.encode()
+
+    def encode(self, encode: Encode = encode) -> str:
+        """Make `text` once, by this encoder."""
+        text = self.__dict__["text"] = encode(self.input)
+        return text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +116,7 @@ class BusinessKeyConflict:
 StartResult = Stored | IdempotencyConflict | BusinessKeyConflict
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class RowChange:
     """What an append changes about the saga itself, in the same transaction as its events.
 

@@ -17,6 +17,7 @@ from app.saga.ports.changes import Change, ChangeKind
 from app.saga.ports.log import NewSaga, RowChange, StartResult, StoredSaga, UnreadableSaga
 from app.saga.ports.log_checks import check_append, check_operate, check_start
 from app.storage.engine.changes import LocalChanges
+from app.storage.engine.json_text import encode
 from app.storage.engine.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
 from app.storage.engine.tables import saga, saga_log
 from app.storage.engine.transactions import Transactions
@@ -52,7 +53,7 @@ class SqlLog:
         self._cancellations = CancellationRequests(self._transactions, self._clock, self._changes)
 
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
-        check_start(saga, event)
+        check_start(saga, event, encode)
         result = await self._journal.write(StartEntry(saga=saga, event=event, owner=owner))
         if isinstance(result, SagaFenced | LogRefused):
             raise result
@@ -66,7 +67,7 @@ class SqlLog:
         events: Sequence[SagaEvent],
         change: RowChange | None = None,
     ) -> None:
-        check_append(events, change)
+        check_append(events, change, encode)
         result = await self._journal.write(
             AppendEntry(saga_id=saga_id, epoch=epoch, events=tuple(events), change=change)
         )

@@ -430,7 +430,9 @@ class TestTheLoop:
         assert await stage.log.request_cancel(run.saga.id, request) == request
         task.cancel()
         await settle()
-        (stored,) = await stage.log.claim(owner="other", definitions=[("checkout", 1)], limit=1)
+        (stored,) = await stage.log.claim(
+            owner="other", definitions=[("checkout", run.saga.version)], limit=1
+        )
         again = SagaInstance.of(stored, run.definition)
         assert again.cancel_request == request
         await SagaOrchestrator(run.definition, stage.log, clock=stage.clock).run(again)
