@@ -184,7 +184,7 @@ def a_definition(
     pivot: str | None = None,
 ) -> SagaDefinition:
     """Return a saga of three steps that can be undone; from `pivot` on there is no way back."""
-    definition = SagaDefinition("checkout", version=1, deadline=deadline)
+    definition = SagaDefinition("checkout", version=2, deadline=deadline)
     past = False
     for step in three_steps() if steps is None else steps:
         if past:

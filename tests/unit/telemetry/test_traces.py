@@ -133,7 +133,7 @@ async def test_who_takes_a_saga_over_links_to_its_first_run(header: str | None) 
     await first.runner.drop()
     await house.log.release("local")
     await house.log.renew("other", seconds=10.0)
-    (stored,) = await house.log.claim(owner="other", definitions=[("checkout", 1)], limit=10)
+    (stored,) = await house.log.claim(owner="other", definitions=[("checkout", 2)], limit=10)
     await other.runner.resume(stored).wait_done(PATIENCE)
     await settle()
     assert told(first.span("checkout"))["outcome"] == "left"

@@ -65,9 +65,9 @@ class TestParking:
         """By whoever claims it, with the attempts that it had, and without a takeover in its trail."""
         steps = three_steps(stage.journal, inventory=[DOWN])
         run = await self.parked(stage, steps)
-        assert await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9) == []
+        assert await stage.log.claim(owner="b", definitions=[("checkout", 2)], limit=9) == []
         stage.clock.advance(100)
-        (claimed,) = await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9)
+        (claimed,) = await stage.log.claim(owner="b", definitions=[("checkout", 2)], limit=9)
         resumed = SagaInstance.of(claimed, run.definition)
         await stage.orchestrator(run.definition, park_after=60).run(resumed)
         assert told(resumed.events) == [
@@ -148,15 +148,15 @@ class TestLease:
         lease.renewed(stage.clock.monotonic())
         run = SagaInstance(a_saga(), a_definition())
         await stage.orchestrator(run.definition, lease=lease).start(run)
-        assert await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9) == []
+        assert await stage.log.claim(owner="b", definitions=[("checkout", 2)], limit=9) == []
         stage.clock.advance(10)
-        assert len(await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=9)) == 1
+        assert len(await stage.log.claim(owner="b", definitions=[("checkout", 2)], limit=9)) == 1
 
     async def test_who_lost_the_saga_stops_at_the_next_append(self, stage: Stage) -> None:
         """The log fences it: the answer that it got is not recorded, and nothing more is sent."""
 
         async def be_robbed(_: Context) -> None:
-            assert await stage.log.claim(owner="b", definitions=[("checkout", 1)], limit=1)
+            assert await stage.log.claim(owner="b", definitions=[("checkout", 2)], limit=1)
 
         definition = a_definition(three_steps(stage.journal, payment=[be_robbed]))
         run = SagaInstance(a_saga(), definition)

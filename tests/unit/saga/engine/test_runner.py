@@ -41,7 +41,7 @@ from tests.builders import (
     told,
 )
 
-CHECKOUT = [("checkout", 1)]
+CHECKOUT = [("checkout", 2)]
 
 
 @dataclass

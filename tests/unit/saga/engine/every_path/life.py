@@ -102,7 +102,7 @@ class Life:
 
     async def take_over(self, owner: str) -> bool:
         """Return whether there was a saga to claim; live with it as far as it goes."""
-        for stored in await self.log.claim(owner=owner, definitions=[("checkout", 1)], limit=1):
+        for stored in await self.log.claim(owner=owner, definitions=[("checkout", 2)], limit=1):
             self.running = SagaInstance.of(stored, self.definition)
             await self.orchestrator().run(self.running)
             return True
