@@ -111,9 +111,7 @@ def _effect_before_log() -> Iterator[None]:
         storing.add_done_callback(lambda task: task.cancelled() or task.exception())
         event = SagaEvent(seq=1, at=self._clock.now(), type=EventType.SAGA_STARTED)
         run.owner = self._lease.owner if self._lease else None
-        await step_call.call(
-            Execute(step=run.definition.steps[0], attempt=1), run.context(), self._timeouts
-        )
+        await step_call.call(Execute(step=run.definition.steps[0], attempt=1), run.context(), self._timeouts)
         result = await storing
         if not run.events and isinstance(result, Stored):
             self._note(run, apply(run.state, event), [event])
