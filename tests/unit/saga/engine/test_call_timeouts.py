@@ -30,9 +30,8 @@ def test_each_call_ends_at_its_own_limit_whatever_the_others_have() -> None:
 
     async def main() -> None:
         timeouts = CallTimeouts()
-        ended = await asyncio.gather(
-            a_call(timeouts, 5, 60), a_call(timeouts, 1, 60), a_call(timeouts, 5, 2), a_call(timeouts, 9, 60)
-        )
+        calls = ((5, 60), (1, 60), (5, 2), (9, 60))
+        ended = await asyncio.gather(*(a_call(timeouts, *call) for call in calls))
         assert ended == [(True, 5), (True, 1), (False, 2), (True, 9)]
         began = asyncio.get_running_loop().time()
         assert await a_call(timeouts, 3, 60) == (True, began + 3)
