@@ -93,7 +93,10 @@ def views() -> dict[str, SagaView]:
 
 @pytest.mark.parametrize("name", views())
 def test_a_saga_is_the_bytes_that_earlier_releases_answered(name: str) -> None:
-    """A repeat of an Idempotency-Key gets the first answer's bytes, also behind an upgrade."""
+    """A repeat of an Idempotency-Key gets the first answer's bytes, also after an upgrade.
+
+    What blocks a saga that needs attention is no such answer: its sentence may change with a release.
+    """
     stored = dict(zip(views(), STORED.read_bytes().splitlines(), strict=True))
     view = views()[name]
     of_then = replace(view, saga=replace(view.saga, version=1))
