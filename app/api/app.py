@@ -16,6 +16,7 @@ from app.api.middleware.authentication import Authentication
 from app.api.middleware.base_path import BasePath
 from app.api.middleware.cors import allow_origins
 from app.api.middleware.fast_path import FastPath
+from app.api.middleware.over_capacity import OverCapacity
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.request_context import RequestContextMiddleware
 from app.api.openapi.description import DESCRIPTION, VERSION, describe
@@ -75,13 +76,19 @@ def create_api(
     )
     app.state.rate = RateLimit(settings.rate_limit_per_second)
     place = next(route for route in checkout.router.routes if isinstance(route, APIRoute))
-    app.add_middleware(FastPath, admission=app.state.admission, route=place)
+    app.add_middleware(FastPath, route=place)
     app.add_middleware(
         Authentication,
         allow_unauthenticated=settings.allow_unauthenticated,
         public_metrics=settings.public_metrics,
     )
     app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(
+        OverCapacity,
+        admission=app.state.admission,
+        path=place.path,
+        hold_seconds=settings.refusal_hold_seconds,
+    )
     app.add_middleware(BasePath)
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins)

@@ -43,7 +43,8 @@ class AppContext:
 
     `keys` authenticates requests; without it everyone may do everything. `sessions` holds the page's sessions;
     `statistics` and `changes` give the page its figures and notify it of changes. `streams` serves clients that
-    follow sagas live, `metrics` counts. `in_flight` counts the sagas that this process runs, `now` is the
+    follow sagas live, `metrics` counts. `in_flight` counts the sagas that this process runs, `runs_key` tells whether one of an
+    Idempotency-Key and a caller (None: any) is among them, `now` is the
     database's time. Set `draining` when the process is asked to stop: no new checkout starts here. Set `closing`
     when the drain is over: a request that still waits for a saga is answered at once with the saga as it is.
     """
@@ -53,6 +54,7 @@ class AppContext:
     operator: Operator
     health: Health
     in_flight: Callable[[], int]
+    runs_key: Callable[[str, str | None], bool] = lambda _key, _caller: False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     keys: Keys | None = None
     webhooks: WebhookService | None = None

@@ -16,7 +16,7 @@ class ApiSettings:
     silence of a stream of events. `rate_limit_per_second` is for each caller, 0 for none. `allow_unauthenticated`
     serves without keys also where others can reach it, `public_metrics` gives /metrics to everybody, `cors_origins`
     are the sites whose pages may ask (`https://shop.example`), `health_cache_seconds` is the lifetime of /readyz's
-    answer. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
+    answer. `refusal_hold_seconds` is how long the answer to a checkout beyond `max_in_flight` waits. `simulate_allowed` lets `X-Simulate` through, for the sandbox.
     """
 
     max_body_bytes: int = 65_536
@@ -24,6 +24,7 @@ class ApiSettings:
     max_uploads: int = 1024
     max_items: int = 100
     max_in_flight: int = 512
+    refusal_hold_seconds: float = 0.5
     wait_seconds: float = 25.0
     operate_wait_seconds: float = 5.0
     max_wait_seconds: float = 60.0

@@ -192,6 +192,7 @@ async def open_service(
             streams=streams,
             metrics=metrics,
             in_flight=lambda: runner.in_flight,
+            runs_key=runner.runs_key,
             now=clock.now,
             draining=draining,
             closing=drain.time_up,

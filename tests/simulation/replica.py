@@ -217,6 +217,7 @@ class Replica:
             ),
             health=_Healthy(),
             in_flight=lambda: runner.in_flight,
+            runs_key=runner.runs_key,
             draining=drain.draining,
             closing=drain.time_up,
         )

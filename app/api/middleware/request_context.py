@@ -24,7 +24,7 @@ from app.telemetry.access_log import AccessLog
 _logger = logging.getLogger(__name__)
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")
 
-_HEADERS = {
+SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -74,7 +74,7 @@ class RequestContextMiddleware:
                 self._note(inner, message["status"], time.perf_counter() - began)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -113,6 +113,15 @@ def _request_id(given: list[str]) -> str:
     if len(given) == 1 and _SANE.fullmatch(given[0]):
         return given[0]
     return str(uuid.uuid4())
+
+
+def sane_request_id(given: list[str]) -> str | None:
+    """Return the id that a request's answer carries, None where the request is refused for what it sent as its id."""
+    try:
+        refuse_card_number_in_header("X-Request-ID", given)
+    except Problem:
+        return None
+    return _request_id(given)
 
 
 def _headers_of(answer: ASGIApp) -> ASGIApp:

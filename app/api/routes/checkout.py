@@ -84,33 +84,33 @@ async def place_checkout(request: Request) -> Response:
         return Response(encode(plan_of(order, service.starter.definition)), media_type="application/json")
 
     rate: RateLimit = request.app.state.rate
-    rate.take(caller_of(request).tenant)
+    caller = caller_of(request).tenant
+    rate.take(caller)
     admission: Admission = request.app.state.admission
-    admission.check(service)  # before the body is read; a place is taken behind it, as it may trickle in
+    admission.check(service, caller=caller, key=key)  # before the body is read
     order, body = await _order(request, settings)
-    with admission.admitted(service):
-        given = order.saga_input()
-        if simulate is not None:
-            given["simulate"] = simulate
-        if trace := accepted_traceparent(request.headers.getlist("traceparent")):
-            given["traceparent"] = trace
-        caller = caller_of(request).tenant
-        try:
-            placed = await service.starter.start(
-                given,
-                caller=caller,
-                idempotency_key=key,
-                fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body)
-                if key
-                else None,
-                is_of_earlier_release=partial(
-                    is_of_earlier_release, caller=caller, method="POST", path="/checkout", body=body
-                ),
-                request_id=request_id_of(request),
-                log_timeout=settings.storage_timeout_seconds,
-            )
-        except LogUnavailable as error:
-            raise _not_stored(error, key) from None
+    admission.check(service, caller=caller, key=key)  # and behind it, as it may trickle in
+    given = order.saga_input()
+    if simulate is not None:
+        given["simulate"] = simulate
+    if trace := accepted_traceparent(request.headers.getlist("traceparent")):
+        given["traceparent"] = trace
+    try:
+        placed = await service.starter.start(
+            given,
+            caller=caller,
+            idempotency_key=key,
+            fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body)
+            if key
+            else None,
+            is_of_earlier_release=partial(
+                is_of_earlier_release, caller=caller, method="POST", path="/checkout", body=body
+            ),
+            request_id=request_id_of(request),
+            log_timeout=settings.storage_timeout_seconds,
+        )
+    except LogUnavailable as error:
+        raise _not_stored(error, key) from None
     return await _answer(request, service, settings, placed)
 
 

@@ -47,6 +47,7 @@ class SagaRunner:
         self._orchestrator = orchestrator
         self._clock = clock
         self._sagas: dict[str, SagaTask] = {}
+        self._keys: dict[str, dict[str, str]] = {}  # idempotency key to caller to saga
         self._tasks: dict[asyncio.Task[None], None] = {}  # in their order, which a set does not keep
 
     @property
@@ -82,6 +83,11 @@ class SagaRunner:
         saga = self._sagas.get(saga_id)
         return saga if saga is not None and saga.instance.events else None
 
+    def runs_key(self, key: str, caller: str | None = None) -> bool:
+        """Whether a saga of this idempotency key, and of this caller, runs here or is being made durable."""
+        callers = self._keys.get(key)
+        return callers is not None and (caller is None or caller in callers)
+
     def launch(self, new: NewSaga) -> SagaTask:
         """Start a new saga in a task of its own. Raise `DefinitionUnknown` for one that can't be run here."""
         saga = SagaTask(SagaInstance(new, self._definitions.get(new.definition, new.version)))
@@ -115,7 +121,10 @@ class SagaRunner:
         await end_tasks(self._tasks)
 
     def _spawn(self, saga: SagaTask, *, new: bool) -> None:
-        self._sagas[saga.instance.saga.id] = saga
+        identity = saga.instance.saga
+        self._sagas[identity.id] = saga
+        if identity.idempotency_key is not None:
+            self._keys.setdefault(identity.idempotency_key, {}).setdefault(identity.caller, identity.id)
         task = asyncio.create_task(self._run(saga, new=new))
         self._tasks[task] = None
         task.add_done_callback(lambda task: self._ended(task, saga))
@@ -126,12 +135,21 @@ class SagaRunner:
         saga_id = saga.instance.saga.id
         if self._sagas.get(saga_id) is saga:
             del self._sagas[saga_id]
+            self._forget_key(saga.instance.saga)
         if not saga.started.done():
             saga.started.set_exception(
                 LogUnavailable("The process stopped before the log had answered.", stored=None)
             )
         if not saga.done.done():
             saga.done.set_result(None)
+
+    def _forget_key(self, saga: NewSaga) -> None:
+        """Forget its idempotency key, unless that is another one's, which this was a repeat of."""
+        callers = self._keys.get(saga.idempotency_key or "", {})
+        if callers.get(saga.caller) == saga.id:
+            del callers[saga.caller]
+            if not callers:
+                del self._keys[saga.idempotency_key or ""]
 
     async def _run(self, saga: SagaTask, *, new: bool) -> None:
         with self._around(saga.instance):

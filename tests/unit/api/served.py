@@ -120,6 +120,7 @@ class Served:
             operator=self.an_operator(self.runner),
             health=FakeHealth(),
             in_flight=lambda: self.runner.in_flight,
+            runs_key=self.runner.runs_key,
         )
         self.app: FastAPI
         self.client: httpx.AsyncClient

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx2 as httpx
 
@@ -65,9 +66,11 @@ async def test_one_more_than_there_may_be_ends_the_oldest() -> None:
 async def test_a_checkout_whose_body_came_when_the_house_was_full_is_refused() -> None:
     """Before and behind its body."""
     async with served(ApiSettings(max_in_flight=1)) as api:
+        running = 0
+        api.app.state.service = replace(api.service, in_flight=lambda: running)
         release = asyncio.Event()
         slow = stalled(api, release)
         await until_open(api, 1)
-        with api.app.state.admission.admitted(api.service):
-            release.set()
-            problem(await slow, 503, "over_capacity")
+        running = 1
+        release.set()
+        problem(await slow, 503, "over_capacity")

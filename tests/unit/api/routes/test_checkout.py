@@ -221,7 +221,45 @@ async def test_over_the_limit_no_body_is_read_and_no_saga_made() -> None:
         problem(answer, 503, "over_capacity")
         assert answer.headers["retry-after"] == "1"
         assert (len(api.log.ids), read) == (1, [])
-        problem(await api.post(key="k"), 503, "over_capacity")
+
+
+async def test_over_the_limit_a_repeat_whose_saga_runs_here_is_recognised() -> None:
+    """It starts nothing, and who repeats it wants to know what became of it."""
+    async with served(ApiSettings(max_in_flight=1), payment=[HANG]) as api:
+        first = await api.post(key="k", Prefer="respond-async")
+        problem(await api.post(an_order(order_id="other"), key="other"), 503, "over_capacity")
+        repeated = await api.post(key='"k"')  # which waits for the outcome
+        assert (repeated.status_code, repeated.headers["idempotent-replayed"]) == (201, "true")
+        assert repeated.json()["id"] == first.json()["id"]
+        assert len(api.log.ids) == 1
+
+
+async def test_over_the_limit_a_key_of_another_caller_is_no_repeat() -> None:
+    async with served(ApiSettings(max_in_flight=1), payment=[HANG]) as api:
+        await api.post(key="k", Prefer="respond-async")
+        runs_key = api.service.runs_key
+        api.app.state.service = replace(
+            api.service, runs_key=lambda key, caller: runs_key(key, None if caller is None else "another")
+        )
+        problem(await api.post(an_order(order_id="other"), key="k"), 503, "over_capacity")
+
+
+async def test_a_checkout_that_is_being_made_durable_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every place is given: two sagas at a limit of two."""
+    stored = asyncio.Event()
+    start = ListedLog.start
+
+    async def slow(log: ListedLog, *given: Any, **more: Any) -> Any:
+        await stored.wait()
+        return await start(log, *given, **more)
+
+    monkeypatch.setattr(ListedLog, "start", slow)
+    async with served(ApiSettings(max_in_flight=2)) as api:
+        placed = [asyncio.create_task(api.post(an_order(order_id=f"o{n}"))) for n in range(3)]
+        await settle()
+        stored.set()
+        answers = [(await one).status_code for one in placed]
+        assert sorted(answers) == [201, 201, 503]
 
 
 async def test_a_full_house_says_so_to_who_may_ask_and_counts_it_as_a_checkout() -> None:
