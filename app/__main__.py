@@ -10,9 +10,9 @@ def main() -> None:
     """Run the command line; `serve` without it, as its options are uvicorn's own."""
     gc.disable()  # to look for garbage among what is imported, and stays, would take a fifth of the start
     if sys.argv[1:2] == ["serve"]:
-        from app.server.service_server import run  # noqa: PLC0415 - each takes a while to import
+        from app.bootstrap.serving import serve  # noqa: PLC0415 - each takes a while to import
 
-        sys.exit(run(sys.argv[2:]))  # which turns the collector on once the service is open
+        sys.exit(serve(sys.argv[2:]))  # which turns the collector on once the service is open
     from app.cli import main as command_line  # noqa: PLC0415
 
     gc.enable()

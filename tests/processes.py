@@ -139,8 +139,13 @@ def a_checkout(
     options: Sequence[str] = (),
     fresh: bool = False,
 ) -> Iterator[Running]:
-    """Run the checkout service by `python -m app serve`, with `options`; with an `app`, run that by uvicorn's command."""
+    """Run the checkout service by `python -m app serve`, with `options`; with an `app`, run that by uvicorn's command.
+
+    It has one worker unless the options say otherwise: what ends this process has to end the service.
+    """
     port = port or free_port()
+    if app is None and "--workers" not in options:
+        options = ("--workers", "1", *options)
     command = [
         sys.executable,
         "-m",

@@ -41,6 +41,7 @@ from app.saga.engine.runner import SagaRunner
 from app.saga.model.definition import Definitions, SagaDefinition
 from app.saga.model.events import Observer
 from app.saga.ports.log import StoredSaga
+from app.server.worker import Worker
 from app.services import Gateway, Participant
 from app.settings.settings import Settings
 from app.storage import open_storage
@@ -81,7 +82,9 @@ async def open_service(
             open_storage(url, pool_size=settings.database_pool_size, listen=True)
         )
         clock = await log_time(storage)
-        lease = Lease(clock, new_owner(), settings.lease_seconds)
+        worker = Worker.this
+        name_owner = new_owner if worker is None else lambda: worker.owns_as(new_owner())
+        lease = Lease(clock, name_owner(), settings.lease_seconds)
         traces = traces_or_warning(settings, clock)
         if traces is not None:
             stack.push_async_callback(traces.close)
@@ -118,7 +121,7 @@ async def open_service(
             observers=observing,
         )
         runner = SagaRunner(known, storage.log, orchestrator, clock=clock, around=partial(around_run, traces))
-        keeper = LeaseKeeper(storage.log, lease, clock=clock, new_owner=new_owner, drop=runner.drop)
+        keeper = LeaseKeeper(storage.log, lease, clock=clock, new_owner=name_owner, drop=runner.drop)
         cancellations = CancellationPoll(
             storage.log,
             runner,
@@ -199,6 +202,8 @@ async def open_service(
         )
         retention = open_retention(settings, storage, clock)
         retention.on_redacted, retention.on_deleted = metrics.redacted, metrics.deleted
+        for dead in worker.predecessors if worker is not None else ():
+            await storage.log.release(dead)  # its process is gone: nobody has to wait until its lease lapses
         # The lease is taken first and released last; what claims sagas stops before those under way are drained.
         for component in (streams, metrics, changes, keeper, cancellations, recovery, sender, retention):
             await stack.enter_async_context(component)

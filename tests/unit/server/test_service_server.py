@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import click
@@ -10,6 +11,7 @@ import uvicorn
 
 from app.server import service_server
 from app.server.service_server import ServiceServer
+from app.server.worker import Worker
 
 
 async def _no_app(*_: object) -> None: ...
@@ -55,3 +57,31 @@ def test_a_signal_during_the_start_stops_it_at_once() -> None:
 def test_an_option_that_it_does_not_take_is_refused(arguments: list[str]) -> None:
     with pytest.raises(click.UsageError):
         service_server.serve(arguments)
+
+
+def test_a_terminals_sigint_is_left_to_the_workers_parent() -> None:
+    """Which passes on that all are to stop; a second one ends a drain."""
+    reports, _ = os.pipe()
+    server = ServiceServer(uvicorn.Config(_no_app, log_config=None), Worker(reports))
+    asked: list[str] = []
+    server.on_first_signal = lambda: asked.append("drain")
+    server.handle_exit(signal.SIGINT, None)
+    assert asked == []
+    server.handle_exit(signal.SIGTERM, None)
+    server.handle_exit(signal.SIGINT, None)
+    assert (asked, server.force_exit) == (["drain"], True)
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "auto", "1.5"])
+def test_a_number_of_workers_that_is_none_is_refused_in_a_sentence(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", given)
+    with pytest.raises(click.UsageError, match=f"WEB_CONCURRENCY is '{given}': give a number of workers"):
+        service_server.serve([])
+
+
+def test_the_option_counts_before_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "auto")
+    with pytest.raises(click.UsageError, match="--workers is '0'"):
+        service_server.serve(["--workers", "0"])
