@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.settings.settings import Settings
 from app.storage.engine.database import Database
+from app.storage.engine.index_builds import build_indexes
 from app.storage.engine.migrations import try_again_while_locked
 from app.storage.engine.schema_version import SchemaAhead, found_in
 from app.storage.engine.start_faults import database_fault
@@ -18,6 +19,8 @@ from app.storage.engine.tables import SCHEMA
 
 ONE_AT_A_TIME = 7_305_104_219_033_620_993
 """The key of PostgreSQL's advisory lock: any number, as long as nobody else's."""
+ONE_BUILDS = ONE_AT_A_TIME + 1
+"""The same while indexes are built."""
 
 
 def _migrate(connection: Connection, lock_seconds: float) -> None:
@@ -36,8 +39,17 @@ def _migrate(connection: Connection, lock_seconds: float) -> None:
         context.run_migrations()
 
 
+def _upgrades() -> bool:
+    """Whether this is an upgrade to this release's head."""
+    try:
+        return context.get_revision_argument() == context.get_head_revision()
+    except KeyError:  # a command that changes nothing
+        return False
+
+
 async def _run(url: str, settings: Settings) -> None:
-    engine = Database(url).migration_engine(create=True)
+    database = Database(url)
+    engine = database.migration_engine(create=True)
 
     async def whole() -> None:
         async with engine.connect() as connection:
@@ -46,6 +58,8 @@ async def _run(url: str, settings: Settings) -> None:
                 await connection.run_sync(_migrate, settings.migrate_lock_seconds)
 
     try:
+        if database.is_postgres and _upgrades():
+            await build_indexes(engine, key=ONE_BUILDS, patience=settings.migrate_timeout_seconds)
         await try_again_while_locked(whole, patience=settings.migrate_timeout_seconds)
     finally:
         await engine.dispose()

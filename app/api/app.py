@@ -35,6 +35,7 @@ from app.api.routes import (
     sagas,
     webhooks,
 )
+from app.api.schemas.rendered_sagas import RenderedSagas
 
 
 def create_api(
@@ -71,6 +72,7 @@ def create_api(
     app.state.service = None
     app.state.uploads = Uploads(limit=settings.max_uploads, seconds=settings.body_seconds)
     app.state.admission = Admission(settings.max_in_flight)
+    app.state.rendered = RenderedSagas()
     app.state.readiness = Readiness(
         seconds=settings.health_cache_seconds, storage_timeout=settings.storage_timeout_seconds
     )

@@ -149,7 +149,6 @@ async def open_service(
         metrics.watch(process_gauges(runner, lease, storage, streams))
         reader = SagaReader(
             runner,
-            storage.log,
             storage.queries,
             known,
             lease_until=lambda: lease.expires_at,

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
+from typing import TypeVar
 
 from app.access.principal import ANONYMOUS, Principal
-from app.operations.saga_changes import SagaChanges
 from app.operations.saga_view import SagaView, view_as_of, view_of, view_of_running
+from app.operations.saga_waits import SagaWaits
 from app.saga.engine.runner import SagaRunner
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.definition import Definitions
 from app.saga.model.status import SagaStatus
 from app.saga.ports.changes import ChangeSource, NoChanges
-from app.saga.ports.log import ReadSaga, SagaLog, load
-from app.saga.ports.queries import SagaFilter, SagaQueries
+from app.saga.ports.log import ReadSaga, StoredSaga, UnreadableSaga
+from app.saga.ports.queries import Kept, SagaFilter, SagaQueries, nothing_kept
 
-POLL_SECONDS = 0.25
-"""How often a saga that another replica runs is read while a request waits for it, and changes are not reported."""
+T = TypeVar("T")
 
 
 class SagaReader:
@@ -28,7 +27,6 @@ class SagaReader:
     def __init__(
         self,
         runner: SagaRunner,
-        log: SagaLog,
         queries: SagaQueries,
         definitions: Definitions,
         *,
@@ -37,15 +35,19 @@ class SagaReader:
         changes: ChangeSource | None = None,
     ) -> None:
         self._runner = runner
-        self._log = log
         self._queries = queries
         self._definitions = definitions
         self._lease_until = lease_until
         self._lease_held = lease_held
-        self._changes = SagaChanges(changes or NoChanges())
+        self._waits = SagaWaits(queries, changes or NoChanges())
 
     async def get(self, saga_id: str, *, caller: Principal = ANONYMOUS) -> SagaView | None:
-        """Return a saga as it is durable now; None where it doesn't exist or is another tenant's.
+        """Return a saga as it is durable now; None where it doesn't exist or is another tenant's."""
+        view = await self.find(saga_id)
+        return view if view is not None and caller.can_see(view.saga.caller) else None
+
+    async def find(self, saga_id: str, *, kept: Kept[T] = nothing_kept) -> SagaView | T | None:
+        """Return anybody's saga as it is durable now, or what was `kept` of it; None where there is none.
 
         One that runs here is read from memory while the lease is held, as no other process can have moved it then;
         except one that needs attention, as an operator may act on it at any replica.
@@ -53,13 +55,9 @@ class SagaReader:
         task = self._runner.get(saga_id)
         stuck = task is not None and task.instance.state.status is SagaStatus.NEEDS_ATTENTION
         if task is not None and not stuck and self._lease_held():
-            view = self._running(task.instance)
-        else:
-            read = await load(self._log, saga_id)
-            if read is None:
-                return None
-            view = view_of(read, self._definitions)
-        return view if caller.can_see(view.saga.caller) else None
+            return self._running(task.instance)
+        found = await self._queries.find(saga_id, kept=kept)
+        return None if found is None else self._view(found)
 
     async def wait(self, saga_id: str, *, seconds: float, caller: Principal = ANONYMOUS) -> SagaView | None:
         """Return the saga once it is inactive, or as it is after `seconds`, whichever replica runs it."""
@@ -67,16 +65,11 @@ class SagaReader:
         done, view = await self._look(saga_id, until, caller)
         if done:
             return view
-        with self._changes.of(saga_id) as changed:
-            while True:
-                changed.clear()
-                done, view = await self._look(saga_id, until, caller)
-                left = until - asyncio.get_running_loop().time()
-                if done or left <= 0:
-                    return view
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(self._changes.pause(POLL_SECONDS), left)):
-                        await changed.wait()
+        with self._waits.until_inactive(saga_id) as inactive:
+            await asyncio.wait({inactive}, timeout=until - asyncio.get_running_loop().time())
+            if inactive.done():
+                inactive.result()
+        return (await self._look(saga_id, until, caller))[1]
 
     async def _look(self, saga_id: str, until: float, caller: Principal) -> tuple[bool, SagaView | None]:
         """Return whether there is nothing more to wait for, and the saga; one that runs here is waited for."""
@@ -91,15 +84,23 @@ class SagaReader:
         return found is None or found.inactive or loop.time() >= until, found
 
     async def list_sagas(
-        self, wanted: SagaFilter, *, before: str | None = None, limit: int = 20
-    ) -> list[SagaView]:
-        """Return at most `limit` sagas with an id below `before`, newest first."""
-        found = await self._queries.list_sagas(wanted, before=before, limit=limit)
-        return [view_of(one, self._definitions) for one in found]
+        self,
+        wanted: SagaFilter,
+        *,
+        before: str | None = None,
+        limit: int = 20,
+        kept: Kept[T] = nothing_kept,
+    ) -> list[SagaView | T]:
+        """Return at most `limit` sagas with an id below `before`, newest first, or what was `kept` of each."""
+        found = await self._queries.list_sagas(wanted, before=before, limit=limit, kept=kept)
+        return [self._view(one) for one in found]
 
     def as_of(self, read: ReadSaga, seq: int) -> SagaView:
         """Return a saga as it was at an event that made it inactive: the same view at any later time."""
         return view_as_of(read, seq, self._definitions)
+
+    def _view(self, found: ReadSaga | T) -> SagaView | T:
+        return view_of(found, self._definitions) if isinstance(found, StoredSaga | UnreadableSaga) else found
 
     def _running(self, run: SagaInstance) -> SagaView:
         return view_of_running(run, lease_until=self._lease_until())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.saga.engine.saga_instance import SagaInstance
@@ -24,7 +24,8 @@ class SagaView:
     """A saga as it is shown.
 
     `cancel` is an operator's cancellation, carried out or still waiting for an action in progress. `unreadable` says,
-    in a sentence, why this release can't continue or understand it; its state then has what is certain.
+    in a sentence, why this release can't continue or understand it; its state then has what is certain. `stamp`, where
+    there is one, is of a finished saga's row: read again with an equal one, it is shown the same.
     """
 
     saga: NewSaga
@@ -33,6 +34,7 @@ class SagaView:
     next_action_at: datetime | None
     cancel: OperatorAction | None = None
     unreadable: str | None = None
+    stamp: object = field(default=None, compare=False, repr=False)
 
     @property
     def created_at(self) -> datetime:
@@ -67,8 +69,9 @@ def view_of(read: ReadSaga, definitions: Definitions) -> SagaView:
     state, unreadable = _state(read, definitions)
     if state is None:
         return _unreadable(_damaged(read, unreadable or ""))
-    view = _view(read.saga, state, read.events, read.lease_expires_at, read.cancel_request)
-    return view if unreadable is None else replace(view, unreadable=unreadable)
+    stamp = read.stamp if state.status in FINAL and read.status is state.status else None
+    view = _view(read.saga, state, read.events, read.lease_expires_at, read.cancel_request, stamp)
+    return view if unreadable is None else replace(view, unreadable=unreadable, stamp=None)
 
 
 def view_as_of(read: ReadSaga, seq: int, definitions: Definitions) -> SagaView:
@@ -111,13 +114,14 @@ def _view(
     events: tuple[TrailEntry, ...],
     lease_until: datetime | None,
     cancel: OperatorAction | None,
+    stamp: object = None,
 ) -> SagaView:
     """While an action is in progress, the next one is due by the end of the lease at the latest."""
     due = None
     if state.status not in INACTIVE:
         due = state.next_action_at or lease_until or state.updated_at
     pending = state.cancelled_by or (cancel if state.cancellable else None)
-    return SagaView(saga=saga, state=state, events=events, next_action_at=due, cancel=pending)
+    return SagaView(saga=saga, state=state, events=events, next_action_at=due, cancel=pending, stamp=stamp)
 
 
 def _damaged(stored: StoredSaga, reason: str) -> UnreadableSaga:

@@ -15,6 +15,7 @@ from app.storage.engine.changes import LocalChanges
 from app.storage.engine.database import Database
 from app.storage.engine.log_clock import MachineClock
 from app.storage.engine.postgres_connector import COMMAND_SECONDS
+from app.storage.engine.reads import PostgresReads, SqliteReads
 from app.storage.journal.journal import Journal
 from app.storage.journal.postgres_writer import PostgresWriter
 from app.storage.journal.sqlite_writer import SqliteWriter
@@ -29,7 +30,7 @@ LEASE_COMMAND_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Storage:
-    """An open database: the log, its journal, the queries, and the pool that log and queries read through.
+    """An open database: the log, its journal, the queries, and the pool of what is neither journal nor a mere read.
 
     `changes` reports what this process stores, and on PostgreSQL, where `open_storage` was asked to listen, what others do.
     """
@@ -55,14 +56,20 @@ async def open_storage(
     `UnsafeDatabase` where its commits don't last.
     """
     database = Database(url)
+    reading = max(1, pool_size // 2)
     engine, lease_engine = (
-        database.engine(pool_size=pool_size),
+        database.engine(pool_size=max(1, pool_size - reading)),
         database.engine(pool_size=1, command_seconds=LEASE_COMMAND_SECONDS),
     )
     writer = (
         PostgresWriter(database.connect_postgres)
         if database.is_postgres
         else SqliteWriter(database.connect_sqlite, database.verify)
+    )
+    reads = (
+        PostgresReads(partial(database.connect_postgres, command_seconds=COMMAND_SECONDS), most=reading)
+        if database.is_postgres
+        else SqliteReads(database.connect_sqlite, database.verify, most=reading)
     )
     journal = Journal(writer)
     changes = (
@@ -75,7 +82,7 @@ async def open_storage(
         await journal.start()
         if listen:
             await changes.start()
-        log = SqlLog(engine, lease_engine, journal, machine, changes)
+        log = SqlLog(engine, lease_engine, journal, machine, changes, reads=reads)
         yield Storage(
             log=log,
             journal=journal,
@@ -88,5 +95,6 @@ async def open_storage(
     finally:
         await journal.stop()
         await changes.stop()
+        await reads.close()
         await engine.dispose()
         await lease_engine.dispose()

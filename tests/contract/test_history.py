@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import event as engine_event
-
 from app.saga.model.events import EventType, SagaEvent
 from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange
 from app.saga.ports.queries import DURATION_EDGES, SagaFilter
 from app.storage import Storage, open_storage
-from app.storage.sagas.statistics import SqlStatistics, first_id
+from app.storage.sagas.first_id import first_id
+from app.storage.sagas.statistics import SqlStatistics
 from tests.builders import NOON, an_id
 
 MINUTE = timedelta(minutes=1)
@@ -106,21 +105,6 @@ async def test_a_list_is_bounded_by_when_the_sagas_began_and_not_by_their_ids(da
         assert await listed(until=NOON + timedelta(microseconds=1)) == [early]
         first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
         assert await listed(first, last) == [late_id, early]
-
-
-async def test_a_list_by_time_reads_no_more_of_the_ids_than_it_must(postgres_url: str) -> None:
-    """All that is newer than the time asked for would be read and thrown away."""
-    async with open_storage(postgres_url) as storage:
-        asked: list[str] = []
-        engine_event.listen(
-            storage.engine.sync_engine,
-            "before_cursor_execute",
-            lambda _connection, _cursor, statement, *_: asked.append(statement),
-        )
-        wanted = SagaFilter(created_after=NOON, created_before=NOON + MINUTE)
-        await storage.queries.list_sagas(wanted, before=None, limit=10)
-        assert "saga.id >= " in asked[0]
-        assert "saga.id < " in asked[0]
 
 
 async def test_a_list_can_be_of_those_that_failed_at_a_step(database_url: str) -> None:

@@ -133,7 +133,6 @@ class _Parts:
         endpoints = [Endpoint(name=name, url="https://shop.example/", secrets=(b"x" * 32,)) for name in "ab"]
         reader = SagaReader(
             self.runner,
-            self.storage.log,
             self.storage.queries,
             self.definitions,
             lease_until=lambda: None,

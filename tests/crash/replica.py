@@ -32,8 +32,7 @@ from app.saga.model.definition import Definitions
 from app.saga.model.errors import LogUnavailable, SagaMoved
 from app.saga.model.status import SagaStatus
 from app.saga.ports.clock import SystemClock
-from app.saga.ports.log import SagaLog, StoredSaga
-from app.saga.ports.queries import SagaFilter
+from app.saga.ports.log import SagaLog
 from app.services import (
     Sandbox,
     SandboxGateway,
@@ -44,6 +43,7 @@ from tests.crash.loop import Process, WorldClock
 from tests.crash.ports import GatedClock, GatedGateway, GatedLog
 from tests.crash.scenarios import Scenario
 from tests.proof.evidence import ApiAnswer, Document
+from tests.queries import QueriesOfLog
 
 LEASE_SECONDS = 10.0
 POLL_SECONDS = 4.0
@@ -52,13 +52,6 @@ WAIT_SECONDS = 1.0
 REQUEST_ID = "req-1"
 
 OpenLog = Callable[[], AbstractAsyncContextManager[SagaLog]]
-
-
-class _NoQueries:
-    """Nobody lists sagas here."""
-
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
-        raise NotImplementedError
 
 
 class Replica:
@@ -154,7 +147,7 @@ class Replica:
         )
         self._runner = SagaRunner(definitions, self._log, orchestrator, clock=clock)
         self._reader = SagaReader(
-            self._runner, self._log, _NoQueries(), definitions, lease_until=lambda: lease.expires_at
+            self._runner, QueriesOfLog(self._log), definitions, lease_until=lambda: lease.expires_at
         )
         self._starter = SagaStarter(
             self._runner, self._log, self._reader, definition=definition, new_id=an_id

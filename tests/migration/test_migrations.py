@@ -22,8 +22,9 @@ from app.settings.database_url import DatabaseUrlError
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
-from app.storage.engine import migrations
+from app.storage.engine import index_builds, migrations
 from app.storage.engine.database import Database
+from app.storage.engine.index_builds import build_indexes
 from app.storage.engine.migrations import configuration, upgrade
 from app.storage.engine.schema_version import LockHeld, SchemaAhead, SchemaOutdated, head
 from app.storage.engine.tables import SCHEMA, api_key
@@ -243,6 +244,58 @@ async def test_a_migration_that_waits_for_a_lock_lets_the_others_by(
     finally:
         await held.close()
         await other.close()
+
+
+async def test_an_index_is_built_while_checkouts_go_on(postgres_url: str) -> None:
+    """However large the table: its writes wait neither for the build, nor behind one that waits for a transaction."""
+    migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0010"))
+    held, other = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+    writes = "UPDATE saga SET owner = 'me'"
+    transaction = held.transaction()
+    await transaction.start()
+    await held.execute(writes)
+    migrating = asyncio.create_task(asyncio.to_thread(upgrade, postgres_url))
+    building = "SELECT phase ~ '^waiting' FROM pg_stat_progress_create_index"
+    try:
+        async with asyncio.timeout(20):
+            while not await other.fetchval(building):  # noqa: ASYNC110 (another process's)
+                await asyncio.sleep(0.01)
+            await other.execute(f"SET lock_timeout = '1ms'; {writes}")
+            assert not migrating.done()
+            await transaction.rollback()
+            assert await migrating == f"The schema is at {head()}."
+    finally:
+        await held.close()
+        await other.close()
+
+
+async def test_an_index_whose_building_was_broken_off_is_built_again(postgres_url: str) -> None:
+    """A process that is killed leaves one that isn't valid, which a mere IF NOT EXISTS would take for the index."""
+    migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0010"))
+    connection = await asyncpg.connect(postgres_url)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_saga_caller'::regclass"
+    try:
+        await connection.execute("CREATE INDEX ix_saga_caller ON saga (caller, id)")
+        await connection.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_saga_caller'::regclass"
+        )
+        await asyncio.to_thread(upgrade, postgres_url)
+        assert await connection.fetchval(valid)
+    finally:
+        await connection.close()
+
+
+async def test_indexes_are_built_by_one_process_at_a_time(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas that start together all migrate."""
+    monkeypatch.setattr(index_builds, "PAUSE_SECONDS", 0.05)
+    migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0010"))
+    engines = [Database(postgres_url).migration_engine() for _ in range(3)]
+    await asyncio.gather(*(build_indexes(one, key=1, patience=20) for one in engines))
+    assert "ix_saga_caller" in str(await _on(postgres_url, _described))
+    for one in engines:
+        await one.dispose()
 
 
 async def test_a_migration_that_never_gets_its_lock_ends_in_a_sentence(

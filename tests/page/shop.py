@@ -15,7 +15,7 @@ from typing import Any
 import httpx2 as httpx
 
 from app.storage.engine.tables import instant_text
-from app.storage.sagas.statistics import first_id
+from app.storage.sagas.first_id import first_id
 from tests.processes import Running, a_checkout, an_order
 
 PAST = 900

@@ -17,6 +17,7 @@ from app.api.problems.handlers import problem_of
 from app.api.problems.problem import Problem
 from app.api.routes.checkout import place_checkout
 from app.api.routes.sagas import read_saga
+from app.api.schemas.rendered_sagas import RenderedSagas
 from tests.proof.evidence import ApiAnswer
 from tests.simulation.replica import SETTINGS, Replica
 from tests.simulation.world import World
@@ -30,6 +31,7 @@ class _State:
         self.admission = replica.admission
         self.uploads = Uploads(limit=SETTINGS.max_uploads, seconds=SETTINGS.body_seconds)
         self.rate = RateLimit(0)
+        self.rendered = RenderedSagas()
         self.settings = SETTINGS
 
 

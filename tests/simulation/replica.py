@@ -29,6 +29,7 @@ from app.services import (
 )
 from app.storage.journal.journal import Journal
 from tests.builders import a_checkout
+from tests.queries import QueriesOfLog
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.network import CLIENT_TIMEOUT, Network, ServiceGateway
 from tests.simulation.storage import Line, ReplicaLog, Writer
@@ -205,7 +206,7 @@ class Replica:
         except (LogUnavailable, TimeoutError):
             self._over(process, REBOOT_SECONDS)
             return
-        reader = SagaReader(runner, log, log, definitions, lease_until=lambda: lease.expires_at)
+        reader = SagaReader(runner, QueriesOfLog(log), definitions, lease_until=lambda: lease.expires_at)
         drain = Drain(asyncio.Event(), DRAIN_SECONDS, idle=runner.idle, quiesce=(recovery.quiesce,))
         self.lease = lease
         self.admission = Admission(SETTINGS.max_in_flight)

@@ -13,7 +13,6 @@ from app.saga.model.operator_action import OperatorAction
 from app.saga.model.status import SagaStatus
 from app.saga.ports.log import NewSaga, RowChange, StartResult, StoredSaga
 from app.saga.ports.log_checks import check_append, check_operate, check_start
-from app.saga.ports.queries import SagaFilter
 from app.storage.journal.entries import AppendEntry, CommitUnknown, Entry, Result, StartEntry
 from app.storage.journal.journal import Journal
 from tests.simulation.loop import WORLD, Process
@@ -222,10 +221,6 @@ class ReplicaLog:
 
     async def release(self, owner: str) -> None:
         await self._ask("release", owner, lambda: self._database.release(owner))
-
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
-        """Return no list: nobody asks for one here."""
-        raise NotImplementedError((wanted, before, limit))
 
     async def _ask(self, call: str, about: str, work: Callable[[], T]) -> T:
         try:

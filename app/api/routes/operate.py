@@ -13,7 +13,6 @@ from starlette.responses import Response
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http.headers.prefer import preference
-from app.api.http.json_encoding import encode
 from app.api.http.parameters import IfMatch, Lines, Prefer, SagaId
 from app.api.http.strict_route import StrictRoute
 from app.api.middleware.route_rights import requires
@@ -21,11 +20,10 @@ from app.api.openapi.responses import headers, operation_id, problems
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
 from app.api.problems.validation import field_error, invalid
-from app.api.routes.sagas import saga_etag
 from app.api.schemas.operator_requests import Operation, Resolution, seen_by
 from app.api.schemas.outcome import accepted, saga_url, status_headers, wait_for
+from app.api.schemas.rendered_sagas import rendered_of
 from app.api.schemas.saga_body import SagaBody
-from app.api.schemas.saga_json import saga_json
 from app.operations.operator_rules import RULES, OperatorError, OperatorVerb, UnknownStep
 from app.operations.saga_view import SagaView
 from app.saga.model.errors import LogUnavailable, SagaMoved
@@ -154,11 +152,11 @@ async def _carried_out(
 def _answer(request: Request, prefer: Lines, view: SagaView) -> Response:
     """Return 200 for an inactive saga, else 202."""
     answered = preference(prefer).applied(at_most=settings_of(request).max_wait_seconds)
-    content = encode(saga_json(view))
-    answered["ETag"] = saga_etag(view, content)
+    saga = rendered_of(request).of(view)
+    answered["ETag"] = saga.etag
     if not view.inactive:
         return accepted(view, extra=answered)
-    return Response(content, 200, answered | status_headers(view.state.status), "application/json")
+    return Response(saga.content, 200, answered | status_headers(view.state.status), "application/json")
 
 
 def _not_stored(error: LogUnavailable | TimeoutError, saga_id: str) -> Problem:

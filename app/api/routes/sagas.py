@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
-from app.api.http.headers.etag import etag_of, matches
+from app.api.http.headers.etag import matches
 from app.api.http.headers.prefer import preference
 from app.api.http.json_encoding import encode
 from app.api.http.parameters import (
@@ -30,20 +30,14 @@ from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import headers, operation_id, problems
 from app.api.problems.problem import Problem
 from app.api.schemas.outcome import status_headers, wait_for, with_timeout
+from app.api.schemas.rendered_sagas import rendered_of
 from app.api.schemas.saga_body import SagaBody, SagaPageBody
-from app.api.schemas.saga_json import saga_json
-from app.operations.saga_view import SagaView
 from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
 
 router = APIRouter(generate_unique_id_function=operation_id, tags=["sagas"], route_class=StrictRoute)
 
 _PRIVATE = "private, no-cache"
-
-
-def saga_etag(view: SagaView, content: bytes) -> str:
-    """Return the tag of a saga's body; its version is the length of the trail."""
-    return etag_of(content, view.state.seq)
 
 
 @router.get(
@@ -68,7 +62,7 @@ async def read_saga(
     With `Prefer: wait=N` the answer comes once the saga is finished, or after N seconds. An id that is
     unknown, malformed or another caller's is the same 404.
     """
-    service, settings = service_of(request), settings_of(request)
+    service, settings, rendered = service_of(request), settings_of(request), rendered_of(request)
     caller, storage_timeout = caller_of(request), settings.storage_timeout_seconds
     preferred = preference(prefer)
     answered = {"Cache-Control": _PRIVATE}
@@ -77,16 +71,16 @@ async def read_saga(
         view = await wait_for(
             service, saga_id, seconds=seconds, caller=caller, storage_timeout=storage_timeout
         )
+        saga = None if view is None else rendered.of(view)
         answered |= preferred.applied(at_most=settings.max_wait_seconds, can_go_on=False)
     else:
-        view = await with_timeout(service.reader.get(saga_id, caller=caller), storage_timeout)
-    if view is None:
+        saga = await with_timeout(rendered.find(service.reader, saga_id, caller=caller), storage_timeout)
+    if saga is None:
         raise Problem("not_found")
-    content = encode(saga_json(view))
-    answered |= {"ETag": saga_etag(view, content), **status_headers(view.state.status)}
-    if matches(if_none_match, answered["ETag"]):
+    answered |= {"ETag": saga.etag, **status_headers(saga.status)}
+    if matches(if_none_match, saga.etag):
         return Response(status_code=304, headers=answered)
-    return Response(content, headers=answered, media_type="application/json")
+    return Response(saga.content, headers=answered, media_type="application/json")
 
 
 @router.get(
@@ -127,11 +121,11 @@ async def list_sagas(
         created_after=created_after,
         created_before=created_before,
     )
-    reading = service.reader.list_sagas(wanted, before=cursor, limit=size + 1)
-    views = await with_timeout(reading, settings.storage_timeout_seconds)
-    page = views[:size]
-    body = {
-        "data": [saga_json(view) for view in page],
-        "next_cursor": saga_cursor(page[-1].saga.id) if len(views) > size else None,
-    }
-    return Response(encode(body), headers={"Cache-Control": _PRIVATE}, media_type="application/json")
+    reading = rendered_of(request).page(service.reader, wanted, before=cursor, limit=size + 1)
+    found = await with_timeout(reading, settings.storage_timeout_seconds)
+    page = found[:size]
+    content = b'{"data":[%s],"next_cursor":%s}' % (
+        b",".join(one.content for one in page),
+        encode(saga_cursor(page[-1].id) if len(found) > size else None),
+    )
+    return Response(content, headers={"Cache-Control": _PRIVATE}, media_type="application/json")

@@ -61,7 +61,8 @@ class StoredSaga:
     """A saga with its log, as read. `epoch` is its current owner's.
 
     `lease_expires_at` says when the owner's lease ends, if it has an owner. `cancel_request` is an operator's request
-    to cancel it, which its owner follows while the saga can be cancelled.
+    to cancel it, which its owner follows while the saga can be cancelled. `stamp` is what a log has that tells this
+    version of the saga's row from any other; None if it has no such thing.
     """
 
     saga: NewSaga
@@ -70,6 +71,7 @@ class StoredSaga:
     events: tuple[SagaEvent, ...]
     lease_expires_at: datetime | None = None
     cancel_request: OperatorAction | None = None
+    stamp: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

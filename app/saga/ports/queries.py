@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from app.saga.model.events import TrailEntry
 from app.saga.model.status import SagaStatus
 from app.saga.ports.log import ReadSaga
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Kept(Protocol[T_co]):
+    """What somebody has kept of sagas that they read before, so that those needn't be read again."""
+
+    def __call__(self, saga_id: str, stamp: object, /) -> T_co | None:
+        """Return what was kept of a saga with an equal stamp; None where there is no such thing."""
+
+
+def nothing_kept(_saga_id: str, _stamp: object) -> None:
+    """Keep nothing: every saga is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,13 +58,21 @@ class BacklogStats:
 
 
 class SagaQueries(Protocol):
-    """Reading many sagas; the log itself reads one."""
+    """Reading sagas to show them. Every method may raise `LogUnavailable`.
 
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> Sequence[ReadSaga]:
-        """Return at most `limit` sagas, newest first, with an id below `before`. Raise `LogUnavailable`.
+    One whose log can't be understood is an `UnreadableSaga` in its place, and one that is `kept` what was kept of it.
+    """
 
-        A saga whose log can't be read is an `UnreadableSaga`.
-        """
+    async def find(self, saga_id: str, *, kept: Kept[T] = nothing_kept) -> ReadSaga | T | None:
+        """Return a saga as it is durable now; None where there is none."""
+
+    async def list_sagas(
+        self, wanted: SagaFilter, *, before: str | None, limit: int, kept: Kept[T] = nothing_kept
+    ) -> Sequence[ReadSaga | T]:
+        """Return at most `limit` sagas, newest first, with an id below `before`."""
+
+    async def inactive(self, saga_ids: Collection[str]) -> Collection[str]:
+        """Return which of these sagas no process works on: they have ended, or need an operator."""
 
 
 class SagaNews(Protocol):

@@ -32,8 +32,8 @@ class DatabaseSettings(SettingsGroup):
     )
     database_pool_size: Count = Field(
         8,
-        description="Connections for reading. A worker has three more on PostgreSQL: for the journal, for the lease, "
-        "and to listen for changes of other replicas.",
+        description="Connections for reading, half of them for sagas alone. A worker has three more on PostgreSQL: for "
+        "the journal, for the lease, and to listen for changes of other replicas.",
     )
     storage_timeout_seconds: Seconds = Field(
         10.0,

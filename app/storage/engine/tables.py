@@ -139,6 +139,14 @@ Index(
     sqlite_where=text(_UNDONE),
 )
 Index("ix_saga_customer", saga.c.caller, saga.c.customer_id, saga.c.id)
+Index("ix_saga_caller", saga.c.caller, saga.c.id)
+Index(
+    "ix_saga_compensated",
+    saga.c.id,
+    saga.c.caller,
+    postgresql_where=text(_UNDONE),
+    sqlite_where=text(_UNDONE),
+)
 Index(
     "ix_saga_due",
     saga.c.next_action_at,

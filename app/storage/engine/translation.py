@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -41,6 +42,7 @@ async def translated(*, stored: bool | None = False) -> AsyncIterator[None]:
         yield
     except (
         SQLAlchemyError,
+        sqlite3.Error,
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,

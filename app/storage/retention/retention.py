@@ -27,8 +27,8 @@ from app.storage.engine.translation import repeats
 from app.storage.retention.deletion import delete_sagas, undelivered
 from app.storage.retention.redacted_rows import redact_rows, select_rows
 from app.storage.retention.redaction import Redaction
+from app.storage.sagas.first_id import first_id
 from app.storage.sagas.sql_log import SqlLog
-from app.storage.sagas.statistics import first_id
 
 FIRST = "00000000-0000-0000-0000-000000000000"
 """Before every saga."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
-from sqlalchemy import ColumnClause, String, and_, column, func, literal, or_, select, text, union_all
+from sqlalchemy import ColumnClause, String, column, func, or_, select, text
 
 from app.saga.model.events import TrailEntry
 from app.saga.model.status import SagaStatus
 from app.saga.ports.log import ReadSaga
-from app.saga.ports.queries import BacklogStats, SagaFilter
+from app.saga.ports.queries import BacklogStats, Kept, SagaFilter, nothing_kept
 from app.saga.ports.takeover import LOST
-from app.storage.engine.tables import GIVEN_UP, api_key, replica, saga, saga_log
-from app.storage.sagas.saga_rows import UNFINISHED, document, entry_of, event_of, read_sagas, select_sagas
+from app.storage.engine.tables import replica, saga, saga_log
+from app.storage.sagas.saga_rows import UNFINISHED, document, entry_of, event_of
 from app.storage.sagas.sql_log import SqlLog
-from app.storage.sagas.statistics import ID_SLACK, first_id
+
+T = TypeVar("T")
 
 _COLUMNS = ("saga_id", "seq", "at", "event", "step", "attempt")
 _DATA: ColumnClause[str] = column("data", String)
@@ -38,43 +40,16 @@ class SqlQueries:
     def __init__(self, log: SqlLog) -> None:
         self._log = log
 
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[ReadSaga]:
-        query = select_sagas().order_by(saga.c.id.desc()).limit(limit)
-        if wanted.caller is not None:
-            query = query.where(saga.c.caller == wanted.caller)
-        elif wanted.order_id is not None or wanted.customer_id is not None:
-            # Everybody's, by name: the indexes begin with the caller, and there are as many as had keys.
-            query = query.where(saga.c.caller.in_(union_all(select(literal("")), select(api_key.c.caller))))
-        if before is not None:
-            query = query.where(saga.c.id < before)
-        if wanted.status is not None:
-            query = query.where(saga.c.status == wanted.status.value)
-        if wanted.order_id is not None:  # in two halves, as each has its own partial index
-            here = saga.c.order_id == wanted.order_id
-            query = query.where(
-                or_(
-                    and_(here, text("saga.status <> 'compensated'")),
-                    and_(here, text("saga.status = 'compensated'")),
-                )
-            )
-        if wanted.customer_id is not None:
-            query = query.where(saga.c.customer_id == wanted.customer_id)
-        if wanted.failing_step is not None:
-            failed = select(saga_log.c.saga_id).where(
-                saga_log.c.saga_id == saga.c.id,
-                saga_log.c.step == wanted.failing_step,
-                text(f"saga_log.{GIVEN_UP}"),  # written out, as its partial index has it
-            )
-            query = query.where(failed.exists())
-        # An id begins with its time: without its bounds all that is newer, or older, would be read and thrown away.
-        if wanted.created_after is not None:
-            after = wanted.created_after
-            query = query.where(saga.c.created_at >= after, saga.c.id >= first_id(after, -ID_SLACK))
-        if wanted.created_before is not None:
-            until = wanted.created_before
-            query = query.where(saga.c.created_at < until, saga.c.id < first_id(until, ID_SLACK))
-        async with self._log.reading() as connection:
-            return await read_sagas(connection, query)
+    async def find(self, saga_id: str, *, kept: Kept[T] = nothing_kept) -> ReadSaga | T | None:
+        return await self._log.reads.find(saga_id, kept)
+
+    async def list_sagas(
+        self, wanted: SagaFilter, *, before: str | None, limit: int, kept: Kept[T] = nothing_kept
+    ) -> list[ReadSaga | T]:
+        return await self._log.reads.page(wanted, before=before, limit=limit, kept=kept)
+
+    async def inactive(self, saga_ids: Collection[str]) -> set[str]:
+        return await self._log.reads.inactive(saga_ids)
 
     async def since(self, seqs: Mapping[str, int]) -> Mapping[str, list[TrailEntry]]:
         async with self._log.reading() as connection:

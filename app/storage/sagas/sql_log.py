@@ -1,4 +1,4 @@
-"""The saga log on a database: writes through the journal, reads and claims through SQLAlchemy."""
+"""The saga log on a database: writes through the journal, reads over the drivers, the rest through SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from app.saga.ports.log_checks import check_append, check_operate, check_start
 from app.storage.engine.changes import LocalChanges
 from app.storage.engine.json_text import encode
 from app.storage.engine.log_clock import LogClock, MachineClock, PostgresClock, SqliteClock
+from app.storage.engine.reads import Reads
 from app.storage.engine.tables import saga, saga_log
 from app.storage.engine.transactions import Transactions
 from app.storage.engine.translation import repeats
@@ -27,7 +28,8 @@ from app.storage.journal.journal import Journal
 from app.storage.sagas.cancellation import CancellationRequests
 from app.storage.sagas.claims import Claims
 from app.storage.sagas.replicas import Replicas
-from app.storage.sagas.saga_rows import log_row, read_sagas, select_sagas
+from app.storage.sagas.saga_reads import SagaReads
+from app.storage.sagas.saga_rows import log_row
 
 
 class SqlLog:
@@ -40,9 +42,12 @@ class SqlLog:
         journal: Journal,
         machine: MachineClock | None = None,
         changes: LocalChanges | None = None,
+        *,
+        reads: Reads,
     ) -> None:
         self._journal = journal
         self._transactions = Transactions(engine)
+        self.reads = SagaReads(reads, self._transactions)
         machine = machine or MachineClock()
         self._clock: LogClock = (
             PostgresClock(machine) if self._transactions.is_postgres else SqliteClock(machine)
@@ -75,13 +80,10 @@ class SqlLog:
             raise result
 
     async def load(self, saga_id: str) -> StoredSaga | None:
-        async with self._transactions.reading() as connection:
-            found = await read_sagas(connection, select_sagas().where(saga.c.id == saga_id))
-        if not found:
-            return None
-        if isinstance(found[0], UnreadableSaga):
-            raise LogUnreadable(found[0].reason, saga=found[0])
-        return found[0]
+        found = await self.reads.find(saga_id)
+        if isinstance(found, UnreadableSaga):
+            raise LogUnreadable(found.reason, saga=found)
+        return found
 
     async def claim(
         self, *, owner: str, definitions: Sequence[tuple[str, int]], limit: int

@@ -7,7 +7,7 @@ no index is kept for this, and no write pays for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal_column, select, text
@@ -15,11 +15,9 @@ from sqlalchemy import ColumnElement, case, func, literal_column, select, text
 from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import DURATION_EDGES, BucketCount
 from app.storage.engine.tables import saga
+from app.storage.sagas.first_id import ID_SLACK, first_id
 from app.storage.sagas.saga_rows import UNFINISHED
 from app.storage.sagas.sql_log import SqlLog
-
-ID_SLACK = timedelta(seconds=5)
-"""By how much the time in an id may differ from the saga's `created_at`."""
 
 _Measured = tuple[ColumnElement[Any], ColumnElement[Any]]
 _ON_POSTGRESQL: _Measured = (
@@ -91,12 +89,6 @@ class SqlStatistics:
         async with self._log.reading() as connection:
             found: str | None = (await connection.execute(query)).scalar()
         return found
-
-
-def first_id(at: datetime, slack: timedelta = timedelta()) -> str:
-    """Return the least UUIDv7 of a time, moved by `slack`; before 1970 there are none, so the first of all."""
-    digits = f"{max(0, int((at.timestamp() + slack.total_seconds()) * 1000)):012x}"
-    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
 
 
 def _minute(found: datetime | str) -> datetime:

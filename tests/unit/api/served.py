@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import copy
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2 as httpx
 from fastapi import FastAPI
@@ -31,9 +31,12 @@ from app.saga import Definitions, SagaDefinition, SagaEvent, SagaOrchestrator, S
 from app.saga.engine.runner import SagaRunner
 from app.saga.model.errors import LeaseLost
 from app.saga.model.step import JSON
-from app.saga.ports.log import NewSaga, StartResult, Stored
-from app.saga.ports.queries import SagaFilter
+from app.saga.ports.log import NewSaga, ReadSaga, StartResult, Stored, load
+from app.saga.ports.queries import Kept, SagaFilter, nothing_kept
 from tests.builders import QUICK, Answer, NotedLog, ScriptedStep, VirtualClock, an_id, the_most, three_steps
+from tests.queries import QueriesOfLog
+
+T = TypeVar("T")
 
 
 def an_order(**changes: JSON) -> dict[str, JSON]:
@@ -62,7 +65,20 @@ class ListedLog(NotedLog):
             raise self.broken
         return await super().load(saga_id)
 
-    async def list_sagas(self, wanted: SagaFilter, *, before: str | None, limit: int) -> list[StoredSaga]:
+    async def find(self, saga_id: str, *, kept: Kept[T] = nothing_kept) -> ReadSaga | T | None:  # noqa: ARG002 (it keeps nothing)
+        return await load(self, saga_id)
+
+    async def inactive(self, saga_ids: Collection[str]) -> set[str]:
+        return await QueriesOfLog(self).inactive(saga_ids)
+
+    async def list_sagas(
+        self,
+        wanted: SagaFilter,
+        *,
+        before: str | None,
+        limit: int,
+        kept: Kept[T] = nothing_kept,  # noqa: ARG002 (it keeps nothing)
+    ) -> Sequence[ReadSaga | T]:
         found = [await self.stored(saga_id) for saga_id in sorted(self.ids, reverse=True)]
         return [stored for stored in found if _is_wanted(stored, wanted, before)][:limit]
 
@@ -137,7 +153,7 @@ class Served:
         definitions = Definitions([self.definition])
         orchestrator = SagaOrchestrator(self.definition, self.log, clock=self.clock, jitter=the_most)
         runner = SagaRunner(definitions, self.log, orchestrator, clock=self.clock)
-        reader = SagaReader(runner, self.log, self.log, definitions, lease_until=lambda: None)
+        reader = SagaReader(runner, self.log, definitions, lease_until=lambda: None)
         starter = SagaStarter(runner, self.log, reader, definition=self.definition, new_id=an_id)
         return runner, starter, reader
 

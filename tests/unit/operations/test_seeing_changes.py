@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
 
-from app.operations import reading
+from app.operations import saga_waits
 from app.operations.change_notifier import ChangeNotifier
 from app.operations.event_streams import EventStreams
 from app.operations.reading import SagaReader
@@ -21,8 +21,9 @@ from app.saga.model.events import EventType
 from app.saga.model.status import SagaStatus
 from app.saga.ports.changes import Change
 from app.saga.ports.clock import SystemClock
-from app.saga.ports.log import NewSaga, ReadSaga, RowChange, SagaLog, StoredSaga, load
+from app.saga.ports.log import NewSaga, RowChange, StoredSaga
 from app.storage import Storage, open_storage
+from app.storage.sagas.queries import SqlQueries
 from app.storage.sagas.statistics import SqlStatistics
 from tests.builders import (
     HANG,
@@ -68,10 +69,8 @@ class Here:
         self.runner = SagaRunner(self.definitions, storage.log, orchestrator, clock=self.clock)
 
     def reader(self) -> SagaReader:
-        log, queries, changes = self.storage.log, self.storage.queries, self.storage.changes
-        return SagaReader(
-            self.runner, log, queries, self.definitions, lease_until=lambda: None, changes=changes
-        )
+        queries, changes = self.storage.queries, self.storage.changes
+        return SagaReader(self.runner, queries, self.definitions, lease_until=lambda: None, changes=changes)
 
     async def hold_lease(self) -> None:
         await self.storage.log.renew("here", seconds=30.0)
@@ -161,20 +160,19 @@ async def test_a_request_that_waits_for_another_processs_saga_is_answered_at_onc
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repeat of a checkout at another replica than the one that runs it."""
-    monkeypatch.setattr(reading, "POLL_SECONDS", SLOW)
+    monkeypatch.setattr(saga_waits, "POLL_SECONDS", SLOW)
     async with two_processes(postgres_url) as here:
         saga = await here.start_elsewhere()
-        reader, reads = here.reader(), asyncio.Semaphore(0)
+        queries, looked = here.storage.queries, asyncio.Event()
 
-        async def counted(log: SagaLog, saga_id: str) -> ReadSaga | None:
-            read = await load(log, saga_id)
-            reads.release()
-            return read
+        async def noted(saga_ids: Collection[str]) -> set[str]:
+            found = await SqlQueries.inactive(queries, saga_ids)
+            looked.set()
+            return found
 
-        monkeypatch.setattr(reading, "load", counted)
-        waiting = asyncio.ensure_future(reader.wait(saga.id, seconds=SLOW))
-        for _ in range(2):  # the one before it subscribes, and the one after
-            await reads.acquire()
+        monkeypatch.setattr(queries, "inactive", noted)
+        waiting = asyncio.ensure_future(here.reader().wait(saga.id, seconds=SLOW))
+        await looked.wait()  # for what was stored before it subscribed
         await here.complete_elsewhere(saga)
         async with asyncio.timeout(LIMIT):
             view = await waiting

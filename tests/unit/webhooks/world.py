@@ -161,5 +161,5 @@ async def a_world(url: str) -> AsyncIterator[World]:
     async with open_storage(url) as storage:
         orchestrator = SagaOrchestrator(a_definition(), storage.log, clock=clock)
         runner = SagaRunner(definitions, storage.log, orchestrator, clock=clock)
-        reader = SagaReader(runner, storage.log, storage.queries, definitions, lease_until=lambda: None)
+        reader = SagaReader(runner, storage.queries, definitions, lease_until=lambda: None)
         yield World(storage=storage, reader=reader, clock=clock)

@@ -31,7 +31,7 @@ from app.storage.engine.tables import (
 )
 from app.storage.outbox.feed import OutboxEvent
 from app.storage.retention.retention import SqlRetention
-from app.storage.sagas.statistics import first_id
+from app.storage.sagas.first_id import first_id
 from tests.builders import (
     NOON,
     VirtualClock,
