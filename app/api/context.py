@@ -23,6 +23,7 @@ from app.operations.operator import Operator
 from app.operations.reading import SagaReader
 from app.operations.starting import SagaStarter
 from app.operations.statistics import Statistics
+from app.saga.engine.waiting import Closing
 from app.telemetry.metrics import Metrics
 from app.webhooks import WebhookService
 
@@ -65,7 +66,7 @@ class AppContext:
     streams: EventStreams | None = None
     metrics: Metrics | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: Closing = field(default_factory=Closing)
 
 
 OpenService = Callable[[], AbstractAsyncContextManager[AppContext]]

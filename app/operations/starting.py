@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.operations.reading import SagaReader
+from app.operations.saga_view import SagaView, view_of_running
 from app.saga.engine.runner import SagaRunner
+from app.saga.engine.waiting import Closing, wait_until_done
 from app.saga.model.definition import SagaDefinition
 from app.saga.model.errors import LogUnavailable, SagaError
 from app.saga.model.status import SagaStatus
@@ -53,10 +55,14 @@ class AlreadyCompleted(BusinessKeyTaken):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartedSaga:
-    """A durable saga. `replayed` says that an earlier request with the same key started it."""
+    """A durable saga. `replayed` says that an earlier request with the same key started it.
+
+    `view` is the saga where it became inactive while its start was waited for; None where it has still to be read.
+    """
 
     saga_id: str
     replayed: bool
+    view: SagaView | None = None
 
 
 class SagaStarter:
@@ -87,8 +93,12 @@ class SagaStarter:
         is_of_earlier_release: Callable[[str, dict[str, JSON]], bool] = lambda _known, _input: False,
         request_id: str | None = None,
         log_timeout: float = 10.0,
+        seconds: float = 0.0,
+        closing: Closing | None = None,
     ) -> StartedSaga:
-        """Start a saga and return once it is durable. It then runs by itself, whoever waits for it.
+        """Start a saga and return once it is durable, or also inactive where `seconds` allow to wait for that.
+
+        It then runs by itself, whoever waits for it; at `closing` its end is waited for no longer.
 
         `order` is its input: order_id, customer_id, currency, amount, items, payment_method, shipping_address,
         metadata and, with the sandbox, simulate. Where the idempotency key was used with another fingerprint,
@@ -108,14 +118,19 @@ class SagaStarter:
             customer_id=order["customer_id"],
             request_id=request_id,
         )
+        loop = asyncio.get_running_loop()
         while True:
             task = self._runner.launch(new)
-            await asyncio.wait({task.started}, timeout=log_timeout)
+            # One wait for both: most are durable, and inactive, in less time than either limit.
+            until = loop.time() + log_timeout
+            await wait_until_done(task.done, min(seconds, log_timeout), closing=closing)
+            await wait_until_done(task.started, until - loop.time())
             if not task.started.done():
                 raise LogUnavailable("The saga log has not answered in time.", stored=None)
             match task.started.result():
                 case Stored():
-                    return StartedSaga(saga_id=new.id, replayed=False)
+                    view = view_of_running(task.instance, lease_until=None) if task.inactive else None
+                    return StartedSaga(saga_id=new.id, replayed=False, view=view)
                 case IdempotencyConflict(saga_id=saga_id, fingerprint=known):
                     if known != fingerprint and not await self._is_same_request(
                         saga_id, known, is_of_earlier_release, log_timeout

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from app.saga.engine.waiting import Closing
+
 
 class Drain:
     """The end of a process: one span of time for the open requests and the sagas that run here together.
@@ -22,7 +24,7 @@ class Drain:
         quiesce: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.draining = draining
-        self.time_up = asyncio.Event()
+        self.time_up = Closing()
         self._seconds = seconds
         self._idle = idle
         self._quiesce = quiesce

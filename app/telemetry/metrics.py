@@ -94,10 +94,12 @@ class Metrics(Lifecycle):
         self._folder = folder
         self._own = registry
         self.registry = registry
+        self._tallies = tallies = Tallies()
         if folder is not None:
             self.registry = CollectorRegistry()
+        self.registry.register(tallies)
+        if folder is not None:
             sum_of_workers(self.registry, folder)
-        self._tallies = tallies = Tallies()
         self._asked: list[tuple[Gauge, Callable[[], float]]] = []
         self._steps = frozenset(steps)
         self._problems = frozenset(problems)
@@ -262,8 +264,8 @@ class Metrics(Lifecycle):
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its media type: OpenMetrics if `accept` asks for it, else Prometheus's text."""
         await self._backlog.refresh()
-        self._refresh()
         if self._folder is not None:
+            self._refresh()
             forget_ended_workers(self._folder)
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type

@@ -7,11 +7,12 @@ much as its answer. A tally is counted by one thread, that of the event loop.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TypeVar
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, Metric
+from prometheus_client.registry import Collector
 
 
 class CounterTally:
@@ -59,8 +60,11 @@ class HistogramTally:
 Tally = TypeVar("Tally", CounterTally, HistogramTally)
 
 
-class Tallies:
-    """The tallies of one process, each made once for its labels' values: looking one up costs more than to count."""
+class Tallies(Collector):
+    """The tallies of one process, each made once for its labels' values: looking one up costs more than to count.
+
+    They are handed over whenever the registry is read in which they are the first collector.
+    """
 
     def __init__(self) -> None:
         self._made: list[CounterTally | HistogramTally] = []
@@ -76,6 +80,11 @@ class Tallies:
     def histograms(self, histogram: Histogram, buckets: tuple[float, ...]) -> Callable[..., HistogramTally]:
         """Return what gives a histogram's tally for its labels' values."""
         return cache(lambda *labels: self._kept(HistogramTally(histogram.labels(*labels), buckets)))
+
+    def collect(self) -> Iterable[Metric]:
+        """Hand over; the library's own metrics follow."""
+        self.hand_over()
+        return ()
 
     def hand_over(self) -> None:
         """Give the library all that was counted since the last time."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.api.problems.problem import Problem
 
@@ -21,7 +21,10 @@ class Uploads:
     def __init__(self, *, limit: int, seconds: float) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._open: dict[asyncio.Timeout, None] = {}  # In the order of their beginnings.
+        self._open: dict[
+            asyncio.Timeout, float
+        ] = {}  # Until when each may last, in the order of their beginnings.
+        self._sweep: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> int:
@@ -32,26 +35,47 @@ class Uploads:
         """Return a request's body; raise a problem where it is too large, or has not come in time."""
         if len(self._open) >= self._limit:
             self._end_oldest()
-        body = bytearray()
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._seconds) as upload:
-                self._open[upload] = None
+            async with asyncio.timeout(None) as upload:
+                self._open[upload] = loop.time() + self._seconds
+                if self._sweep is None:  # one timer for all of them: nearly all are done long before it
+                    self._sweep = loop.call_later(self._seconds, self._end_late)
                 try:
-                    async for chunk in request.stream():
-                        body += chunk
-                        if len(body) > max_bytes:
-                            raise too_large(request, max_bytes)
+                    return await _whole_body(request, max_bytes)
                 finally:
                     self._open.pop(upload, None)
         except TimeoutError:
             raise Problem("request_timeout", headers=_hang_up(request)) from None
-        return bytes(body)
+
+    def _end_late(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._open and next(iter(self._open.values())) <= now:
+            self._end_oldest()
+        self._sweep = None
+        if self._open:
+            until = next(iter(self._open.values()))
+            self._sweep = asyncio.get_running_loop().call_at(until, self._end_late)
 
     def _end_oldest(self) -> None:
         oldest = next(iter(self._open))
         del self._open[oldest]
         with suppress(RuntimeError):  # its time is over as it is
             oldest.reschedule(asyncio.get_running_loop().time())
+
+
+async def _whole_body(request: Request, max_bytes: int) -> bytes:
+    body = b""
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        body = body + chunk if body else chunk
+        if len(body) > max_bytes:
+            raise too_large(request, max_bytes)
+        if not message.get("more_body", False):
+            return body
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:

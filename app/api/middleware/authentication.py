@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote_plus
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +22,7 @@ from app.access.read_tokens import PREFIX as RT
 from app.access.read_tokens import ReadTokens
 from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import AppContext, count_problem
+from app.api.http.headers.fields import lines_of
 from app.api.http.long_lived import LastingAnswers
 from app.api.middleware.base_path import link
 from app.api.middleware.credentials import address_of, bearer_of, session_of, take_read_token
@@ -78,7 +78,7 @@ class Authentication:
             await self._admit(scope, matched, service, keys, read_token, fresh=True)
 
         who = (
-            *Headers(scope=scope).getlist("authorization"),
+            *lines_of(scope, b"authorization"),
             session_of(scope) or "",
             read_token,
             scope["path"],
@@ -119,7 +119,7 @@ class Authentication:
                 raise Problem("keys_required")
             return ANONYMOUS
         page = scope["path"] in {"/", _PAGES} or scope["path"].startswith(f"{_PAGES}/")
-        given, sessions = Headers(scope=scope).getlist("authorization"), service.sessions
+        given, sessions = lines_of(scope, b"authorization"), service.sessions
         bearer = bearer_of(scope)
         if bearer is not None and bearer.startswith(RT) and read_token is None:
             read_token = bearer

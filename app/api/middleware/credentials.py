@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.api.http.headers.cookies import cookie_of
+from app.api.http.headers.fields import lines_of
 
 COOKIE = "checkout_session"
 READ_PARAMETER = "read_token"
@@ -20,14 +20,14 @@ _BEARER = re.compile(r"[Bb]earer +(\S+)")
 
 def bearer_of(scope: Scope) -> str | None:
     """Return the bearer token of a request's one Authorization header, or None."""
-    given = Headers(scope=scope).getlist("authorization")
+    given = lines_of(scope, b"authorization")
     match = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
     return match[1] if match else None
 
 
 def session_of(scope: Scope) -> str | None:
     """Return the text of the session in a request's cookie, if it has one; any other form is nobody's session."""
-    value = cookie_of(Headers(scope=scope).getlist("cookie"), COOKIE)
+    value = cookie_of(lines_of(scope, b"cookie"), COOKIE)
     return value if value is not None and _SESSION.fullmatch(value) else None
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 from starlette.types import Scope
 
-Header = tuple[bytes, bytes]
+from app.api.http.headers.fields import fields_of
 
 _PREFIXES = (b"x-forwarded-", b"x-original-", b"x-envoy-", b"cf-", b"x-appengine-")
 _NAMES = frozenset(
@@ -36,10 +36,12 @@ def through_proxy(scope: Scope) -> bool:
     By what proxies add; and by its version, as nginx up to 1.29 adds nothing unless told to, but speaks
     HTTP/1.0, which no browser and no curl does. Nobody can hide a proxy's header by sending more of them.
     """
-    if scope.get("http_version") == "1.0":
-        return True
-    headers: Iterable[Header] = scope["headers"]
-    return any(name in _NAMES or name.startswith(_PREFIXES) for name, _ in headers)
+    return scope.get("http_version") == "1.0" or _of_a_proxy(frozenset(fields_of(scope)))
+
+
+@lru_cache(maxsize=256)
+def _of_a_proxy(names: frozenset[bytes]) -> bool:
+    return any(name in _NAMES or name.startswith(_PREFIXES) for name in names)
 
 
 _PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
@@ -51,7 +53,7 @@ def forwarded_prefix(scope: Scope) -> str | None:
 
     What isn't one plain path is none: it goes into links.
     """
-    given = [value for name, value in scope["headers"] if name == b"x-forwarded-prefix"]
+    given = fields_of(scope).get(b"x-forwarded-prefix", ())
     if not given or not _from_trusted_proxy(scope):
         return None
     prefix = given[0].decode("latin-1").rstrip("/") if len(given) == 1 else ""
@@ -71,4 +73,4 @@ def _from_trusted_proxy(scope: Scope) -> bool:
         local = ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
-    return local and not any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+    return local and b"x-forwarded-for" not in fields_of(scope)

@@ -6,9 +6,9 @@ import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.api.http.headers.fields import lines_of
 from app.api.middleware.forwarded import through_proxy
 
 
@@ -36,11 +36,18 @@ def from_outside(scope: Scope) -> bool:
     local = _is_loopback_address(address)
     if local is None:
         return False
+    host = lines_of(scope, b"host")
+    return not (local and _is_named(host[0] if host else "", address))
+
+
+@lru_cache(maxsize=64)
+def _is_named(host: str, address: str) -> bool:
+    """Whether a Host names this machine, by the address that was reached or another of loopback."""
     try:
-        name = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or address
+        name = urlsplit(f"//{host}").hostname or address
     except ValueError:
-        return True
-    return not (local and (name == address or is_loopback(name)))
+        return False
+    return name == address or is_loopback(name)
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ from functools import lru_cache
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.context import AppContext
+from app.api.http.headers.fields import lines_of
 from app.api.http.headers.idempotency import idempotency_key
 from app.api.middleware.admission import Admission
 from app.api.middleware.base_path import base_path
@@ -60,14 +61,8 @@ class OverCapacity:
         ):
             await self._app(scope, receive, send)
             return
-        keys, ids = [], []
-        for name, value in scope["headers"]:
-            if name == b"idempotency-key":
-                keys.append(value.decode("latin-1"))
-            elif name == b"x-request-id":
-                ids.append(value.decode("latin-1"))
-        request_id = sane_request_id(ids)
-        if request_id is None or _runs(service, keys):
+        request_id = sane_request_id(lines_of(scope, b"x-request-id"))
+        if request_id is None or _runs(service, lines_of(scope, b"idempotency-key")):
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
@@ -157,5 +152,4 @@ def _headers() -> tuple[tuple[bytes, bytes], ...]:
     response = Problem("over_capacity").response("")
     own = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
     named = {name for name, _ in own}
-    safe = [(name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
-    return (*own, *(header for header in safe if header[0] not in named))
+    return (*own, *(header for header in SAFE_HEADERS if header[0] not in named))

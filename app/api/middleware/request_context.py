@@ -9,14 +9,14 @@ import asyncio
 import logging
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid4
 
 from app.access.principal import ANONYMOUS, Principal
 from app.api.http.card_number_check import refuse_card_number_in_header
+from app.api.http.headers.fields import lines_of
 from app.api.middleware.startup import run_lifespan
 from app.api.problems.problem import Problem
 from app.telemetry.access_log import AccessLog
@@ -24,12 +24,13 @@ from app.telemetry.access_log import AccessLog
 _logger = logging.getLogger(__name__)
 _SANE = re.compile(r"[\x21-\x7e]{1,128}")
 
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+"""Where an answer has none of its own."""
 
 
 def request_id_of(request: Request) -> str:
@@ -52,7 +53,7 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).getlist("x-request-id")
+        given = lines_of(scope, b"x-request-id")
         request_id, refused = _request_id(given), None
         try:
             refuse_card_number_in_header("X-Request-ID", given)
@@ -72,10 +73,13 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 started = True
                 self._note(inner, message["status"], time.perf_counter() - began)
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in SAFE_HEADERS.items():
-                    headers.setdefault(name, value)
+                answered = message.get("headers", ())
+                names = {name for name, _ in answered}
+                message["headers"] = [
+                    *answered,
+                    (b"x-request-id", request_id.encode("latin-1")),
+                    *(field for field in SAFE_HEADERS if field[0] not in names),
+                ]
             await send(message)
 
         try:
@@ -112,7 +116,7 @@ def _request_id(given: list[str]) -> str:
     """Return the caller's own id where it is one sane value, else a new one."""
     if len(given) == 1 and _SANE.fullmatch(given[0]):
         return given[0]
-    return str(uuid.uuid4())
+    return str(uuid4())
 
 
 def sane_request_id(given: list[str]) -> str | None:

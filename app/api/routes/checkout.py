@@ -6,7 +6,9 @@ the same Idempotency-Key finds it.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -17,8 +19,9 @@ from app.access.scopes import Scope
 from app.api.context import AppContext, caller_of, service_of, settings_of
 from app.api.http.card_number_check import refuse_card_number_in_header
 from app.api.http.described_route import DescribedRoute
+from app.api.http.headers.fields import lines_of
 from app.api.http.headers.idempotency import fingerprint, idempotency_key, is_of_earlier_release
-from app.api.http.headers.prefer import preference
+from app.api.http.headers.prefer import Preference, preference
 from app.api.http.headers.simulation import simulation
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.json_encoding import encode
@@ -72,46 +75,50 @@ async def place_checkout(request: Request) -> Response:
     first request's answer.
     """
     settings, service = settings_of(request), service_of(request)
-    dry_run = _dry_run(request)
+    scope = request.scope
+    dry_run = _dry_run(request) if scope["query_string"] else False
     check_headers(request, max_bytes=settings.max_body_bytes)
-    for name in ("Idempotency-Key", "X-Simulate"):
-        refuse_card_number_in_header(name, request.headers.getlist(name))
-    required = settings.require_idempotency_key and not dry_run
-    key = idempotency_key(request.headers.getlist("idempotency-key"), required=required)
-    simulate = simulation(request.headers.getlist("x-simulate"), allowed=settings.simulate_allowed)
+    keys, simulations = lines_of(scope, b"idempotency-key"), lines_of(scope, b"x-simulate")
+    refuse_card_number_in_header("Idempotency-Key", keys)
+    refuse_card_number_in_header("X-Simulate", simulations)
+    key = idempotency_key(keys, required=settings.require_idempotency_key and not dry_run)
+    simulate = simulation(simulations, allowed=settings.simulate_allowed)
     if dry_run:
         order, _ = await _order(request, settings)
         return Response(encode(plan_of(order, service.starter.definition)), media_type="application/json")
 
-    rate: RateLimit = request.app.state.rate
     caller = caller_of(request).tenant
+    rate: RateLimit = request.app.state.rate
     rate.take(caller)
     admission: Admission = request.app.state.admission
     admission.check(service, caller=caller, key=key)  # before the body is read
     order, body = await _order(request, settings)
-    admission.check(service, caller=caller, key=key)  # and behind it, as it may trickle in
     given = order.saga_input()
     if simulate is not None:
         given["simulate"] = simulate
-    if trace := accepted_traceparent(request.headers.getlist("traceparent")):
+    if trace := accepted_traceparent(lines_of(scope, b"traceparent")):
         given["traceparent"] = trace
+    asked: dict[str, Any] = {"caller": caller, "method": "POST", "path": "/checkout", "body": body}
+    prefer = preference(lines_of(scope, b"prefer"))
+    wait = prefer.seconds(settings.wait_seconds, at_most=settings.max_wait_seconds)
+    until = asyncio.get_running_loop().time() + wait
+    admission.check(service, caller=caller, key=key)  # and behind it, as it may trickle in
     try:
         placed = await service.starter.start(
             given,
             caller=caller,
             idempotency_key=key,
-            fingerprint=fingerprint(caller=caller, method="POST", path="/checkout", body=body)
-            if key
-            else None,
-            is_of_earlier_release=partial(
-                is_of_earlier_release, caller=caller, method="POST", path="/checkout", body=body
-            ),
+            fingerprint=fingerprint(**asked) if key else None,
+            is_of_earlier_release=partial(is_of_earlier_release, **asked),
             request_id=request_id_of(request),
             log_timeout=settings.storage_timeout_seconds,
+            seconds=wait,
+            closing=service.closing,
         )
     except LogUnavailable as error:
         raise _not_stored(error, key) from None
-    return await _answer(request, service, settings, placed)
+    view = placed.view or await _view(service, settings, placed, caller_of(request), until)
+    return _answer(placed, view, prefer, settings)
 
 
 def _dry_run(request: Request) -> bool:
@@ -128,13 +135,8 @@ async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object
     return Order.of(body, max_items=settings.max_items), body
 
 
-async def _answer(
-    request: Request, service: AppContext, settings: ApiSettings, placed: StartedSaga
-) -> Response:
-    """Wait for the saga as long as the caller prefers, and answer with how it stands then."""
-    prefer = preference(request.headers.getlist("prefer"))
-    seconds = prefer.seconds(settings.wait_seconds, at_most=settings.max_wait_seconds)
-    view = await _view(service, placed, caller_of(request), seconds, settings.storage_timeout_seconds)
+def _answer(placed: StartedSaga, view: SagaView, prefer: Preference, settings: ApiSettings) -> Response:
+    """Answer with how the saga stands."""
     applied = prefer.applied(at_most=settings.max_wait_seconds)
     if prefer.respond_async and not placed.replayed:
         return accepted(view, extra=applied)
@@ -149,12 +151,17 @@ async def _answer(
 
 
 async def _view(
-    service: AppContext, placed: StartedSaga, caller: Principal, seconds: float, storage_timeout: float
+    service: AppContext, settings: ApiSettings, placed: StartedSaga, caller: Principal, until: float
 ) -> SagaView:
+    """Wait for the saga for what is left of the time that the caller prefers."""
     url = saga_url(placed.saga_id)
     try:
         view = await wait_for(
-            service, placed.saga_id, seconds=seconds, caller=caller, storage_timeout=storage_timeout
+            service,
+            placed.saga_id,
+            seconds=max(0.0, until - asyncio.get_running_loop().time()),
+            caller=caller,
+            storage_timeout=settings.storage_timeout_seconds,
         )
         if view is not None:
             return view

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from app.saga.engine.saga_instance import SagaInstance
+from app.saga.engine.waiting import wait_until_done
 from app.saga.model.status import INACTIVE
 from app.saga.ports.log import StartResult
 from app.saga.ports.takeover import SUSPECT_AFTER
@@ -33,7 +34,7 @@ class SagaTask:
 
     async def wait_done(self, seconds: float) -> None:
         """Wait until this process has finished with the saga, at most `seconds`. This never cancels it."""
-        await asyncio.wait({self.done}, timeout=seconds)
+        await wait_until_done(self.done, seconds)
 
 
 def _mark_retrieved(future: asyncio.Future[StartResult]) -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.values.canonical_json import as_written, canonical, spelt_as
+from app.values.canonical_json import _with_plain_numbers, as_written, canonical, spelt_as
 
 numbers = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | numbers | st.text(max_size=3),
+    st.none() | st.booleans() | numbers | st.text(max_size=3) | st.sampled_from(["\x7f", "a:1.5", "null"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
@@ -95,3 +95,10 @@ def test_numbers_can_be_spelt_as_in_another_value() -> None:
     assert as_written(spelt_as(body, pattern)) == as_written(
         {"a": 1.0, "b": [2.0, True, "3", 4.5], "c": {"d": -0.0}, "e": 7}
     )
+
+
+@given(values)
+def test_a_value_has_the_text_that_fingerprints_were_made_of_before(value: Any) -> None:
+    """A repeat of a key that an earlier release stored finds its saga, whatever writes the text."""
+    plain = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+    assert canonical(value) == plain.encode(_with_plain_numbers(value))
