@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from app.operations.event_streams import EventStreams
@@ -64,11 +63,13 @@ def traces_or_warning(settings: Settings, clock: SystemClock) -> Traces | None:
         return None
 
 
-@contextmanager
-def around_run(traces: Traces | None, run: SagaInstance) -> Iterator[None]:
-    """Log and trace a run of a saga: entered in the run's task."""
-    with log_with_trace(run), traces.around(run) if traces else nullcontext():
-        yield
+_NOTHING = nullcontext()
+
+
+def around_run(traces: Traces | None, run: SagaInstance) -> AbstractContextManager[None]:
+    """Log and trace a run of a saga: called, and entered, in the run's task."""
+    log_with_trace(run)
+    return traces.around(run) if traces else _NOTHING
 
 
 def process_gauges(runner: SagaRunner, lease: Lease, storage: Storage, streams: EventStreams) -> Gauges:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from app.saga.engine.saga_instance import SagaInstance
 from app.saga.model.events import EventType, SagaEvent
@@ -52,11 +51,9 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
     requests.handlers, requests.propagate = [], False
 
 
-@contextmanager
-def log_with_trace(run: SagaInstance) -> Iterator[None]:
-    """Have each line that a saga's task logs carry its trace's id; be entered in that task."""
+def log_with_trace(run: SagaInstance) -> None:
+    """Have each line that a saga's task logs carry its trace's id; be called in that task."""
     TRACE.set(trace_id_of(run.saga.input.get("traceparent"), run.saga.id))  # which ends with the task
-    yield
 
 
 def log_events(saga_id: str, events: Sequence[SagaEvent]) -> None:

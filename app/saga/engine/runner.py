@@ -137,9 +137,7 @@ class SagaRunner:
             del self._sagas[saga_id]
             self._forget_key(saga.instance.saga)
         if not saga.started.done():
-            saga.started.set_exception(
-                LogUnavailable("The process stopped before the log had answered.", stored=None)
-            )
+            saga.fail_start(LogUnavailable("The process stopped before the log had answered.", stored=None))
         if not saga.done.done():
             saga.done.set_result(None)
 
@@ -174,7 +172,7 @@ class SagaRunner:
         except LogError as error:
             acknowledged = saga.started.done()
             if not acknowledged:
-                saga.started.set_exception(error)
+                saga.fail_start(error)
             if acknowledged or (isinstance(error, LogUnavailable) and error.stored is None):
                 await self._abandon(
                     instance

@@ -20,7 +20,6 @@ class SagaTask:
         self.resumed = resumed
         self.started: asyncio.Future[StartResult] = loop.create_future()
         self.done: asyncio.Future[None] = loop.create_future()
-        self.started.add_done_callback(_mark_retrieved)
 
     @property
     def suspect(self) -> bool:
@@ -36,8 +35,7 @@ class SagaTask:
         """Wait until this process has finished with the saga, at most `seconds`. This never cancels it."""
         await wait_until_done(self.done, seconds)
 
-
-def _mark_retrieved(future: asyncio.Future[StartResult]) -> None:
-    """Nobody may be waiting for it: a client may have disconnected."""
-    if not future.cancelled():
-        future.exception()
+    def fail_start(self, error: Exception) -> None:
+        """Have `started` raise this. Perhaps nobody waits for it: the client may have disconnected."""
+        self.started.set_exception(error)
+        self.started.exception()  # mark it retrieved

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from app.saga.model.errors import LogRefused, SagaFenced
 from app.saga.model.events import SagaEvent
+from app.saga.model.record import record
 from app.saga.ports.log import NewSaga, RowChange, StartResult
 from app.storage.engine.faults import Blame
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class StartEntry:
     """A saga to be stored with its first event."""
 
@@ -21,7 +21,7 @@ class StartEntry:
     owner: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True, slots=True)
 class AppendEntry:
     """Events to be appended, all or none, under the epoch in which their writer owns the saga."""
 

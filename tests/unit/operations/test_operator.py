@@ -248,7 +248,7 @@ async def test_resolving_an_unknown_step_is_refused(world: World) -> None:
 
 async def test_a_saga_of_an_unknown_version_is_left_to_a_release_that_knows_it(world: World) -> None:
     """Whether it is past its pivot can't be told here."""
-    saga = await world.saga(*STUCK, version=2)
+    saga = await world.saga(*STUCK, version=3)
     for act in world.acts(saga).values():
         with pytest.raises(DefinitionUnknown):
             await act()

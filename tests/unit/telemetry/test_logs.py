@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 import pytest
 from uuid_utils import uuid7
 
+from app.bootstrap.telemetry import around_run
 from app.saga import Definitions, SagaOrchestrator, StepRejected
 from app.saga.engine.runner import SagaRunner
-from app.telemetry.logs import log_events, log_with_trace
+from app.telemetry.logs import log_events
 from tests.builders import NotedLog, VirtualClock, a_definition, a_saga, settle, three_steps
 from tests.unit.telemetry.conftest import Lines
 
@@ -23,7 +25,9 @@ async def test_every_line_of_a_saga_carries_its_trace(lines: Lines, *, given: bo
     definition = a_definition(three_steps([], shipping=[StepRejected("No.", code="no")]))
     log = NotedLog(clock, [])
     orchestrator = SagaOrchestrator(definition, log, clock=clock, observers=[log_events])
-    runner = SagaRunner(Definitions([definition]), log, orchestrator, clock=clock, around=log_with_trace)
+    runner = SagaRunner(
+        Definitions([definition]), log, orchestrator, clock=clock, around=partial(around_run, None)
+    )
     header = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"} if given else {}
     saga, other = a_saga(id=str(uuid7()), input=header), a_saga(id=str(uuid7()))
     both = [runner.launch(saga), runner.launch(other)]
