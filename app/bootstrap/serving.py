@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from app.server.cores import usable_cores
 from app.server.service_server import run
-from app.settings.database_url import PostgresUrl, parse_database_url
+from app.settings.database_url import PostgresUrl
+from app.settings.database_url_parser import parse_database_url
 from app.settings.environment import settings_or_exit
 
 MOST_WORKERS = 8

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import database_url
-from app.settings.database_url import DatabaseUrlError, parse_database_url
+from app.settings import libpq_parameters
+from app.settings.database_url import DatabaseUrlError
+from app.settings.database_url_parser import parse_database_url
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "database-url.md").read_text()
 VALUES = {
@@ -40,7 +41,7 @@ def test_each_parameter_on_the_page_is_accepted(name: str) -> None:
 
 
 def test_every_parameter_without_effect_is_on_the_page() -> None:
-    assert set(database_url._CHANGES_NOTHING) | set(database_url._DRIVERS) <= set(NAMES)
+    assert set(libpq_parameters._CHANGES_NOTHING) | set(libpq_parameters._DRIVERS) <= set(NAMES)
 
 
 def test_any_other_parameter_is_refused_with_its_name() -> None:

@@ -1,1 +1,1 @@
-"""Reading requests and writing answers: headers, bodies, queries."""
+"""Reading requests and writing answers: bodies, parameters, streams; `headers` has the headers."""

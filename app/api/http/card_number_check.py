@@ -1,4 +1,4 @@
-"""Refuses a request that has a card number in it, wherever it stands, before anything is kept of it."""
+"""Refuses a request with a card number anywhere in it, before anything of it is stored."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def refuse_card_numbers(body: object) -> None:
 
 
 def refuse_card_number_in_header(name: str, values: Iterable[str]) -> None:
-    """Raise the problem for a header that holds one."""
+    """Raise the problem if a header's value has one."""
     if any(map(holds_card_number, values)):
         raise card_number_refused([{"header": name, "detail": _DETAIL, "code": _CODE}])
 
 
 def refuse_card_numbers_in_fields(fields: Iterable[tuple[str, str]], *, place: str = "parameter") -> None:
-    """Raise the problem for names or values, of a query or a form, that hold one; `place` is what they are called."""
+    """Raise the problem if a name or value of a query or form has one; `place` says in the answer what they are."""
     names = [
         "" if holds_card_number(name) else name
         for name, value in fields
@@ -37,5 +37,5 @@ def refuse_card_numbers_in_fields(fields: Iterable[tuple[str, str]], *, place: s
 
 
 def card_number_refused(errors: list[dict[str, str]]) -> Problem:
-    """Return the problem with these places."""
+    """Return the problem with these errors."""
     return Problem("card_number_refused", members={"errors": errors})

@@ -1,7 +1,7 @@
-"""Server-sent events (HTML, 9.2): what every stream of this service has in common.
+"""Server-sent events (HTML, 9.2): what all streams of this service have in common.
 
-FastAPI's `EventSourceResponse` sends comments of its own at an interval of its own and answers 200 before the first
-event is asked for; here a stream is refused with a problem, and an event is encoded once for all who follow it
+FastAPI's `EventSourceResponse` sends its own comments at its own interval, and answers 200 before a stream can be
+refused. Here a stream can be refused with a problem, and an event is encoded once for all its followers
 (docs/adr/0025-kept-by-hand.md).
 """
 
@@ -12,14 +12,14 @@ from collections.abc import AsyncIterable
 from starlette.responses import StreamingResponse
 
 RETRY_MS = 2000
-"""After how long a client connects again."""
+"""How long a client waits before it reconnects."""
 
 BEGIN = f"retry: {RETRY_MS}\n\n".encode()
 HEARTBEAT = b": still here\n\n"
 
 
 class EventStream(StreamingResponse):
-    """Frames as they come; no proxy keeps or buffers them."""
+    """A response that sends frames as they come. No proxy stores or buffers them."""
 
     media_type = "text/event-stream"
 

@@ -1,7 +1,7 @@
-"""Reading a request's body: JSON and nothing that merely resembles it.
+"""Reading a request's body as strict JSON.
 
-Python's own reader takes NaN, a member that stands twice, a number that becomes infinity, and a body
-of any size. Here each of those is a problem, named before anything is stored.
+Python's own reader accepts NaN, a member that is given twice, a number that becomes infinity, and a body of any size.
+Here each of these is refused with a problem, before anything is stored.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MOST_DIGITS = 40
 
 
 class _NotJson(ValueError):
-    """Says in words what the text is instead."""
+    """The message says why the text isn't JSON."""
 
 
 def check_headers(request: Request, *, max_bytes: int) -> None:
-    """Raise a problem for a body that its headers show to be none of ours, before a byte of it is read."""
+    """Raise a problem for a body that can't be accepted, as its headers show, before any of it is read."""
     fields = fields_of(request.scope)
     types = fields.get(b"content-type", ())
     if refused := _refused(types[0] if len(types) == 1 else b""):
@@ -42,7 +42,7 @@ def check_headers(request: Request, *, max_bytes: int) -> None:
 
 @lru_cache(maxsize=64)
 def _refused(content_type: bytes) -> str | None:
-    """Return what to send instead of a Content-Type; None where it is JSON's."""
+    """Return what to send instead of a Content-Type; None if it is JSON's."""
     media_type, _, parameters = content_type.decode("latin-1").partition(";")
     if media_type.strip().lower() != "application/json":
         return "Send the body as JSON, with one Content-Type: application/json."
@@ -54,7 +54,7 @@ def _refused(content_type: bytes) -> str | None:
 
 
 async def read_json(request: Request, *, max_bytes: int) -> Any:
-    """Return the body's JSON; raise a problem where it is too large, too slow, not JSON, or has a card number in it."""
+    """Return the body's JSON. Raise a problem if it is too large, too slow, not JSON, or has a card number."""
     text = await read_body(request, max_bytes=max_bytes)
     body = parse(text)
     if may_hold_card_number(text):
@@ -63,7 +63,7 @@ async def read_json(request: Request, *, max_bytes: int) -> Any:
 
 
 def parse(content: bytes) -> Any:
-    """Return the JSON value of a text in UTF-8, with or without a byte order mark."""
+    """Return the JSON value of UTF-8 text, with or without a byte order mark."""
     if not content.strip():
         raise Problem("malformed_json", "The body is empty: send a JSON object.")
     try:

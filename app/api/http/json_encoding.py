@@ -1,6 +1,6 @@
-"""One way to write JSON, so that the same saga is the same bytes whoever reads it from wherever.
+"""One way to write JSON, so that the same saga is always the same bytes.
 
-orjson writes it, at a tenth of the cost of Python's own encoder, which stays the measure of what the bytes are and
+orjson writes it, at a tenth of the cost of Python's own encoder. The bytes are those of Python's encoder, which also
 writes what orjson can't: a lone surrogate, an integer of more than 64 bits.
 """
 
@@ -36,13 +36,13 @@ class SparseBody(Body):
 
 
 class _Exact(float):
-    """A number that orjson would spell otherwise than Python does: `0.00001` for `1e-05`."""
+    """A number that orjson would write differently from Python: `0.00001` for `1e-05`."""
 
 
 def encode(body: object) -> bytes:
-    """Return JSON in UTF-8; a lone surrogate that a service let in is escaped, not an error.
+    """Return JSON in UTF-8. A lone surrogate, which a service's answer may have, is escaped.
 
-    A time in it is as `moment` gives it, a number of unknown origin as `number` does.
+    Pass times through `moment`, and numbers of unknown origin through `number`.
     """
     try:
         return orjson.dumps(body, _plain, _OPTIONS)
@@ -56,7 +56,7 @@ def moment(at: datetime) -> datetime | str:
 
 
 def number(value: float) -> float:
-    """Return a number for `encode`, which writes it as Python does; not a number is an error there."""
+    """Return a number for `encode`, which writes it as Python does. NaN and infinity are errors there."""
     return value if _SMALLEST_PLAIN <= abs(value) < math.inf or value == 0 else _Exact(value)
 
 

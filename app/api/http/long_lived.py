@@ -1,7 +1,7 @@
-"""Answers that last, streams and long polls: each ends soon after who asked may no longer ask.
+"""Long-lived answers, streams and long polls: each ends soon after its caller has lost access.
 
-A key is revoked or runs out, somebody signs out: from then on a new request is refused, and what is open still
-must not go on telling. So whoever is being answered is looked up again, twice in the time that a revocation takes.
+When a key is revoked or expires, or an operator signs out, new requests are refused, and open answers must end too. So
+each caller is authenticated again regularly, twice within the time in which a revocation takes effect.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.saga.model.errors import LogUnavailable
 
-LEAST_SECONDS = 0.25
-"""How often nobody is looked up more than."""
+SHORTEST_INTERVAL_SECONDS = 0.25
+"""The shortest interval between two checks of a caller."""
 
 
-class LastingAnswers:
-    """Ends answers whose callers may no longer ask. `refusals` are what a look raises of those."""
+class LongLivedAnswers:
+    """Ends answers whose callers have lost access. `refusals` are the errors by which `check` says so."""
 
     def __init__(self, refusals: tuple[type[Exception], ...]) -> None:
         self._refusals = refusals
-        self._looks: dict[Hashable, asyncio.Task[None]] = {}
+        self._checks: dict[Hashable, asyncio.Task[None]] = {}
 
     async def answer(
         self,
@@ -32,13 +32,13 @@ class LastingAnswers:
         send: Send,
         *,
         who: Hashable,
-        look: Callable[[], Awaitable[None]],
+        check: Callable[[], Awaitable[None]],
         seconds: float,
     ) -> Exception | None:
-        """Have `app` answer, for no more than `seconds` after `look` would raise; return what it raised.
+        """Have `app` answer, but end the answer within `seconds` after `check` would raise a refusal.
 
-        None is returned where the answer is whole, or was ended by this after it had begun. Those who are the same
-        `who` are looked up together. While the database can't be asked, an answer goes on.
+        Return that refusal if nothing was sent yet; else None. Callers with the same `who` are checked together.
+        While the database is unavailable, answers continue.
         """
         began = ended = False
 
@@ -52,14 +52,14 @@ class LastingAnswers:
         loop = asyncio.get_running_loop()
         allowed = asyncio.timeout(None)
 
-        async def keep_looking() -> None:
-            pause = max(LEAST_SECONDS, seconds / 2)
+        async def keep_checking() -> None:
+            pause = max(SHORTEST_INTERVAL_SECONDS, seconds / 2)
             while True:
                 await asyncio.sleep(
                     pause - loop.time() % pause
-                )  # all at one time, so that one look does for many
+                )  # all at the same time, so that one check does for many
                 try:
-                    await self._together(who, look)
+                    await self._together(who, check)
                 except LogUnavailable:
                     continue
                 except self._refusals as error:
@@ -67,7 +67,7 @@ class LastingAnswers:
                     allowed.reschedule(loop.time())
                     return
 
-        looking = loop.create_task(keep_looking())
+        checking = loop.create_task(keep_checking())
         try:
             async with allowed:
                 await app(scope, receive, noted)
@@ -79,22 +79,22 @@ class LastingAnswers:
             if not ended:
                 await send({"type": "http.response.body", "body": b""})
         finally:
-            looking.cancel()
+            checking.cancel()
         return None
 
-    async def _together(self, who: Hashable, look: Callable[[], Awaitable[None]]) -> None:
-        """Look once for all who are due meanwhile."""
-        task = self._looks.get(who)
+    async def _together(self, who: Hashable, check: Callable[[], Awaitable[None]]) -> None:
+        """Check once for all that are due meanwhile."""
+        task = self._checks.get(who)
         if task is None:
 
             async def one() -> None:
-                await look()
+                await check()
 
-            task = self._looks[who] = asyncio.get_running_loop().create_task(one())
-            task.add_done_callback(lambda done: self._looked(who, done))
+            task = self._checks[who] = asyncio.get_running_loop().create_task(one())
+            task.add_done_callback(lambda done: self._checked(who, done))
         await asyncio.shield(task)
 
-    def _looked(self, who: Hashable, task: asyncio.Task[None]) -> None:
-        del self._looks[who]
+    def _checked(self, who: Hashable, task: asyncio.Task[None]) -> None:
+        del self._checks[who]
         if not task.cancelled():
-            task.exception()  # nobody need be waiting for it any more
+            task.exception()  # nobody may be waiting for it any more

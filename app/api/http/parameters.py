@@ -1,6 +1,6 @@
-"""The parameters that routes take, by their types: how each is read, refused and described.
+"""The types of the routes' parameters: how each is read, refused and described.
 
-An empty query parameter, as a form sends a field that was left empty, is one that isn't there.
+An empty query parameter counts as absent: forms send one for a field that was left empty.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CURSOR_REFUSED = "Give the next_cursor of an earlier page as it was, or none."
 
 
 def known_form(saga_id: str) -> str:
-    """Return an id; raise the same `not_found` for a malformed one as for one that nobody has."""
+    """Return an id. Raise the same `not_found` for a malformed one as for an unknown one."""
     if not _UUID.fullmatch(saga_id):
         raise Problem("not_found")
     return saga_id
@@ -42,7 +42,7 @@ def optional(read: Callable[[str], Any]) -> BeforeValidator:
 
 
 def one_of(words: type[StrEnum]) -> BeforeValidator:
-    """Take one of these words, or nothing."""
+    """Accept one of these words, or nothing."""
 
     def read(value: str) -> StrEnum:
         if value not in list(words):
@@ -70,12 +70,12 @@ def instant(value: str) -> datetime:
 
 
 def saga_cursor(saga_id: str) -> str:
-    """Return where the next page starts, as a client sees it: opaque."""
+    """Return the cursor of the next page, which is opaque to clients."""
     return base64.urlsafe_b64encode(uuid.UUID(saga_id).bytes).decode().rstrip("=")
 
 
 def saga_before(value: str) -> str:
-    """Return the id of the saga that a cursor names."""
+    """Return the id of the saga in a cursor."""
     try:
         if _CURSOR.fullmatch(value):
             saga_id = str(uuid.UUID(bytes=base64.urlsafe_b64decode(value + "==")))
@@ -87,7 +87,7 @@ def saga_before(value: str) -> str:
 
 
 def page_limit(given: str, settings: ApiSettings) -> int:
-    """Return how many a page has; raise a problem for what is no such number."""
+    """Return the size of a page. Raise a problem if the given one can't be used."""
     value = given or str(settings.page_size)
     if not _DIGITS.fullmatch(value) or not 1 <= int(value) <= settings.max_page_size:
         detail = f"Give a whole number from 1 to {settings.max_page_size}."
@@ -103,7 +103,7 @@ ID = (BeforeValidator(known_form), _text(format="uuid"))
 SagaId = Annotated[str, *ID, Path(description="The saga's id.")]
 
 Name = Annotated[Reference | None, optional(str), _text(maxLength=LONGEST_REFERENCE, pattern=NAME_PATTERN)]
-"""By the rule that names in bodies have, so that whatever was taken can be looked for."""
+"""The rule is that of names in bodies, so that whatever was accepted can be searched for."""
 Instant = Annotated[datetime | None, optional(instant), _text(format="date-time")]
 CURSOR = _text(pattern=f"^{_CURSOR.pattern}$")
 SagaCursor = Annotated[
@@ -113,7 +113,7 @@ Limit = Annotated[str, WithJsonSchema({"type": "integer", "minimum": 1}), Query(
 """`page_limit` reads it; the description has the server's own maximum."""
 
 Lines = tuple[str, ...]
-"""A header's lines: some are lists that a proxy may have split."""
+"""A header's lines; a proxy may have split a list into several."""
 
 Prefer = Annotated[
     Lines,
@@ -125,7 +125,7 @@ IfMatch = Annotated[
     _text(),
     Header(
         alias="If-Match",
-        description="The ETag of the saga that was decided on: refused with 412 once the saga has changed.",
+        description="The ETag of the saga as you read it; 412 if the saga has changed since.",
     ),
 ]
 IfNoneMatch = Annotated[

@@ -1,4 +1,4 @@
-"""A route that takes nothing that it doesn't know: a misspelt `dry_run` must not charge, a misspelt filter not list all."""
+"""A route that refuses unknown parameters: a misspelt `dry_run` must not charge, a misspelt filter must not list all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from app.api.problems.validation import NOTHING_DONE, parameter_problem
 def check_query(request: Request, known: Collection[str], *, outcome: str = NOTHING_DONE) -> None:
     """Raise a problem if a query parameter is unknown, is repeated, or holds a card number.
 
-    `outcome` says what became of the request.
+    `outcome` tells the client what became of the request.
     """
     if not request.scope["query_string"]:
         return
@@ -42,11 +42,11 @@ def check_query(request: Request, known: Collection[str], *, outcome: str = NOTH
 class StrictRoute(DescribedRoute):
     """Refuses query parameters that its function doesn't declare, and reads JSON strictly.
 
-    It checks the caller's rights as well: `Authentication` has done so by the path, this is by the route itself.
+    It also checks the caller's rights. `Authentication` has done so by the path; this check is by the route itself.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the framework's handler behind the checks."""
+        """Return the framework's handler, with the checks before it."""
         handle = super().get_route_handler()
         known = tuple(_names(self.dependant.query_params))
         rights = stated_rights(self) or CLOSED
@@ -77,7 +77,7 @@ def _names(parameters: Iterable[Any]) -> Iterator[str]:
 
 
 class _ReadRequest(Request):
-    """A request whose body has been read: the framework gets the JSON as it is."""
+    """A request whose body has been read. The framework gets the JSON value."""
 
     def __init__(self, request: Request, content: Any) -> None:
         super().__init__(request.scope, request.receive)

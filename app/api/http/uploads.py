@@ -1,8 +1,7 @@
-"""Reading bodies as they come: counted apart from the checkouts under way, so that an idle upload takes no place of theirs.
+"""Reading bodies as they arrive. They are counted apart from the checkouts in flight, so that slow uploads don't block those.
 
-A body that is there is read at once, however many others trickle. Where more of them are under way than the process
-takes, the one that has lasted longest is ended to make room: who sends a body, and doesn't merely hold one open, is
-done long before.
+A body that has arrived is read at once, however slowly others arrive. If there are more than the limit, the oldest is
+ended to make room: a client that really sends its body is done long before.
 """
 
 from __future__ import annotations
@@ -16,23 +15,21 @@ from app.api.problems.problem import Problem
 
 
 class Uploads:
-    """At most `limit` bodies on their way at once, each for at most `seconds`."""
+    """At most `limit` uploads at once, each for at most `seconds`."""
 
     def __init__(self, *, limit: int, seconds: float) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._open: dict[
-            asyncio.Timeout, float
-        ] = {}  # Until when each may last, in the order of their beginnings.
+        self._open: dict[asyncio.Timeout, float] = {}  # Each one's deadline, oldest first.
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> int:
-        """How many are on their way."""
+        """How many are in progress."""
         return len(self._open)
 
     async def read(self, request: Request, *, max_bytes: int) -> bytes:
-        """Return a request's body; raise a problem where it is too large, or has not come in time."""
+        """Return a request's body. Raise a problem if it is too large, or takes too long."""
         if len(self._open) >= self._limit:
             self._end_oldest()
         loop = asyncio.get_running_loop()
@@ -60,7 +57,7 @@ class Uploads:
     def _end_oldest(self) -> None:
         oldest = next(iter(self._open))
         del self._open[oldest]
-        with suppress(RuntimeError):  # its time is over as it is
+        with suppress(RuntimeError):  # it has timed out already
             oldest.reschedule(asyncio.get_running_loop().time())
 
 
@@ -79,16 +76,16 @@ async def _whole_body(request: Request, max_bytes: int) -> bytes:
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Return a request's body, as one of the app's uploads."""
+    """Return a request's body, counted among the app's uploads."""
     uploads: Uploads = request.app.state.uploads
     return await uploads.read(request, max_bytes=max_bytes)
 
 
 def too_large(request: Request, max_bytes: int) -> Problem:
-    """Return the problem with a body of more than so many bytes."""
+    """Return the problem of a body of more than `max_bytes`."""
     return Problem("body_too_large", f"Send at most {max_bytes} bytes.", headers=_hang_up(request))
 
 
 def _hang_up(request: Request) -> dict[str, str]:
-    """What is still on its way would be taken for the next request."""
+    """Return the header that closes the connection: the rest of the body would be read as the next request."""
     return {"Connection": "close"} if str(request.scope.get("http_version", "")).startswith("1") else {}

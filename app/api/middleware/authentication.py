@@ -1,11 +1,11 @@
-"""Who sends a request, and whether they may: decided before the route is run.
+"""Authenticates each request and checks its rights, before the route runs.
 
-Without keys, the service lets everybody do everything, so it answers on loopback alone (see `CHECKOUT_ALLOW_UNAUTHENTICATED`).
-From the first key on, each request needs one: `Authorization: Bearer ck_…`. What a route needs, the route states
+Without keys, everybody may do everything, so the service answers only on loopback (see `CHECKOUT_ALLOW_UNAUTHENTICATED`).
+From the first key on, each request needs one: `Authorization: Bearer ck_…`. Each route states what it needs
 (`route_rights`).
 
-The page's session is a cookie. It counts for reading, and for the page's own forms, which carry a proof that they
-were sent from there; any other request that changes something needs a key.
+The dashboard's session is a cookie. It is accepted for reading, and for the dashboard's own forms, which carry a proof
+that they come from there. Any other request that changes something needs a key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.access.read_tokens import ReadTokens
 from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import AppContext, count_problem
 from app.api.http.headers.fields import lines_of
-from app.api.http.long_lived import LastingAnswers
+from app.api.http.long_lived import LongLivedAnswers
 from app.api.middleware.base_path import link
 from app.api.middleware.credentials import address_of, bearer_of, session_of, take_read_token
 from app.api.middleware.loopback import from_outside
@@ -46,7 +46,7 @@ class Authentication:
         self._app = app
         self._allow_open = allow_unauthenticated
         self._public_metrics = public_metrics
-        self._lasting = LastingAnswers((Problem, TooManyUnknownCredentials, _NotSignedIn))
+        self._long_lived = LongLivedAnswers((Problem, TooManyUnknownCredentials, _NotSignedIn))
         self._rights: RouteRights | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,12 +69,12 @@ class Authentication:
             count_problem(Request(scope), refusal.name)
             await refusal.response(scope["state"]["request_id"])(scope, receive, send)
             return
-        if scope["method"] == "POST" or matched.rights.public:  # nothing that lasts
+        if scope["method"] == "POST" or matched.rights.public:  # a short answer
             await self._app(scope, receive, send)
             return
         keys = service.keys
 
-        async def look_again() -> None:
+        async def check_again() -> None:
             await self._admit(scope, matched, service, keys, read_token, fresh=True)
 
         who = (
@@ -83,8 +83,8 @@ class Authentication:
             read_token,
             scope["path"],
         )
-        refused = await self._lasting.answer(
-            self._app, scope, receive, send, who=who, look=look_again, seconds=keys.cache_seconds
+        refused = await self._long_lived.answer(
+            self._app, scope, receive, send, who=who, check=check_again, seconds=keys.cache_seconds
         )
         if refused is not None:
             problem = (
@@ -107,9 +107,9 @@ class Authentication:
         *,
         fresh: bool = False,
     ) -> Principal:
-        """Return who sends a request; raise a problem if they may not, `_NotSignedIn` if they can sign in.
+        """Return who sends a request. Raise a problem if they may not, or `_NotSignedIn` if they can sign in.
 
-        `fresh` ignores the caches.
+        `fresh` bypasses the caches.
         """
         rights = matched.rights
         if rights.public or (scope["path"] == METRICS and self._public_metrics):
@@ -148,7 +148,7 @@ class Authentication:
 async def _reader(
     scope: Scope, matched: Matched, tokens: ReadTokens | None, text: str, *, fresh: bool
 ) -> Principal:
-    """Return who reads one saga with a token; raise a problem if the token isn't for this request."""
+    """Return the principal of a read token. Raise a problem if the token isn't for this request."""
     fits = matched.rights.read_token and scope["method"] == "GET"
     caller = (
         await tokens.authenticate(
@@ -160,8 +160,8 @@ async def _reader(
     if caller is None:
         raise Problem(
             "unauthenticated",
-            "The read token is not for this request, or has ended. "
-            "Get another with POST /sagas/{id}/read-token, from where the API key is.",
+            "The read token is not for this request, or has expired. "
+            "Get another with POST /sagas/{id}/read-token, from the server that has the API key.",
             headers=_CHALLENGE,
         )
     return caller
@@ -177,7 +177,7 @@ def too_many(error: TooManyUnknownCredentials) -> Problem:
 
 
 class _NotSignedIn(Exception):
-    """A page was asked for without a session, or with one that has ended."""
+    """A page was requested without a session, or with one that has ended."""
 
 
 def _to_sign_in(scope: Scope) -> RedirectResponse:

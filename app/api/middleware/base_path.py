@@ -1,8 +1,8 @@
-"""The base path under which clients reach the service: removed from each request, and put before each link.
+"""The base path under which clients reach the service: removed from each request, and added to each link.
 
-It comes from `--root-path`, or from a trusted proxy's `X-Forwarded-Prefix`, which goes first. The proxy may
-strip it or keep it. Behind this middleware every path is the service's own (`/checkout`), so that no route, right
-or limit can depend on where it is served; `link` gives the path that a client needs.
+It comes from a trusted proxy's `X-Forwarded-Prefix`, or else from `--root-path`. The proxy may strip it or keep it.
+Behind this middleware every path is the service's own (`/checkout`), so that no route, right or limit depends on where
+it is served. `link` gives the path that a client needs.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ OWN = frozenset(
         *("livez", "readyz", "metrics", "openapi.json", "docs", "problems"),
     }
 )
-"""What the service's own paths begin with. A base path that begins so has to be stripped by the proxy."""
+"""What the service's own paths begin with. The proxy has to strip a base path that begins with one of these."""
 
 
 def link(path: str) -> str:
-    """Return the path under which a client of the present request reaches one of the service's own."""
+    """Return the path under which the client of the current request reaches one of the service's own paths."""
     return _base.get() + path
 
 
 def base_path() -> str:
-    """Return the base path of the present request's client: empty, or as `/shop`."""
+    """Return the base path of the current request's client: empty, or such as `/shop`."""
     return _base.get()
 
 
 @contextmanager
 def reached_under(path: str) -> Iterator[None]:
-    """Use this base path in `link` within the block, whatever the request: for content that is cached."""
+    """Use this base path in `link` within the block, whatever the request: for cached content."""
     token = _base.set(path)
     try:
         yield
@@ -61,7 +61,7 @@ class BasePath:
         if not root and prefix is None:
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(root)  # the server puts it there, whatever was asked for
+        path = scope["path"].removeprefix(root)  # the server adds it to every path
         if prefix is None:
             prefix = quote(f"/{root.strip('/')}") if root.strip("/") else ""
         if prefix and prefix.split("/")[1] not in OWN:
@@ -75,6 +75,6 @@ class BasePath:
 
 
 def _without(path: str, prefix: str) -> str:
-    """Return a path without the prefix, where the proxy has kept that."""
+    """Return a path without the prefix, if the proxy has kept it."""
     kept = path == prefix or path.startswith(f"{prefix}/")
     return path[len(prefix) :] if kept else path

@@ -15,14 +15,14 @@ _READ = (
     *("Location", "Retry-After", "ETag", "Idempotent-Replayed", "Preference-Applied", "Saga-Status", "Link"),
     *("X-Request-ID", "WWW-Authenticate"),
 )
-_BELIEVED_SECONDS = 600
+_CACHED_SECONDS = 600
 
 
 def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     """Allow requests from pages of these origins, with a key or a read token of their own.
 
-    Never with a cookie: who has signed in to the page has not signed in to what another site's page does.
-    It goes outside of whoever may refuse a request, so that a page can read why.
+    Never with a cookie: an operator who has signed in to the dashboard hasn't agreed to what another site's page does.
+    This wraps everything that may refuse a request, so that a page can read why.
     """
     app.add_middleware(
         CORSMiddleware,
@@ -30,5 +30,5 @@ def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
         allow_methods=("GET", "HEAD", "POST"),
         allow_headers=_SENT,
         expose_headers=_READ,
-        max_age=_BELIEVED_SECONDS,
+        max_age=_CACHED_SECONDS,
     )

@@ -1,4 +1,4 @@
-"""What a request proves its sender with: an API key, the page's session, a read token; and where it came from."""
+"""The credentials of a request: an API key, a dashboard session or a read token; and the client's address."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def bearer_of(scope: Scope) -> str | None:
 
 
 def session_of(scope: Scope) -> str | None:
-    """Return the text of the session in a request's cookie, if it has one; any other form is nobody's session."""
+    """Return the session in a request's cookie, or None; text of any other form is no session."""
     value = cookie_of(lines_of(scope, b"cookie"), COOKIE)
     return value if value is not None and _SESSION.fullmatch(value) else None
 
 
 def take_read_token(scope: Scope) -> str | None:
-    """Remove the read token from a request's query and return it, so that nothing behind can write it down.
+    """Remove the read token from a request's query and return it, so that nothing can log it.
 
     Empty if there are several: none of them counts.
     """
@@ -46,6 +46,6 @@ def take_read_token(scope: Scope) -> str | None:
 
 
 def address_of(scope: Scope) -> str | None:
-    """Return a client's address, or the proxy's if none is trusted to name the client."""
+    """Return the client's address, or the proxy's if that is not trusted to name the client."""
     client = scope.get("client")
     return client[0] if client else None

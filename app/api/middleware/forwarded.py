@@ -1,8 +1,8 @@
-"""What a proxy in front says of a request, and when that counts.
+"""What a proxy in front says about a request, and when it is trusted.
 
-uvicorn takes `X-Forwarded-For` and `X-Forwarded-Proto` from the proxies that it is told to trust
-(`--forwarded-allow-ips`, FORWARDED_ALLOW_IPS; loopback by default) and puts the client that they name in
-place of the peer. What this service reads of its own follows the same trust.
+uvicorn accepts `X-Forwarded-For` and `X-Forwarded-Proto` from trusted proxies (`--forwarded-allow-ips`,
+FORWARDED_ALLOW_IPS; loopback by default), and replaces the peer by the client that they name. This service trusts the
+same proxies.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _NAMES = frozenset(
 
 
 def through_proxy(scope: Scope) -> bool:
-    """Whether a request was passed on by a proxy, as far as that can be told from it.
+    """Whether a request came through a proxy, as far as it shows that.
 
-    By what proxies add; and by its version, as nginx up to 1.29 adds nothing unless told to, but speaks
-    HTTP/1.0, which no browser and no curl does. Nobody can hide a proxy's header by sending more of them.
+    Proxies add headers. nginx up to 1.29 adds none by default, but speaks HTTP/1.0, which no browser and no curl
+    does. A client can't hide a proxy's header by sending more of them.
     """
     return scope.get("http_version") == "1.0" or _of_a_proxy(frozenset(fields_of(scope)))
 
@@ -49,9 +49,9 @@ _LONGEST_PREFIX = 200
 
 
 def forwarded_prefix(scope: Scope) -> str | None:
-    """Return the path that a trusted proxy says it serves this service under (`/shop`), or None.
+    """Return the path under which a trusted proxy serves this service (`/shop`), or None.
 
-    What isn't one plain path is none: it goes into links.
+    Anything but one plain path is ignored, as it goes into links.
     """
     given = fields_of(scope).get(b"x-forwarded-prefix", ())
     if not given or not _from_trusted_proxy(scope):
@@ -61,10 +61,10 @@ def forwarded_prefix(scope: Scope) -> str | None:
 
 
 def _from_trusted_proxy(scope: Scope) -> bool:
-    """Whether uvicorn trusts whoever sent this, or it came from this machine.
+    """Whether uvicorn trusts the peer, or the request came from this machine.
 
-    uvicorn has put the forwarded client in place of a peer that it trusts, with the port 0, which no peer has.
-    A socket file's peer has no address at all.
+    uvicorn replaces a trusted peer by the forwarded client, with the port 0, which no peer has. The peer of a Unix
+    socket has no address.
     """
     client = scope.get("client")
     if client is None or client[1] == 0:

@@ -1,4 +1,4 @@
-"""Whether a request comes from this very machine: without keys, nobody else is answered."""
+"""Whether a request comes from this machine: without keys, no other is answered."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def is_loopback(host: str) -> bool:
 
 
 def from_outside(scope: Scope) -> bool:
-    """Whether the request may come from another machine: one sign of it is enough.
+    """Whether the request may come from another machine: one sign is enough.
 
-    The signs: it came through a proxy, whoever runs that; from an address that isn't loopback; to an address that
-    others can reach; or under a name other than this machine's, as another site's page can have its name resolve
-    to this machine (DNS rebinding). A socket file has no address; only local programs can open it.
+    The signs: it came through any proxy; from an address that isn't loopback; to an address that other machines can
+    reach; or under a name other than this machine's, because another site's page can make its own name resolve to
+    this machine (DNS rebinding). A Unix socket has no address; only local programs can open it.
     """
     if through_proxy(scope):
         return True
@@ -52,7 +52,7 @@ def _is_named(host: str, address: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_loopback_address(address: str) -> bool | None:
-    """Whether an address is loopback; None for a socket file, which has none."""
+    """Whether an address is loopback; None for a Unix socket, which has none."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

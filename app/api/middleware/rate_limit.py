@@ -1,4 +1,4 @@
-"""How many checkouts a second one caller may begin: a token bucket for each, in this process."""
+"""The rate limit: how many checkouts per second each caller may start in this process. A token bucket for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RateLimit:
         self._left: dict[str, tuple[float, float]] = {}
 
     def take(self, caller: str) -> None:
-        """Count a checkout; raise a `rate_limited` problem, with Retry-After, where the caller has had enough."""
+        """Count a checkout. Raise a `rate_limited` problem, with Retry-After, if the caller is over its limit."""
         if not self._per_second:
             return
         now = self._clock()

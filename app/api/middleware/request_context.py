@@ -1,6 +1,6 @@
-"""What every answer has, whoever made it: a request id, safe headers, no body for HEAD, and never a bare failure.
+"""What every answer has: a request id, safe headers, no body for HEAD, and a problem for every error.
 
-A plain ASGI middleware: it neither buffers a stream nor stands between a handler and its cancellation.
+It is plain ASGI middleware, so it neither buffers a stream nor keeps a cancellation from a handler.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class RequestContextMiddleware:
 
 
 def _request_id(given: list[str]) -> str:
-    """Return the caller's own id where it is one sane value, else a new one."""
+    """Return the caller's own id if it is one short, visible value, else a new one."""
     if len(given) == 1 and _SANE.fullmatch(given[0]):
         return given[0]
     return str(uuid4())
@@ -129,9 +129,9 @@ def sane_request_id(given: list[str]) -> str | None:
 
 
 def _headers_of(answer: ASGIApp) -> ASGIApp:
-    """Return an app that answers HEAD: the other's status and headers, and no body, however long that one goes on.
+    """Return an app that answers HEAD: the same status and headers without the body, however long that would be.
 
-    A stream's body never ends, and would hold the connection, on which the proxy sends somebody else's request next.
+    A stream's body never ends. It would block the connection, on which a proxy sends another client's request next.
     """
 
     async def answer_head(scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,14 +144,14 @@ def _headers_of(answer: ASGIApp) -> ASGIApp:
             answered = True
             await send(message)
             await send({"type": "http.response.body", "body": b""})
-            going_on.reschedule(asyncio.get_running_loop().time())  # what goes on from here, nobody reads
+            sending.reschedule(asyncio.get_running_loop().time())  # nobody reads what follows
 
-        going_on = asyncio.timeout(None)
+        sending = asyncio.timeout(None)
         try:
-            async with going_on:
+            async with sending:
                 await answer(scope, receive, send_head)
         except TimeoutError:
-            if not going_on.expired():
+            if not sending.expired():
                 raise
 
     return answer_head

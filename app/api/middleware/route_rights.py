@@ -1,10 +1,10 @@
-"""Who may use a route: stated beside the route, read from it before the route is run.
+"""Who may use a route: stated with the route, and checked before the route runs.
 
     @router.get("/sagas")
     @requires(Scope.READ)
     async def list_sagas(…): …
 
-A route that states nothing is closed to all but operators of everything, and so is a path that is no route's.
+A route that states nothing is open only to operators who see everything. So is a path without a route.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 def requires(
     scope: Scope, *, all_tenants: bool = False, read_token: bool = False, stale_if_error: bool = False
 ) -> Callable[[Endpoint], Endpoint]:
-    """State that a route needs a key with this scope, and what else `Rights` has."""
+    """State that a route needs a key with this scope, and the other members of `Rights`."""
     return _stating(
         Rights(scope=scope, all_tenants=all_tenants, read_token=read_token, stale_if_error=stale_if_error)
     )
 
 
 def public(endpoint: Endpoint) -> Endpoint:
-    """State that everybody may use a route, with a key or without."""
+    """State that everybody may use a route, with or without a key."""
     return _stating(PUBLIC)(endpoint)
 
 
@@ -53,7 +53,7 @@ def _stating(rights: Rights) -> Callable[[Endpoint], Endpoint]:
 
 
 def stated_rights(route: APIRoute) -> Rights | None:
-    """Return what a route states; None where it states nothing, and is closed."""
+    """Return what a route states, or None if it states nothing and is closed."""
     rights: Rights | None = getattr(route.endpoint, _ATTRIBUTE, None)
     return rights
 
@@ -72,7 +72,7 @@ def authorize(caller: Principal, rights: Rights) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What a request needs, and the parts of its path that the route names."""
+    """What a request needs, and the parameters in its path."""
 
     rights: Rights = CLOSED
     path_params: dict[str, str] = field(default_factory=dict)
@@ -82,7 +82,7 @@ _NO_ROUTE = Matched()
 
 
 class _RightsOfPath:
-    """A route's methods, what it needs, and its paths, those with an empty segment included."""
+    """A route's methods, what it needs, and its paths, including those with an empty segment."""
 
     def __init__(self, route: APIRoute) -> None:
         self.methods = route.methods or set()
@@ -91,7 +91,7 @@ class _RightsOfPath:
 
 
 class RouteRights:
-    """The routes of an application, by their first segment, each with what it needs."""
+    """What each route of an application needs. Routes are indexed by their first segment."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._by_segment: dict[str, list[_RightsOfPath]] = defaultdict(list)
@@ -102,10 +102,10 @@ class RouteRights:
         self.of = lru_cache(maxsize=_CACHED)(self.find)
 
     def find(self, method: str, path: str) -> Matched:
-        """Return what a request needs: its route decides, as the router finds it. `of` remembers.
+        """Return what a request needs, by the route that the router would choose. `of` is the same with a cache.
 
-        OPTIONS asks what a path allows, and needs what the path's first route does. A path that is a route's but
-        for an empty segment (`/sagas/`) needs the same, so that a caller who may use the route gets 404 there.
+        OPTIONS needs what the path's first route needs. A path that differs from a route's only by an empty segment
+        (`/sagas/`) needs the same, so that a caller who may use the route gets 404 there.
         """
         found = _NO_ROUTE
         for route in self._by_segment.get(_first_segment(path), ()):
@@ -115,7 +115,7 @@ class RouteRights:
             if method in route.methods or method == "OPTIONS":
                 return Matched(route.rights, match.groupdict())
             if route.rights == PUBLIC:
-                found = Matched(PUBLIC)  # a method that it has not: 405 for everybody
+                found = Matched(PUBLIC)  # another method: 405 for everybody
         return found
 
 

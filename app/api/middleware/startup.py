@@ -1,4 +1,4 @@
-"""How a start that fails is told: by its one sentence where the cause is known, not by a traceback."""
+"""How a failed start is reported: in one sentence if the cause is known, not by a traceback."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class StartFailed(RuntimeError):
-    """The service can't start; the sentence says why, and what to do."""
+    """The service can't start. The message says why, and what to do."""
 
 
 async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Run an application's lifespan, and give the server the sentence of a `StartFailed`.
+    """Run an application's lifespan, and report a `StartFailed` to the server by its message.
 
-    Starlette sends the traceback before it raises, so that message waits here for what is raised.
+    Starlette sends the traceback before it raises, so that message is held back until the error is known.
     """
     failed: list[Message] = []
 

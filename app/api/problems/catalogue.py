@@ -27,7 +27,7 @@ class ProblemType:
 
 
 _NEW_KEY = "To try this order again, send it under a new Idempotency-Key: a repeat of this one gets this answer again."
-_COMPENSATED = "Everything done was compensated; `saga` has the details."
+_COMPENSATED = "Every step that took effect was compensated; `saga` has the details."
 _NO_SAGA = "No saga was started."
 _NOTHING = "Nothing was changed."
 

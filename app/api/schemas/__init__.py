@@ -1,1 +1,1 @@
-"""What the API takes and what it answers."""
+"""What the API accepts and what it answers."""

@@ -1,4 +1,4 @@
-"""Events as they are told: to an endpoint as Standard Webhooks has them, and in the feed."""
+"""Events as webhook endpoints get them (Standard Webhooks), and as the feed shows them; and the endpoints themselves."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ class EventBody:
     """How a saga ended."""
 
     id: Annotated[
-        str, Field(description="The same at every delivery, there `webhook-id`: drop what you have.")
+        str, Field(description="The same at every delivery, as `webhook-id`: ignore an event that you have.")
     ]
     type: EventName
     timestamp: datetime
     data: Annotated[
-        SagaBody | None, Field(description="The saga as it stood then; null once it is no longer kept.")
+        SagaBody | None, Field(description="The saga as it was then; null once it is no longer stored.")
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventPageBody:
-    """Events in an order in which nothing ever appears before a cursor that was handed out."""
+    """Events in a stable order: none ever appears before a cursor that was returned."""
 
     data: list[EventBody]
-    next: Annotated[str, Field(description="Send it as `after` for what follows, also when `data` is empty.")]
-    more: Annotated[bool, Field(description="Whether more is there already.")]
+    next: Annotated[
+        str, Field(description="Send it as `after` to get the next events, also if `data` is empty.")
+    ]
+    more: Annotated[bool, Field(description="Whether there are more events already.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,13 @@ class EndpointBody(Body):
     reason: Annotated[str | None, Field(description="Why it was disabled.")]
     changed_at: Annotated[datetime, Field(description="When it was last enabled or disabled.")]
     events: list[EventName]
-    callers: Annotated[list[str] | None, Field(description="Whose events it gets; null: everyone's.")]
+    callers: Annotated[
+        list[str] | None, Field(description="The callers whose events it gets; null for all callers.")
+    ]
     waiting: Annotated[int, Field(description="Events still to be delivered.")]
     failed: Annotated[int, Field(description="Events whose delivery failed for good.")]
     oldest_waiting_at: datetime | None
-    lag_seconds: Annotated[float, Field(description="The age of the oldest event that waits.")]
+    lag_seconds: Annotated[float, Field(description="Age of the oldest event still to be delivered.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,7 @@ class DeliveryBody(Body):
     attempts: int
     next_attempt_at: datetime | None
     delivered_at: datetime | None
-    last_status: Annotated[int | None, Field(description="What the receiver answered last.")]
+    last_status: Annotated[int | None, Field(description="The HTTP status of the receiver's last answer.")]
     last_error: str | None
 
 
@@ -93,7 +97,7 @@ class DeliveryPageBody(Body):
 
 
 def event_bytes(event: OutboxEvent, view: SagaView) -> bytes:
-    """Return what is posted of an event: the same bytes at every delivery."""
+    """Return the body of a delivery: the same bytes each time."""
     return encode({"type": event.type, "timestamp": moment(event.at), "data": saga_json(view)})
 
 

@@ -1,4 +1,4 @@
-"""What a person sends to act on a saga, as strict as an order: who is known by their key, why is asked for."""
+"""What an operator sends to act on a saga, read as strictly as an order. Their key says who; they have to say why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Reason = Annotated[
     PRINTED,
     TRIM,
     NAMED,
-    Field(description="Why; it is kept in the trail for ever. No customer's data."),
+    Field(description="Why. It is recorded in the trail for ever, so don't put a customer's data in it."),
 ]
 _TAG = re.compile(r'"([0-9]{1,9})-[0-9a-f]+"')
 
@@ -30,7 +30,7 @@ class Operation(Strict):
 
     @classmethod
     def of(cls, body: object) -> Self:
-        """Return what a body says; raise an `invalid_request` problem that points at all that is wrong."""
+        """Return the operation in a body. Raise an `invalid_request` problem that points at all errors."""
         try:
             return cls.model_validate(body)
         except ValidationError as error:
@@ -38,7 +38,7 @@ class Operation(Strict):
 
 
 class Resolution(Operation):
-    """Which step an operator settled outside, why, and where that can be looked up."""
+    """Which step an operator settled outside, why, and where to look that up."""
 
     step: Annotated[Reference, Field(description="The step's name.")]
     reference: Annotated[
@@ -47,7 +47,7 @@ class Resolution(Operation):
 
 
 class EmptyObject(Strict):
-    """{}, and nothing in it: no page of another site can send that, nor can a misspelt member pass."""
+    """{}: an empty object, which another site's page can't send, and which has no misspelt members."""
 
     @model_validator(mode="before")
     @classmethod
@@ -58,10 +58,10 @@ class EmptyObject(Strict):
 
 
 def seen_by(if_match: Sequence[str]) -> frozenset[int] | None:
-    """Return the lengths of the trail that an If-Match (its header lines) names; None for any.
+    """Return the lengths of the trail in an If-Match header (its lines); None for any.
 
-    A saga's tag begins with the length of its trail. A saga that is being worked on changes its bytes with
-    every renewal of a lease; what a person decided on is the trail.
+    A saga's tag begins with the length of its trail. While a saga runs, its bytes change with every renewal of a lease,
+    but an operator decides by the trail.
     """
     line = ", ".join(if_match).strip()
     if not if_match or line == "*":

@@ -1,4 +1,4 @@
-"""A saga as the answer to the request that began it, or repeats it."""
+"""A saga as the answer to the request that started it, and to its repeats."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from app.saga.model.status import SagaStatus
 _T = TypeVar("_T")
 
 RETRY_AFTER = 1
-"""In how many seconds it is worth looking at a saga again that is being worked on."""
+"""Seconds after which a client should read a running saga again."""
 
 ATTENTION_RETRY_AFTER = 60
-"""The same for one that waits for a person."""
+"""The same for a saga that needs attention."""
 
 
 def saga_url(saga_id: str) -> str:
-    """Return where a saga is read, by the client of the present request."""
+    """Return the URL at which the current request's client reads a saga."""
     return link(f"/sagas/{saga_id}")
 
 
 def status_headers(status: SagaStatus) -> dict[str, str]:
-    """Return what a client can tell how a saga stands by without its body.
+    """Return the headers that show a saga's status without its body.
 
-    A 202 is also the answer for one that needs attention: nothing more happens until an operator acts, so a
-    client that polls would wait for ever. `Link` leads to what it can do.
+    A saga that needs attention is answered 202 too, but nothing happens until an operator acts, so a client that polls
+    would wait for ever. `Link` leads to what the client can do.
     """
     headers = {"Saga-Status": status.value}
     if status is SagaStatus.NEEDS_ATTENTION:
@@ -48,16 +48,16 @@ def status_headers(status: SagaStatus) -> dict[str, str]:
 
 
 def outcome(view: SagaView, *, replayed: bool = False, extra: Mapping[str, str] | None = None) -> Response:
-    """Return 201 for a completed saga, the problem that a compensated one is, else 202.
+    """Return 201 for a completed saga, a problem for a compensated one, else 202.
 
-    It depends on nothing but the durable saga, the request id included, so that a repeat gets the same
-    bytes, from any replica, after any restart.
+    The answer depends only on the stored saga, including its request id, so that a repeat gets the same bytes from any
+    replica and after any restart.
     """
     headers = status_headers(view.state.status) | dict(extra or {})
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     if view.state.status is SagaStatus.COMPENSATED:
-        problem = failed(view) if view.unreadable is None else _untold(view)
+        problem = failed(view) if view.unreadable is None else _unreadable(view)
         problem.headers = {**problem.headers, **headers}
         return problem.response(view.saga.request_id or view.saga.id)
     if view.state.status is SagaStatus.COMPLETED:
@@ -67,19 +67,19 @@ def outcome(view: SagaView, *, replayed: bool = False, extra: Mapping[str, str] 
 
 
 def accepted(view: SagaView, *, extra: Mapping[str, str] | None = None) -> Response:
-    """Return 202: the saga is durable, and here is how it stands."""
-    waits_for_person = view.state.status is SagaStatus.NEEDS_ATTENTION
+    """Return 202 with the saga: it is stored, and not finished."""
+    needs_attention = view.state.status is SagaStatus.NEEDS_ATTENTION
     headers = {
         **status_headers(view.state.status),
         "Location": saga_url(view.saga.id),
-        "Retry-After": str(ATTENTION_RETRY_AFTER if waits_for_person else RETRY_AFTER),
+        "Retry-After": str(ATTENTION_RETRY_AFTER if needs_attention else RETRY_AFTER),
         **(extra or {}),
     }
     return Response(encode(saga_json(view)), 202, headers, "application/json")
 
 
 def failed(view: SagaView) -> Problem:
-    """Return the problem that a compensated saga is."""
+    """Return the problem of a compensated saga."""
     failure = view.state.failure or Failure(
         step=None, code="unknown", message="The checkout failed.", kind=FailureKind.UNUSABLE
     )
@@ -87,15 +87,17 @@ def failed(view: SagaView) -> Problem:
     url = saga_url(view.saga.id)
     return Problem(
         name,
-        " ".join((sentence(failure.message), "Everything done was undone.", PROBLEMS[name].to_do)),
+        " ".join(
+            (sentence(failure.message), "Every step that took effect was compensated.", PROBLEMS[name].to_do)
+        ),
         code=failure.code,
         members={"instance": url, "saga": saga_json(view)},
         headers={"Location": url},
     )
 
 
-def _untold(view: SagaView) -> Problem:
-    """Return the problem of a checkout that was undone, and this release can't tell why."""
+def _unreadable(view: SagaView) -> Problem:
+    """Return the problem of a compensated checkout of which this release can't read why."""
     url = saga_url(view.saga.id)
     return Problem(
         "saga_unreadable", members={"instance": url, "saga": saga_json(view)}, headers={"Location": url}
@@ -105,10 +107,10 @@ def _untold(view: SagaView) -> Problem:
 async def wait_for(
     service: AppContext, saga_id: str, *, seconds: float, caller: Principal, storage_timeout: float
 ) -> SagaView | None:
-    """Return a saga once it rests, or as it stands after `seconds`, or sooner where the process is closing.
+    """Return a saga once it is inactive, or as it is after `seconds`, or sooner if the process is closing.
 
-    Raise `LogUnavailable` where storage takes longer than `storage_timeout` over it. The wait holds nothing
-    of the saga: cancelling it, or the request, leaves the saga as it is.
+    Raise `LogUnavailable` if storage takes longer than `storage_timeout`. Cancelling the wait, or the request, doesn't
+    affect the saga.
     """
     waiting = asyncio.ensure_future(service.reader.wait(saga_id, seconds=seconds, caller=caller))
     closing = asyncio.ensure_future(service.closing.wait())
@@ -127,7 +129,7 @@ async def wait_for(
 
 
 async def with_timeout(reading: Coroutine[Any, Any, _T], storage_timeout: float) -> _T:
-    """Return what a reading of storage gives; raise `LogUnavailable` where it takes longer than that."""
+    """Return what a read of storage returns. Raise `LogUnavailable` if it takes longer than `storage_timeout`."""
     try:
         async with asyncio.timeout(storage_timeout):
             return await reading

@@ -67,7 +67,7 @@ def _step(step: StepDefinition) -> PlannedStep:
 
 
 def _words(step: object, attribute: str, action: object, otherwise: str) -> str:
-    """Return what a step says that it does: by an attribute, or its docstring's first line without what it returns."""
+    """Return what a step does: from an attribute, or its docstring's first line without what it returns."""
     if stated := getattr(step, attribute, ""):
         return str(stated)
     first = (inspect.getdoc(action) or "").partition("\n")[0]

@@ -15,7 +15,7 @@ from app.saga.model.status import SagaStatus, StepStatus
 
 @dataclass(kw_only=True)
 class ErrorBody:
-    """What a service said when something went wrong."""
+    """A service's error."""
 
     code: Annotated[str, Field(description="A stable snake_case word for programs.")]
     message: Annotated[str, Field(description="For people.")]
@@ -23,12 +23,12 @@ class ErrorBody:
 
 @dataclass(kw_only=True)
 class FailureBody:
-    """Why the saga went back."""
+    """Why the saga was compensated."""
 
     step: str | None
     code: str
     message: str
-    retryable: Annotated[bool, Field(description="Whether the same checkout might succeed under a new key.")]
+    retryable: Annotated[bool, Field(description="Whether the same checkout may succeed under a new key.")]
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class AttentionBody:
     """What blocks a saga that needs attention, and waits for an operator."""
 
     step: Annotated[
-        str | None, Field(description="The first step that is stuck; null where none was under way.")
+        str | None, Field(description="The first step that is stuck; null if none was under way.")
     ]
     action: Annotated[StepAction, Field(description="What failed: the step, or its compensation.")]
     code: Annotated[str, Field(description="A stable snake_case word for programs.")]
@@ -59,7 +59,7 @@ class CompensationBody:
 
 @dataclass(kw_only=True)
 class ActionBody:
-    """What an operator did: who, when and why, and where that can be looked up."""
+    """What an operator did: who, when and why, and where to look it up."""
 
     who: str
     at: datetime
@@ -76,9 +76,7 @@ class StepBody:
     attempts: int
     result: Annotated[
         dict[str, Any] | None,
-        Field(
-            description="What the service answered: the contract's members, and what else it said, within bounds."
-        ),
+        Field(description="What the service answered: the contract's members and others, within limits."),
     ]
     error: ErrorBody | None
     started_at: datetime | None
@@ -97,14 +95,14 @@ class TrailBody:
     at: datetime
     event: Annotated[
         EventType | str,
-        Field(description="A newer release's trail may have other words: show them as they are."),
+        Field(description="A newer release may add other words: show them as they are."),
     ]
     step: str | None = None
     attempt: int | None = None
     duration_ms: float | None = None
-    outcome: Annotated[str | None, Field(description="`unknown` where it may have taken effect.")] = None
+    outcome: Annotated[str | None, Field(description="`unknown` if it may have taken effect.")] = None
     looked_up: Annotated[
-        bool | None, Field(description="True where it was asked about, not sent again: its key was too old.")
+        bool | None, Field(description="True if it was looked up and not sent again, as its key was too old.")
     ] = None
     error: ErrorBody | None = None
     next_action_at: datetime | None = None
@@ -139,7 +137,7 @@ class SagaBody:
     finished_at: datetime | None
     next_action_at: Annotated[
         datetime | None,
-        Field(description="When it continues at the latest; null only once nothing works on it."),
+        Field(description="When it continues at the latest; null only if nothing is due."),
     ]
     failure: FailureBody | None
     attention: Annotated[

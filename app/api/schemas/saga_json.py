@@ -1,7 +1,7 @@
 """A saga as the API shows it: the contract's members in the contract's order, made straight from its state and events.
 
-`saga_body` describes the same members; a test holds one against the other. Never shown is what the caller entrusted to
-the saga: the payment method, the address, the items and the simulation.
+`saga_body` describes the same members; a test compares them. Never shown are the payment method, the address, the items
+and the simulation.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from app.settings.database_url import parse_database_url
+from app.settings.database_url_parser import parse_database_url
 from app.settings.groups.group import Count, Seconds, SettingsGroup, named
 
 

@@ -17,7 +17,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.settings.database_url import PostgresUrl, parse_database_url
+from app.settings.database_url import PostgresUrl
+from app.settings.database_url_parser import parse_database_url
 from app.sqlite.file import SqliteFileError, SqliteFiles, connect_file, explained, file_uri
 from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
 from app.storage.engine.postgres_connector import COMMAND_SECONDS, CONNECT_SECONDS, PostgresConnector

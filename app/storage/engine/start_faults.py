@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from app.settings.database_url import PostgresUrl, parse_database_url
+from app.settings.database_url import PostgresUrl
+from app.settings.database_url_parser import parse_database_url
 from app.sqlite.file import SqliteFileError, why_not
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.postgres_connector import CONNECT_SECONDS

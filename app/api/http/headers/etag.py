@@ -1,4 +1,4 @@
-"""Entity tags (RFC 9110, 8.8.3 and 13.1.2): the same bytes need not be sent twice."""
+"""Entity tags (RFC 9110, 8.8.3 and 13.1.2): so that the same bytes aren't sent twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 def etag_of(content: bytes, version: int) -> str:
-    """Return the strong tag of a body, which begins with the version of what it shows."""
+    """Return the strong tag of a body. It begins with the version of what the body shows."""
     return f'"{version}-{hashlib.sha256(content).hexdigest()[:32]}"'
 
 

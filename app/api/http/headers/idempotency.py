@@ -1,4 +1,4 @@
-"""Idempotency-Key (IETF draft-ietf-httpapi-idempotency-key-header): a repeat is recognised, not done again."""
+"""Idempotency-Key (IETF draft-ietf-httpapi-idempotency-key-header): a repeat gets the first request's answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
 
 def idempotency_key(headers: Sequence[str], *, required: bool) -> str | None:
-    """Return the key; in double quotes, as the draft writes it, or bare, as most clients do, it is the same key."""
+    """Return the key. It is the same in double quotes, as the draft has it, and bare, as most clients send it."""
     if not headers:
         if required:
             raise Problem("idempotency_key_required")
@@ -39,16 +39,17 @@ def idempotency_key(headers: Sequence[str], *, required: bool) -> str | None:
 
 
 def fingerprint(*, caller: str, method: str, path: str, body: Any) -> str:
-    """Return what tells two requests apart; a body that RFC 8785 writes as the same bytes is the same."""
+    """Return a digest that differs for different requests. Bodies that RFC 8785 writes as the same bytes are the same."""
     return _digest(canonical([caller, method, path, body]))
 
 
 def is_of_earlier_release(
     known: str, stored: Mapping[str, Any], *, caller: str, method: str, path: str, body: Any
 ) -> bool:
-    """Whether `known` is the fingerprint that an earlier release stored of this very request.
+    """Whether `known` is the fingerprint that an earlier release stored for this request.
 
-    It told apart the spellings of one number. The first request's is the saga's: `stored` is its input.
+    That release distinguished spellings of the same number. `stored` is the saga's input, with the first request's
+    spelling.
     """
     return any(
         known == _digest(as_written([caller, method, path, spelling]))

@@ -1,10 +1,10 @@
-"""Prefer (RFC 7240): how long the caller would like to wait for the outcome.
+"""Prefer (RFC 7240): how long the caller wants to wait for the outcome.
 
     Prefer: respond-async              answer as soon as the saga is durable
     Prefer: wait=10                    answer after 10 seconds at the latest
-    Prefer: respond-async, wait=10     wait 10 seconds, and go on without me if that isn't enough
+    Prefer: respond-async, wait=10     wait 10 seconds; if that isn't enough, continue without me
 
-What can't be read, or isn't known, is left alone: a preference is never an error.
+A preference that can't be read, or isn't known, is ignored: it is never an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preference:
-    """What the caller prefers: not to wait for the outcome, and how many seconds to wait, if they say so."""
+    """What the caller prefers: not to wait for the outcome, or how many seconds to wait."""
 
     respond_async: bool = False
     wait: int | None = None
@@ -34,7 +34,7 @@ class Preference:
         return 0.0 if self.respond_async else otherwise
 
     def applied(self, *, at_most: float, can_go_on: bool = True) -> dict[str, str]:
-        """Return the Preference-Applied header, where a preference was; a mere reading has nothing to go on with."""
+        """Return the Preference-Applied header, if there was a preference. `can_go_on` is False for a mere read."""
         names = ["respond-async"] if self.respond_async and can_go_on else []
         if self.wait is not None:
             names.append(f"wait={min(self.wait, int(at_most))}")

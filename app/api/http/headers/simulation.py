@@ -1,4 +1,4 @@
-"""X-Simulate: faults on demand, where the services behind this API are the sandbox."""
+"""X-Simulate: faults on demand, if the services behind this API are the sandbox."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from app.sandbox.faults import SimulationError, parse
 
 
 def simulation(headers: Sequence[str], *, allowed: bool) -> str | None:
-    """Return what the sandbox is to do, as it was written.
+    """Return the faults for the sandbox, as text.
 
-    Raise a problem where it can't be read, or where nothing is simulated.
+    Raise a problem if it can't be read, or if the services aren't the sandbox.
     """
     if not headers:
         return None

@@ -40,7 +40,7 @@ async def _in_back_off(replica: Replica, saga_id: str) -> SagaTask:
     return running
 
 
-async def test_the_owner_hears_of_a_wish_that_came_to_another_replica() -> None:
+async def test_the_owner_finds_a_cancellation_request_that_another_replica_received() -> None:
     """Of its own sagas alone, and a back-off ends for it."""
     replica = a_replica()
     await replica.keeper.renew()

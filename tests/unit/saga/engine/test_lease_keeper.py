@@ -14,7 +14,7 @@ from tests.unit.saga.engine.replica import Clock, Replica, a_replica
 SKEW = timedelta(hours=1)
 
 
-async def test_a_lapse_is_a_death_after_which_it_comes_back_as_another_owner() -> None:
+async def test_after_a_lapse_the_process_comes_back_as_another_owner() -> None:
     """What it was doing may be somebody else's by now: it asks for a new lease under a new name."""
     replica = a_replica()
     await replica.keeper.renew()

@@ -1,4 +1,4 @@
-"""What a person does to a saga, as the fold, the decisions and the loop have it."""
+"""What an operator does to a saga, as the fold, the decisions and the loop have it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class TestCancel:
             ([succeeded("payment"), was_recovered()], EventType.STEP_UNKNOWN, "inventory"),
         ],
     )
-    def test_the_step_under_way_is_given_up_and_undone_if_it_may_have_happened(
+    def test_the_current_step_is_abandoned_and_compensated_if_it_may_have_happened(
         self, before: list[SagaEvent], given_up: EventType, undone: str
     ) -> None:
         """A definite no is a failure without effect; a doubt, or a takeover, is compensated like a success."""
@@ -147,7 +147,7 @@ class TestCancel:
             apply(state, an_event(EventType.CANCEL_REQUESTED, seq=state.seq + 1, data=CANCEL.data))
 
     def test_a_saga_parked_on_its_way_forward_is_cancelled_too(self) -> None:
-        """A poison that can't be executed can still be undone."""
+        """A poison that can't be executed can still be compensated."""
         state = a_state(*PARKED, CANCEL)
         assert (state.status, state.failure, state.recoveries) == (SagaStatus.RUNNING, None, 0)
         assert recorded(a_definition(), state).type is EventType.STEP_UNKNOWN
@@ -165,7 +165,7 @@ class TestRetry:
             state = apply(state, an_event(done.type, name, seq=state.seq + 1, attempt=done.attempt))
         assert recorded(a_definition(), state).type is EventType.SAGA_COMPENSATED
 
-    def test_what_was_undone_is_left_alone(self) -> None:
+    def test_a_compensated_step_is_not_compensated_again(self) -> None:
         """Only what failed is sent again."""
         trail = [*STUCK[:3], compensated("inventory"), compensation_failed("payment"), ATTEND]
         state = a_state(*trail, RETRY)
@@ -218,7 +218,7 @@ class TestRetry:
         assert due.compensating
 
     def test_a_poisonous_saga_has_its_takeovers_and_its_time_again(self) -> None:
-        """It is not stopped for its deadline in the moment in which a person has it tried again."""
+        """It is not stopped for its deadline in the moment in which an operator has it tried again."""
         state = a_state(*PARKED, RETRY)
         assert (state.status, state.recoveries, state.failure) == (SagaStatus.RUNNING, 0, None)
         definition = a_definition(deadline=1.0)
@@ -313,7 +313,7 @@ class Stage:
 
 
 class TestTheLoop:
-    async def test_an_action_under_way_is_waited_for_and_then_undone_in_order(self) -> None:
+    async def test_an_action_under_way_is_awaited_and_then_compensated_in_order(self) -> None:
         """The cancellation is noted only at the boundary, and nothing new is begun."""
         stage, gate = Stage(), Gate()
         run, task = await stage.begin(inventory=[gate])
@@ -379,7 +379,7 @@ class TestTheLoop:
         await task
         assert stage.journal[-1] == "log cancel_requested + step_failed + saga_compensated"
 
-    async def test_a_wish_that_the_pivot_overtakes_comes_too_late(self) -> None:
+    async def test_a_cancellation_request_that_the_pivot_overtakes_is_too_late(self) -> None:
         """The action under way was the last that could be taken back; the saga completes."""
         stage, gate = Stage(), Gate()
         run, task = await stage.begin(pivot="shipping", shipping=[gate])
@@ -412,7 +412,9 @@ class TestTheLoop:
         assert run.state.status is SagaStatus.COMPENSATED
 
     @pytest.mark.parametrize("pivot", [None, "inventory"])
-    async def test_a_parked_saga_says_whether_a_wish_may_wake_it(self, pivot: str | None) -> None:
+    async def test_a_parked_saga_says_whether_a_cancellation_request_may_wake_it(
+        self, pivot: str | None
+    ) -> None:
         """Past the pivot it would be woken again and again for nothing."""
         stage = Stage(park_after=0.5)
         run, task = await stage.begin(pivot=pivot, shipping=[StepUnavailable()])
@@ -422,7 +424,7 @@ class TestTheLoop:
         assert change is not None
         assert change.cancellable is (pivot is None)
 
-    async def test_who_takes_it_over_heeds_the_wish(self) -> None:
+    async def test_the_replica_that_takes_it_over_cancels_it(self) -> None:
         """The wish is read with the saga; what was under way when its owner died may have happened."""
         stage = Stage()
         run, task = await stage.begin(inventory=[Gate()])

@@ -57,7 +57,7 @@ class TestOrder:
         ]
         assert len(stage.log.writes) == 4
 
-    async def test_a_saga_undone_from_its_third_step_takes_six_appends(self, stage: Stage) -> None:
+    async def test_a_saga_compensated_from_its_third_step_takes_six_appends(self, stage: Stage) -> None:
         """Each compensation is acknowledged and durable before the next is sent, in reverse."""
         await stage.play(shipping=[NO])
         assert stage.journal[4:] == [
@@ -109,12 +109,12 @@ class TestOrder:
         assert run.state.step("payment").status is StepStatus.COMPENSATED
 
     async def test_a_compensation_rejected_is_not_sent_again(self, stage: Stage) -> None:
-        """What can't be compensated is a person's at once."""
+        """What can't be compensated is left to an operator at once."""
         await stage.play(shipping=[NO], undo_inventory=[NO])
         assert stage.journal.count("inventory.compensate") == 1
 
-    async def test_past_the_pivot_nothing_is_undone(self, stage: Stage) -> None:
-        """A step to retry that is given up needs a person."""
+    async def test_past_the_pivot_nothing_is_compensated(self, stage: Stage) -> None:
+        """A step to retry that is abandoned needs an operator."""
         run = await stage.play(pivot="inventory", shipping=[NO])
         assert run.state.status is SagaStatus.NEEDS_ATTENTION
         assert not [line for line in stage.journal if line.endswith("compensate")]
@@ -319,7 +319,7 @@ class TestExecute:
             await orchestrator.execute({}, saga_id="s-1")
         assert len(steps[0].executed) == 1
 
-    async def test_a_saga_goes_on_from_any_trail(self, stage: Stage) -> None:
+    async def test_a_saga_continues_from_any_trail(self, stage: Stage) -> None:
         """Recovery is the same loop on what the log holds."""
         steps = three_steps(stage.journal)
         definition = a_definition(steps)

@@ -61,7 +61,7 @@ class TestParking:
         )
         assert (run.parked, stage.clock.slept) == (False, [100])
 
-    async def test_a_parked_saga_is_resumed_where_it_stood(self, stage: Stage) -> None:
+    async def test_a_parked_saga_is_resumed_where_it_stopped(self, stage: Stage) -> None:
         """By whoever claims it, with the attempts that it had, and without a takeover in its trail."""
         steps = three_steps(stage.journal, inventory=[DOWN])
         run = await self.parked(stage, steps)
@@ -152,7 +152,7 @@ class TestLease:
         stage.clock.advance(10)
         assert len(await stage.log.claim(owner="b", definitions=[("checkout", 2)], limit=9)) == 1
 
-    async def test_who_lost_the_saga_stops_at_the_next_append(self, stage: Stage) -> None:
+    async def test_a_process_that_lost_the_saga_stops_at_the_next_append(self, stage: Stage) -> None:
         """The log fences it: the answer that it got is not recorded, and nothing more is sent."""
 
         async def be_robbed(_: Context) -> None:
@@ -171,7 +171,7 @@ class TestLease:
 class TestLogAway:
     """What can't be stored did not happen for the run."""
 
-    async def test_nothing_goes_on_from_an_event_that_is_not_durable(self, stage: Stage) -> None:
+    async def test_nothing_continues_from_an_event_that_is_not_durable(self, stage: Stage) -> None:
         """The error reaches the caller, and the run still stands where the log does."""
 
         class Full(NotedLog):
@@ -189,7 +189,7 @@ class TestLogAway:
         assert told(run.events) == told(seen) == ["saga_started"]
         assert run.state == fold(run.definition, run.events)
 
-    async def test_a_start_that_the_log_answers_otherwise_is_not_begun(self, stage: Stage) -> None:
+    async def test_a_start_that_conflicts_in_the_log_does_not_run(self, stage: Stage) -> None:
         """Nothing is known, nothing is told, nothing is sent."""
         definition = a_definition(three_steps(stage.journal))
         first, second = (SagaInstance(a_saga(idempotency_key="k"), definition) for _ in range(2))

@@ -18,7 +18,7 @@ from tests.unit.saga.engine.replica import Clock, Replica, a_replica, a_scripted
 
 
 async def test_a_replica_takes_over_what_nobody_runs_and_finishes_it() -> None:
-    """The same loop goes on, and the trail says that it was taken over."""
+    """The same loop continues, and the trail says that it was taken over."""
     replica = a_replica()
     await replica.left_behind("a")
     await replica.keeper.renew()
@@ -29,7 +29,7 @@ async def test_a_replica_takes_over_what_nobody_runs_and_finishes_it() -> None:
     assert [event.type for event in stored.events][:2] == [EventType.SAGA_STARTED, EventType.SAGA_RECOVERED]
 
 
-async def test_the_observers_are_told_of_a_takeover() -> None:
+async def test_the_observers_are_notified_of_a_takeover() -> None:
     """The log line `saga_recovered`, which the runbook looks for, is theirs to write: once for each takeover."""
     replica = a_replica()
     await replica.keeper.renew()
@@ -54,7 +54,7 @@ async def test_nothing_is_claimed_without_a_lease() -> None:
 
 
 async def test_a_saga_whose_log_cannot_be_read_holds_back_no_other() -> None:
-    """The bad one is given up, to come again; its neighbour is finished."""
+    """The bad one is abandoned, to come again; its neighbour is finished."""
     replica = a_replica()
     await replica.left_behind("bad", events=2)
     await replica.left_behind("good")
@@ -136,7 +136,7 @@ async def test_what_a_claim_brings_after_the_lease_is_gone_is_not_run(end: str) 
     assert replica.runner.in_flight == 0
 
 
-async def test_a_claim_that_comes_back_too_late_costs_the_lease_though_a_renewal_is_granted() -> None:
+async def test_a_claim_that_returns_too_late_costs_the_lease_though_a_renewal_is_granted() -> None:
     """What it claimed is run by nobody here, so its owner mustn't live on: whoever is born next takes it over."""
     replica, log = a_scripted_replica()
     await replica.left_behind("a")
@@ -176,7 +176,7 @@ async def test_who_leaves_takes_nothing_over() -> None:
     assert await replica.recovery.claim() == 0
 
 
-async def test_a_saga_that_can_not_be_given_up_costs_the_lease() -> None:
+async def test_a_saga_that_can_not_be_abandoned_costs_the_lease() -> None:
     """Or a living owner would own what nobody runs."""
     replica, log = a_scripted_replica()
     await replica.left_behind("bad", events=2)
@@ -186,7 +186,7 @@ async def test_a_saga_that_can_not_be_given_up_costs_the_lease() -> None:
     assert replica.lease.lapsed
 
 
-async def test_a_saga_that_can_not_be_understood_comes_ever_more_rarely() -> None:
+async def test_an_unreadable_saga_is_claimed_at_growing_intervals() -> None:
     """Its trail mustn't grow with every poll."""
     replica, log = a_scripted_replica()
     await replica.left_behind("bad", events=2)

@@ -158,7 +158,7 @@ class TestLaunching:
         assert (runner.in_flight, house.journal) == (0, [])
 
     @pytest.mark.parametrize("error", [LogUnavailable(), LogRefused()])
-    async def test_a_start_that_fails_is_told_to_who_waits(self, house: House, error: Exception) -> None:
+    async def test_a_start_that_fails_raises_at_those_that_wait(self, house: House, error: Exception) -> None:
         """And the saga is forgotten."""
         runner = House(house.clock, log=ToldLog(house.clock, start=error)).runner()
         running = runner.launch(a_saga())
@@ -166,7 +166,7 @@ class TestLaunching:
         assert running.started.exception() is error
         assert runner.in_flight == 0
 
-    async def test_a_start_that_may_stand_is_given_up(self, house: House) -> None:
+    async def test_a_start_that_may_be_stored_is_abandoned(self, house: House) -> None:
         """This process lives, so nobody else would ever take over what it doesn't run."""
 
         class Lost(ToldLog):
@@ -184,7 +184,7 @@ class TestLaunching:
         house.clock.advance(2 * ABANDON_SECONDS)
         assert [stored.saga.id for stored in await house.claim()] == [running.instance.saga.id]
 
-    async def test_a_start_that_nobody_hears_fails_in_silence(self, house: House) -> None:
+    async def test_a_start_that_nobody_waits_for_fails_silently(self, house: House) -> None:
         """The request may have gone: no warning of an exception never retrieved."""
         runner = House(house.clock, log=ToldLog(house.clock, start=LogUnavailable())).runner()
         running = runner.launch(a_saga())
@@ -207,7 +207,7 @@ class TestWaiting:
         assert running.instance.state.status is SagaStatus.COMPLETED
 
     async def test_a_waiter_that_has_waited_long_enough_goes(self, house: House) -> None:
-        """And the saga goes on."""
+        """And the saga continues."""
         gate = Gate()
         running = house.runner(payment=[gate]).launch(a_saga())
         await gate.reached.wait()
@@ -219,7 +219,7 @@ class TestWaiting:
 
 
 class TestResuming:
-    async def test_a_claimed_saga_goes_on_with_what_the_log_holds(self, house: House) -> None:
+    async def test_a_claimed_saga_continues_from_the_log(self, house: House) -> None:
         """Under its new epoch; it shows at once, as it is durable."""
         first = house.runner(inventory=[HANG])
         running = first.launch(a_saga())
@@ -241,7 +241,7 @@ class TestResuming:
         assert (resumed.instance.epoch, running.instance.epoch) == (2, 1)
         assert house.journal.count("payment.execute") == 1
 
-    async def test_a_saga_of_an_unknown_definition_is_left_alone(self, house: House) -> None:
+    async def test_a_saga_of_an_unknown_definition_is_not_resumed(self, house: House) -> None:
         """To a process that has it."""
         stored = await self._stored(house)
         with pytest.raises(DefinitionUnknown):
@@ -257,7 +257,7 @@ class TestResuming:
 
 
 class TestBreakingDown:
-    async def test_a_broken_loop_gives_the_saga_up_for_another_to_take(
+    async def test_a_broken_loop_abandons_the_saga_to_another(
         self, house: House, caplog: pytest.LogCaptureFixture
     ) -> None:
         """After a rest, with `saga_recovered` in the trail, although this process is alive."""
@@ -277,7 +277,7 @@ class TestBreakingDown:
         assert again.instance.state.status is SagaStatus.COMPLETED
 
     @pytest.mark.parametrize("error", [LogUnavailable(stored=None), LogRefused()])
-    async def test_an_append_that_can_not_be_stored_gives_the_saga_up(
+    async def test_an_append_that_can_not_be_stored_abandons_the_saga(
         self, house: House, error: Exception
     ) -> None:
         """What was done may be unknown to the log, so whoever comes next treats it as in doubt."""
@@ -289,7 +289,7 @@ class TestBreakingDown:
         (stored,) = await broken.claim()
         assert told(stored.events)[-1] == "saga_recovered"
 
-    async def test_a_saga_whose_log_lost_commits_is_given_up(self, house: House) -> None:
+    async def test_a_saga_whose_log_lost_commits_is_abandoned(self, house: House) -> None:
         """After a failover it may still be ours, and not what we know of it: it is taken up anew from its log."""
         log = ToldLog(house.clock, append=SagaFenced())
         house = House(house.clock, log=log)
@@ -299,7 +299,7 @@ class TestBreakingDown:
         house.clock.advance(2 * ABANDON_SECONDS)
         assert [stored.saga.id for stored in await house.claim()] == [running.instance.saga.id]
 
-    async def test_a_saga_that_can_not_be_given_up_at_once_is_given_up_later(
+    async def test_a_saga_that_can_not_be_abandoned_at_once_is_abandoned_later(
         self, house: House, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The log is away: it is tried until it is back, or a living owner would own what nobody runs."""
@@ -316,7 +316,7 @@ class TestBreakingDown:
         (stored,) = await broken.claim()
         assert told(stored.events)[-1] == "saga_recovered"
 
-    async def test_a_saga_lost_to_another_is_not_given_up(self, house: House) -> None:
+    async def test_a_saga_lost_to_another_is_not_abandoned(self, house: House) -> None:
         """It is the other's: this process stops and touches nothing."""
         gate = Gate()
         running = house.runner(payment=[gate]).launch(a_saga())
@@ -328,7 +328,7 @@ class TestBreakingDown:
         assert stored == stolen
 
     async def test_a_saga_whose_step_was_cancelled_from_inside_is_not_lost(self, house: House) -> None:
-        """Either it goes on here or it is given up; never owned by the living and run by nobody."""
+        """Either it continues here or it is abandoned; never owned by the living and run by nobody."""
         await house.log.renew("local", seconds=3600)
         running = house.runner(payment=[asyncio.CancelledError()]).launch(a_saga())
         await through(running)
@@ -418,7 +418,7 @@ class TestStopping:
         await runner.drop()
         assert runner.in_flight == 0
 
-    async def test_a_saga_being_undone_when_dropped_is_undone_by_the_next(self, house: House) -> None:
+    async def test_a_saga_dropped_while_compensating_is_compensated_by_the_next(self, house: House) -> None:
         """The way back survives as the way forward does."""
         runner = house.runner(inventory=[StepRejected()], undo_payment=[HANG])
         running = runner.launch(a_saga())
@@ -432,12 +432,12 @@ class TestStopping:
         assert running.instance.epoch < resumed.instance.epoch
 
 
-def test_a_broken_saga_rests_for_a_moment_only() -> None:
+def test_a_broken_saga_is_claimed_again_soon() -> None:
     """Long enough not to spin, short enough not to be noticed."""
     assert timedelta(seconds=0) < timedelta(seconds=ABANDON_SECONDS) <= timedelta(seconds=10)
 
 
-async def test_a_saga_that_is_dropped_before_it_began_is_let_go_of() -> None:
+async def test_a_saga_that_is_dropped_before_it_started_is_forgotten() -> None:
     """Its task is cancelled before its first line; a view of it would stand still here for ever."""
     runner = House().runner()
     running = runner.launch(a_saga())

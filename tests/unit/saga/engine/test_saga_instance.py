@@ -16,7 +16,7 @@ def test_a_new_run_knows_nothing() -> None:
     assert (run.events, run.epoch, run.state.seq, run.parked) == ([], 1, 0, False)
 
 
-def test_a_resumed_run_stands_where_the_log_says() -> None:
+def test_a_resumed_saga_is_where_the_log_says() -> None:
     """State, events and epoch are the stored ones."""
     definition, trail = a_definition(), a_trail(started(), succeeded("payment", id="p-1"))
     stored = StoredSaga(saga=a_saga(), status=SagaStatus.RUNNING, epoch=3, events=trail)
@@ -58,7 +58,7 @@ def test_what_a_step_writes_deep_into_its_context_is_not_kept() -> None:
     assert run.context() == {"items": [{"sku": "A"}], "saga_id": run.saga.id, "payment": {"lines": [1]}}
 
 
-async def test_whoever_waits_for_a_change_is_told_of_each() -> None:
+async def test_those_that_wait_for_a_change_are_woken_by_each() -> None:
     """Several may wait, and none misses the next."""
     run = SagaInstance(a_saga(), a_definition())
     waiting = [asyncio.create_task(run.changed()) for _ in range(3)]

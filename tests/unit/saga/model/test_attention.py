@@ -102,5 +102,5 @@ def test_a_poisonous_step_is_named_although_its_event_names_none() -> None:
         ),
     ],
 )
-def test_nothing_blocks_a_saga_that_goes_on_or_has_ended(events: tuple[SagaEvent, ...]) -> None:
+def test_nothing_blocks_a_saga_that_continues_or_has_ended(events: tuple[SagaEvent, ...]) -> None:
     assert of(*events) is None

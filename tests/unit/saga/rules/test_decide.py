@@ -109,14 +109,14 @@ class TestGoingForward:
         assert (event.type, event.seq) == (EventType.SAGA_COMPLETED, 5)
 
     @pytest.mark.parametrize("at", [300, 301])
-    def test_past_the_deadline_the_current_step_is_given_up(self, at: float) -> None:
+    def test_past_the_deadline_the_current_step_is_abandoned(self, at: float) -> None:
         """Where every attempt was certainly without effect, the step failed."""
         event = recorded(due(succeeded("payment"), retried("inventory", 2), at=at))
         assert (event.type, event.step, event.attempt) == (EventType.STEP_FAILED, "inventory", 2)
         assert event.data["error"]["code"] == "deadline_exceeded"
         assert event.data["error"]["kind"] == FailureKind.DEADLINE
 
-    def test_before_the_deadline_nothing_is_given_up(self) -> None:
+    def test_before_the_deadline_nothing_is_abandoned(self) -> None:
         """The last moment still belongs to the saga."""
         assert sent(due(succeeded("payment"), at=299.999999)) == ("Execute", "inventory", 1)
 
@@ -130,7 +130,7 @@ class TestGoingForward:
         assert due(retried("payment", at=after(900))) == Wait(until=after(300))
 
     def test_the_deadline_does_not_bind_past_the_pivot(self) -> None:
-        """There is no way back, so the saga goes on however late it is."""
+        """There is no way back, so the saga continues however late it is."""
         trail = (succeeded("payment"), succeeded("inventory"))
         assert sent(due(*trail, at=9999, definition=PIVOTED)) == ("Execute", "shipping", 1)
         waiting = (*trail, retried("shipping", at=after(900)))
@@ -142,7 +142,7 @@ class TestGoingForward:
         assert recorded(due(*trail, at=9999)).type is EventType.SAGA_COMPLETED
 
     @pytest.mark.parametrize("given_up", [failed("shipping"), unknown("shipping")])
-    def test_a_step_given_up_past_the_pivot_needs_a_person(self, given_up: SagaEvent) -> None:
+    def test_a_step_abandoned_past_the_pivot_needs_an_operator(self, given_up: SagaEvent) -> None:
         """Neither forward nor back is left."""
         decision = due(succeeded("payment"), succeeded("inventory"), given_up, definition=PIVOTED)
         assert recorded(decision).type is EventType.SAGA_NEEDS_ATTENTION
@@ -153,13 +153,13 @@ class TestGoingBack:
 
     TRAIL = (succeeded("payment"), succeeded("inventory"), failed("shipping"))
 
-    def test_the_last_effect_is_undone_first(self) -> None:
+    def test_the_last_effect_is_compensated_first(self) -> None:
         """In the reverse of the persisted order."""
         assert sent(due(*self.TRAIL)) == ("Compensate", "inventory", 1)
         assert sent(due(*self.TRAIL, compensated("inventory"))) == ("Compensate", "payment", 1)
 
-    def test_an_unknown_step_is_undone_before_all_others(self) -> None:
-        """It may stand."""
+    def test_an_unknown_step_is_compensated_before_all_others(self) -> None:
+        """It may be stored."""
         assert sent(due(succeeded("payment"), unknown("inventory"))) == ("Compensate", "inventory", 1)
 
     def test_a_pause_is_waited_out(self) -> None:
@@ -169,14 +169,14 @@ class TestGoingBack:
         assert sent(due(*trail, at=5)) == ("Compensate", "inventory", 2)
 
     def test_the_deadline_does_not_bind(self) -> None:
-        """Undoing takes as long as it takes."""
+        """Compensating takes as long as it takes."""
         assert sent(due(*self.TRAIL, at=9999)) == ("Compensate", "inventory", 1)
 
     def test_a_failed_compensation_gives_way_to_the_next(self) -> None:
         """One that fails never holds back another."""
         assert sent(due(*self.TRAIL, compensation_failed("inventory"))) == ("Compensate", "payment", 1)
 
-    def test_everything_undone_ends_it(self) -> None:
+    def test_a_saga_with_every_effect_compensated_ends(self) -> None:
         """compensating → compensated."""
         decision = due(*self.TRAIL, compensated("inventory"), compensated("payment"))
         assert recorded(decision).type is EventType.SAGA_COMPENSATED
@@ -185,7 +185,7 @@ class TestGoingBack:
         """A first step that failed leaves nothing behind."""
         assert recorded(due(failed("payment"))).type is EventType.SAGA_COMPENSATED
 
-    def test_anything_that_could_not_be_undone_needs_a_person(self) -> None:
+    def test_a_failed_compensation_needs_an_operator(self) -> None:
         """After all the others ran."""
         decision = due(*self.TRAIL, compensation_failed("inventory"), compensated("payment"))
         assert recorded(decision).type is EventType.SAGA_NEEDS_ATTENTION
@@ -194,7 +194,7 @@ class TestGoingBack:
 class TestPoison:
     """A saga that takes its process down again and again."""
 
-    def test_after_five_takeovers_without_progress_it_is_parked_for_a_person(self) -> None:
+    def test_after_five_takeovers_without_progress_it_is_parked_for_an_operator(self) -> None:
         """It is not sent a sixth time, and says why."""
         event = recorded(due(*[was_recovered()] * POISON_AFTER))
         assert event.type is EventType.SAGA_NEEDS_ATTENTION
@@ -211,7 +211,7 @@ class TestPoison:
         assert sent(due(*trail)) == ("Execute", "inventory", 1)
 
     def test_a_poisonous_compensation_holds_back_no_other(self) -> None:
-        """It alone is given up; whatever else was done is undone, and then a person is asked."""
+        """It alone is abandoned; whatever else was done is compensated, and then an operator is asked."""
         trail = [succeeded("payment"), succeeded("inventory"), failed("shipping")]
         trail += [was_recovered()] * POISON_AFTER
         event = recorded(due(*trail))
@@ -257,25 +257,27 @@ class TestKeyWindow:
         assert (type(forward), getattr(forward, "attempt", 0)) == (LookUp, 2)
         assert isinstance(due(*self.BACK, at=WINDOW), LookUp)
 
-    def test_what_stands_is_a_success(self) -> None:
+    def test_work_that_is_found_is_a_success(self) -> None:
         """As if the answer had come only now."""
         event = looked_up({"payment_id": "p"}, retried("payment"), definition=self.PATIENT)
         assert (event.type, event.data["result"]) == (EventType.STEP_SUCCEEDED, {"payment_id": "p"})
         assert event.data["looked_up"]
 
     @pytest.mark.parametrize("answer", [None, Closed()])
-    def test_an_action_of_which_nothing_stands_is_given_up_as_unknown(self, answer: Closed | None) -> None:
+    def test_an_action_of_which_nothing_is_found_is_abandoned_as_unknown(self, answer: Closed | None) -> None:
         """It may be on its way even now: its compensation, under a key of its own, closes it."""
         event = looked_up(answer, retried("payment"), definition=self.PATIENT)
         assert (event.type, event.data["error"]["code"]) == (EventType.STEP_UNKNOWN, "key_expired")
 
-    def test_what_is_closed_has_been_undone(self) -> None:
+    def test_a_closed_reference_counts_as_compensated(self) -> None:
         """The service itself says so."""
         event = looked_up(Closed(), *self.BACK)
         assert (event.type, event.step) == (EventType.STEP_COMPENSATED, "payment")
 
     @pytest.mark.parametrize("answer", [None, {"payment_id": "p"}])
-    def test_a_compensation_that_can_not_be_shown_is_a_person_s(self, answer: dict[str, str] | None) -> None:
+    def test_a_compensation_that_can_not_be_shown_is_left_to_an_operator(
+        self, answer: dict[str, str] | None
+    ) -> None:
         """To send it again might pay the money back twice."""
         event = looked_up(answer, *self.BACK)
         assert (event.type, event.data["error"]["code"]) == (EventType.COMPENSATION_FAILED, "key_expired")
@@ -316,7 +318,7 @@ class TestKeyWindow:
         [finished(EventType.SAGA_NEEDS_ATTENTION)],
     ],
 )
-def test_a_saga_at_rest_is_left_alone(trail: list[SagaEvent]) -> None:
+def test_an_inactive_saga_has_nothing_due(trail: list[SagaEvent]) -> None:
     """However much time passes."""
     assert due(*trail, at=9999) == Inactive()
 
@@ -359,7 +361,7 @@ class TestAnswersToAnAction:
     def test_the_pause_that_a_service_asks_for_is_kept_as_far_as_the_deadline(
         self, asked: float, until: float
     ) -> None:
-        """`Retry-After` is the least pause, whatever the back-off's cap; at the deadline the step is given up."""
+        """`Retry-After` is the least pause, whatever the back-off's cap; at the deadline the step is abandoned."""
         event = answered(StepUnavailable(retry_after=asked))
         assert event.data["next_action_at"] == text(after(until))
         assert due(event, at=until - 0.001) == Wait(until=after(until))
@@ -399,7 +401,7 @@ class TestAnswersToAnAction:
         assert answered(StepUnavailable(), trail, attempt=QUICK.attempts).type is EventType.STEP_UNKNOWN
 
     def test_the_last_attempt_unknown_is_unknown(self) -> None:
-        """It may stand: to be compensated."""
+        """It may be stored: to be compensated."""
         event = answered(StepOutcomeUnknown(), retried("payment"), attempt=QUICK.attempts)
         assert event.type is EventType.STEP_UNKNOWN
 
@@ -425,7 +427,7 @@ class TestAnswersToACompensation:
         assert event.data["next_action_at"] == "2026-01-01T12:00:08.000000Z"
 
     def test_a_definite_no_fails_it_at_once(self) -> None:
-        """What can't be compensated is a person's."""
+        """What can't be compensated is left to an operator."""
         assert undone(StepRejected(code="not_reversible")).type is EventType.COMPENSATION_FAILED
 
     @pytest.mark.parametrize("answer", [StepUnavailable(), StepOutcomeUnknown()])

@@ -93,7 +93,7 @@ def statuses(state: SagaState) -> list[StepStatus]:
 
 
 def test_the_edges_are_the_seven_that_the_drawing_shows() -> None:
-    """From running back, to the end or to a person; from compensating undone or to a person; from there on again."""
+    """From running back, to the end or to an operator; from compensating compensated or to an operator; from there on again."""
     edges = {(a.value, b.value) for a, ends in EDGES.items() for b in ends}
     assert edges == LEGAL_EDGES
     assert set(EDGES) == set(SagaStatus)
@@ -130,7 +130,7 @@ def test_a_completed_saga_has_every_step_succeeded_and_a_time() -> None:
 
 
 def test_a_failed_step_turns_the_saga_back_to_the_last_effect() -> None:
-    """running → compensating; the failed step itself had no effect and is not undone."""
+    """running → compensating; the failed step itself had no effect and is not compensated."""
     state = a_state(succeeded("payment"), succeeded("inventory"), failed("shipping"))
     assert state.status is SagaStatus.COMPENSATING
     assert statuses(state) == [StepStatus.SUCCEEDED, StepStatus.COMPENSATING, StepStatus.FAILED]
@@ -138,7 +138,7 @@ def test_a_failed_step_turns_the_saga_back_to_the_last_effect() -> None:
     assert state.next_compensation == state.step("inventory")
 
 
-def test_an_unknown_step_is_an_effect_to_be_undone_first() -> None:
+def test_an_unknown_step_is_compensated_first() -> None:
     """A step that may have had an effect is compensated too, before those that came before it."""
     state = a_state(succeeded("payment"), unknown("inventory"))
     assert state.completion_order == ("payment", "inventory")
@@ -146,7 +146,7 @@ def test_an_unknown_step_is_an_effect_to_be_undone_first() -> None:
     assert state.step("inventory").outcome_unknown
 
 
-def test_effects_are_undone_one_after_the_other_in_reverse() -> None:
+def test_effects_are_compensated_one_after_the_other_in_reverse() -> None:
     """Compensation runs in the reverse of the order in which the effects became known."""
     state = a_state(
         succeeded("payment"), succeeded("inventory"), failed("shipping"), compensated("inventory")
@@ -155,20 +155,20 @@ def test_effects_are_undone_one_after_the_other_in_reverse() -> None:
     assert state.next_compensation == state.step("payment")
 
 
-def test_a_compensated_saga_has_every_effect_undone_and_a_time() -> None:
+def test_a_compensated_saga_has_every_effect_compensated_and_an_end() -> None:
     """compensating → compensated."""
     state = a_state(*COMPENSATED)
     assert (state.status, state.finished_at, state.next_compensation) == (SagaStatus.COMPENSATED, NOON, None)
 
 
 def test_a_saga_whose_first_step_fails_is_compensated_without_any_compensation() -> None:
-    """Nothing was done, so nothing is undone; it still ends as compensated."""
+    """Nothing was done, so nothing is compensated; it still ends as compensated."""
     state = a_state(failed("payment"), finished(EventType.SAGA_COMPENSATED))
     assert (state.status, state.completion_order) == (SagaStatus.COMPENSATED, ())
 
 
 def test_a_saga_that_needs_attention_is_not_finished() -> None:
-    """compensating → needs_attention: a person must act, so there is no time of finishing."""
+    """compensating → needs_attention: an operator must act, so there is no time of finishing."""
     state = a_state(*ATTENDED)
     assert (state.status, state.finished_at) == (SagaStatus.NEEDS_ATTENTION, None)
     assert state.step("payment").status is StepStatus.COMPENSATION_FAILED
@@ -183,10 +183,10 @@ def test_a_failed_compensation_gives_way_to_the_next() -> None:
 
 
 @pytest.mark.parametrize("given_up", [failed, unknown])
-def test_a_step_given_up_after_the_pivot_does_not_turn_the_saga_back(
+def test_a_step_abandoned_after_the_pivot_does_not_start_compensation(
     given_up: Callable[[str], SagaEvent],
 ) -> None:
-    """After the pivot there is only forward: running → needs_attention, and no effect is undone."""
+    """After the pivot there is only forward: running → needs_attention, and no effect is compensated."""
     definition = a_definition(pivot="inventory")
     state = a_state(succeeded("payment"), succeeded("inventory"), given_up("shipping"), definition=definition)
     assert (state.status, state.past_pivot) == (SagaStatus.RUNNING, True)
@@ -196,7 +196,7 @@ def test_a_step_given_up_after_the_pivot_does_not_turn_the_saga_back(
 
 
 @pytest.mark.parametrize("given_up", [failed, unknown])
-def test_a_pivot_that_is_given_up_turns_the_saga_back(given_up: Callable[[str], SagaEvent]) -> None:
+def test_an_abandoned_pivot_starts_compensation(given_up: Callable[[str], SagaEvent]) -> None:
     """Only its success makes a pivot the point of no return."""
     state = a_state(succeeded("payment"), given_up("inventory"), definition=a_definition(pivot="inventory"))
     assert (state.status, state.past_pivot) == (SagaStatus.COMPENSATING, False)
@@ -204,7 +204,7 @@ def test_a_pivot_that_is_given_up_turns_the_saga_back(given_up: Callable[[str], 
 
 @pytest.mark.parametrize("status", AT_EACH_REST)
 @pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: event.type)
-def test_nothing_follows_once_a_saga_rests(status: SagaStatus, event: SagaEvent) -> None:
+def test_nothing_follows_once_a_saga_is_inactive(status: SagaStatus, event: SagaEvent) -> None:
     """Terminal is immutable: no event of any type changes a saga at rest."""
     state = a_state(*AT_EACH_REST[status])
     assert state.status is status
@@ -355,7 +355,7 @@ def test_takeovers_are_counted_until_there_is_progress() -> None:
 
 
 def test_the_failure_is_why_the_saga_went_back() -> None:
-    """The step that was given up, with its last error; what fails later does not replace it."""
+    """The step that was abandoned, with its last error; what fails later does not replace it."""
     state = a_state(succeeded("payment"), failed("inventory"), compensation_failed("payment"))
     assert state.failure is not None
     assert (state.failure.step, state.failure.code, state.failure.kind) == (

@@ -38,7 +38,7 @@ def test_steps_are_those_that_the_log_names_in_their_order() -> None:
     assert (state.status, [step.name for step in state.steps]) == (SagaStatus.COMPLETED, ["a", "b"])
 
 
-def test_what_was_undone_is_told_as_undone() -> None:
+def test_what_was_compensated_is_inferred_as_compensated() -> None:
     log = a_log(
         (E.STEP_SUCCEEDED, "a"), (E.STEP_FAILED, "b"), (E.STEP_COMPENSATED, "a"), (E.SAGA_COMPENSATED, None)
     )
@@ -48,8 +48,8 @@ def test_what_was_undone_is_told_as_undone() -> None:
     assert state.failure.step == "b"
 
 
-def test_a_step_that_failed_behind_the_pivot_is_not_told_as_undone() -> None:
-    """Nothing was undone for it, so there was no way back: the step before it was the pivot."""
+def test_a_step_that_failed_after_the_pivot_is_not_inferred_as_compensated() -> None:
+    """Nothing was compensated for it, so there was no way back: the step before it was the pivot."""
     state = infer_state(
         a_log(
             (E.STEP_SUCCEEDED, "a"),

@@ -109,7 +109,7 @@ class Life:
         return False
 
     async def _cancel(self) -> None:
-        """Have a person stop the saga; who runs it hears of it where they are `told`."""
+        """Have an operator stop the saga; who runs it hears of it where they are `told`."""
         request = await self.log.request_cancel(self.saga.id, an_action())
         if request is None:
             return

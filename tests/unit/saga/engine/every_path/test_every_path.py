@@ -166,7 +166,7 @@ def test_a_saga_that_is_cancelled_at_any_moment_ends_well(
     park_after: float,
     told: bool,
 ) -> None:
-    """Whatever is under way then, and whoever dies over it: undone in order, or past its pivot and completed."""
+    """Whatever is under way then, and whoever dies over it: compensated in order, or past its pivot and completed."""
     life = Life(
         World(Fate(plan), crashes=crashes, cancelled_at=cancelled_at),
         policy=RetryPolicy(attempts=3, base=1, cap=20),
@@ -187,7 +187,7 @@ def test_a_saga_that_is_cancelled_at_any_moment_ends_well(
         assert "execute" not in {action for action, _ in since}, "it went forward though it was to be stopped"
 
 
-def test_a_saga_that_always_kills_its_process_is_parked_for_a_person() -> None:
+def test_a_saga_that_always_kills_its_process_is_parked_for_an_operator() -> None:
     """Five takeovers, then no more: the poison harms nobody else."""
     world = World(Fate(), poison="inventory")
     life = Life(world, policy=no_pause(1), compensation=no_pause(1))

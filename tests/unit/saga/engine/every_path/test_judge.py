@@ -31,7 +31,7 @@ class TestTheJudge:
             judge(life, stored)
 
     async def test_it_catches_an_open_reference_with_an_action_on_its_way(self) -> None:
-        """Undone, but not closed: the late action comes through."""
+        """Compensated, but not closed: the late action comes through."""
         life, stored = await self.lived([0, 5, 0])
         life.world.participants["inventory"].closed = False
         with pytest.raises(AssertionError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings.database_url import DatabaseUrlError, Host, PostgresUrl, SqliteUrl, parse_database_url
+from app.settings.database_url import DatabaseUrlError, Host, PostgresUrl, SqliteUrl
+from app.settings.database_url_parser import parse_database_url
 from app.storage.engine.database import Database
 
 SECRET = "sEcr3t"
