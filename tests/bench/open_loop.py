@@ -2,7 +2,8 @@
 
 With `--rate` the sends are a Poisson process, and a latency counts from when its order was due: a server that
 stalls can't hide that by holding the client up (no coordinated omission). With `--clients` each client waits for
-its answer (a closed loop). Prints one JSON object, `FeedItem`.
+its answer (a closed loop), and sends what was refused again: at once, or with `--patient` after Retry-After. Prints
+one JSON object, `FeedItem`.
 
 It shares the cores with what it measures, so it speaks HTTP/1.1 itself: about 50 µs an order.
 """
@@ -63,8 +64,11 @@ class FeedItem(TypedDict):
     late_p99: float  # ms that an order was sent after it was due: the generator's own delay
     cpu: float  # seconds of the generator's own
     accepted: dict[str, str]  # order to saga
-    refused: list[str]  # orders that a 503 said no saga was made of
+    refused: list[str]  # orders that a 503 said no saga was made of, and that were not sent again
 
+
+RETRY_AFTER_SECONDS = 1.0
+"""What a refusal's Retry-After says."""
 
 NEVER_TAKEN = frozenset({"over_capacity", "shutting_down"})
 """The refusals that promise that there is no saga."""
@@ -76,7 +80,8 @@ class Order:
 
     id: str
     due: float
-    done: Callable[[], None] | None = None
+    done: Callable[[Order, bool], None] | None = None
+    """Called with the order, and whether it may be sent again."""
 
 
 class Connection(asyncio.Protocol):
@@ -147,7 +152,7 @@ class Load:
         default_factory=lambda: {"accepted": [], "slow": [], "refused": [], "late": []}
     )
     accepted: dict[str, str] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
     _idle: list[Connection] = field(default_factory=list)
     _waiting: deque[Order] = field(default_factory=deque)
     _dialling: set[asyncio.Task[None]] = field(default_factory=set)
@@ -187,16 +192,23 @@ class Load:
             await asyncio.sleep(max(0.001, due - now))
         await self._last_answers()
 
-    async def keep_asking(self, clients: int, seconds: float) -> None:
-        """Have so many clients send again as soon as they are answered."""
+    async def keep_asking(self, clients: int, seconds: float, *, patient: bool) -> None:
+        """Have so many clients send again as soon as they are answered; what was refused, once they may."""
         self._begin(seconds)
+        loop = asyncio.get_running_loop()
 
-        def again() -> None:
+        def send(order_id: str) -> None:
             if (now := time.perf_counter()) < self.until:
-                self._send(Order(self._new_id(), now, again))
+                self._send(Order(order_id, now, answered))
+
+        def answered(order: Order, refused: bool) -> None:
+            if refused and patient:
+                loop.call_later(RETRY_AFTER_SECONDS, send, order.id)
+            else:
+                send(order.id if refused else self._new_id())
 
         for _ in range(clients):
-            again()
+            send(self._new_id())
         await asyncio.sleep(seconds)
         await self._last_answers()
 
@@ -208,6 +220,7 @@ class Load:
             self.answers["201"] += 1
             self.in_time += self.counted_from <= now <= self.until
             self.accepted[order.id] = told["id"]
+            self.refused.discard(order.id)
             self.took["slow" if order.id.startswith(SLOW) else "accepted"].append(now - order.due)
         else:
             code = told.get("code", "")
@@ -216,13 +229,13 @@ class Load:
                 self.without_retry_after += not retry_after
                 self.took["refused"].append(now - order.due)
             if code in NEVER_TAKEN:
-                self.refused.append(order.id)
-        self._over(order)
+                self.refused.add(order.id)
+        self._over(order, refused=status == 503)
 
     def failed(self, order: Order, why: str) -> None:
         """Take down that an order's connection broke: what came of it is not known."""
         self.failures[why] += 1
-        self._over(order)
+        self._over(order, refused=False)
 
     def free(self, connection: Connection) -> None:
         """Have a connection for the next order."""
@@ -238,10 +251,10 @@ class Load:
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def _over(self, order: Order) -> None:
+    def _over(self, order: Order, *, refused: bool) -> None:
         self._outstanding -= 1
         if order.done is not None:
-            order.done()
+            order.done(order, refused)
         if not self._outstanding and time.perf_counter() >= self.until:
             self._all_answered.set()
 
@@ -308,7 +321,7 @@ class Load:
             "late_p99": quantiles(self.took["late"])["p99"],
             "cpu": used.ru_utime + used.ru_stime,
             "accepted": self.accepted,
-            "refused": self.refused,
+            "refused": sorted(self.refused),
         }
 
 
@@ -332,6 +345,9 @@ async def main() -> None:
     parser.add_argument("--prefix", required=True, help="of the orders' ids, another for each run")
     parser.add_argument("--slow-share", type=float, default=0.0, help="of the orders, for the slow service")
     parser.add_argument("--open", type=int, default=0, help="connections that are open beforehand")
+    parser.add_argument(
+        "--patient", action="store_true", help="clients send what was refused after Retry-After, not at once"
+    )
     given = parser.parse_args()
     address = urlsplit(given.url)
     load = Load(
@@ -342,7 +358,7 @@ async def main() -> None:
     )
     await load.open(given.open)
     if given.clients:
-        await load.keep_asking(given.clients, given.seconds)
+        await load.keep_asking(given.clients, given.seconds, patient=given.patient)
     else:
         await load.offer(given.rate, given.seconds)
     sys.stdout.write(json.dumps(load.told(given.seconds)) + "\n")

@@ -2,9 +2,9 @@
 
 The answer is made once. A refusal is counted, and has no log line of its own: `checkouts_refused` sums them up.
 
-A client that repeats at once what was refused would have the process do nothing but refuse. So the answer is held
-back for half a second: each client costs two refusals a second, however quick it is. No more than `most_held` wait
-at once, and one timer serves them all.
+Clients that repeat at once what was refused would have the process do nothing but refuse. So an answer is held back
+for half a second, or for longer where more than `REFUSALS_PER_SECOND` would go: they cost a twentieth of the process
+at most, however many and quick the clients are. No more than `MOST_HELD` wait at once, and one timer serves them all.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from app.api.problems.problem import Problem
 
 _logger = logging.getLogger(__name__)
 
-MOST_HELD = 1024
+REFUSALS_PER_SECOND = 500
+MOST_HELD = 2048
 SUMMARY_SECONDS = 10.0
+_TICK_SECONDS = 0.02
+"""No more timers than this: those whose turn came meanwhile go together."""
+
 _MARK = "the id of the request"
 
 
@@ -43,12 +47,11 @@ class OverCapacity:
         admission: Admission,
         path: str,
         hold_seconds: float,
-        most_held: int = MOST_HELD,
     ) -> None:
         self._app = app
         self._admission = admission
         self._path = path
-        self._held = HeldBack(hold_seconds, most=most_held)
+        self._held = HeldBack(hold_seconds, most=MOST_HELD, per_second=REFUSALS_PER_SECOND)
         self._refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,36 +102,45 @@ class OverCapacity:
 
 
 class HeldBack:
-    """Lets answers wait for `seconds`, at most so many at once: one more goes at once."""
+    """Lets answers wait for `seconds` at least, and go at most `per_second`, in their order.
 
-    def __init__(self, seconds: float, *, most: int) -> None:
+    Where `most` wait, one more goes at once.
+    """
+
+    def __init__(self, seconds: float, *, most: int, per_second: float) -> None:
         self._seconds = seconds
         self._most = most
+        self._apart = 1 / per_second
+        self._last = 0.0
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     async def wait(self) -> None:
-        """Return when the time is over; at once where too many wait."""
+        """Return when it is this answer's turn; at once where too many wait."""
         if not self._seconds or len(self._waiting) >= self._most:
             return
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._waiting.append((loop.time() + self._seconds, future))
+        self._last = max(loop.time() + self._seconds, self._last + self._apart)
+        self._waiting.append((self._last, future))
         if len(self._waiting) == 1:
-            loop.call_later(self._seconds, self._release, loop)
+            self._wake(loop)
         await future
 
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(max(_TICK_SECONDS, self._waiting[0][0] - loop.time()), self._release, loop)
+
     def _release(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let go of those whose time is over; all wait equally long, so they stand in their order."""
+        """Let go of those whose turn it is."""
         now = loop.time()
         while self._waiting and self._waiting[0][0] <= now:
             _, future = self._waiting.popleft()
             if not future.done():
                 future.set_result(None)
         if self._waiting:
-            loop.call_later(self._waiting[0][0] - now, self._release, loop)
+            self._wake(loop)
 
 
 def _runs(service: AppContext, keys: list[str]) -> bool:

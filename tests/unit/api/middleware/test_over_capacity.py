@@ -177,17 +177,17 @@ async def turn() -> None:
 async def test_an_answer_is_held_back_for_its_time_by_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         clock = Clock(patch)
-        held = HeldBack(0.5, most=10)
+        held = HeldBack(0.5, most=10, per_second=1e9)
         first = [asyncio.ensure_future(held.wait()) for _ in range(3)]
         await turn()
-        await clock.pass_(0.25)
+        await clock.pass_(0.26)
         second = asyncio.ensure_future(held.wait())
         await turn()
         assert len(clock.timers) == 1
         assert not any(one.done() for one in first)
-        await clock.pass_(0.25)
+        await clock.pass_(0.26)
         assert [one.done() for one in (*first, second)] == [True, True, True, False]
-        await clock.pass_(0.25)
+        await clock.pass_(0.26)
         assert second.done()
         assert (len(held), clock.timers) == (0, [])
 
@@ -195,12 +195,28 @@ async def test_an_answer_is_held_back_for_its_time_by_one_timer(monkeypatch: pyt
 async def test_no_more_are_held_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         clock = Clock(patch)
-        held = HeldBack(0.5, most=2)
+        held = HeldBack(0.5, most=2, per_second=1e9)
         waiting = [asyncio.ensure_future(held.wait()) for _ in range(2)]
         await turn()
         await held.wait()  # at once
         assert [one.done() for one in waiting] == [False, False]
         waiting[0].cancel()  # its client went away
         await turn()
-        await clock.pass_(0.5)
+        await clock.pass_(0.51)
         assert waiting[1].done()
+
+
+async def test_however_many_come_so_many_go_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        clock = Clock(patch)
+        held = HeldBack(0.5, most=1000, per_second=10)
+        waiting = [asyncio.ensure_future(held.wait()) for _ in range(30)]
+        await turn()
+        gone = []
+        for _ in range(4):
+            await clock.pass_(0.5)
+            gone.append(sum(one.done() for one in waiting))
+        assert gone == [1, 6, 11, 16]
+        assert [one.done() for one in waiting] == [True] * 16 + [False] * 14
+        for one in waiting:
+            one.cancel()
