@@ -9,6 +9,9 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 
+# Where this is set, each of a test run's processes would compile all of its modules anew: a third of the run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup run test proof pooled crash chaos simulate page clients monitoring check bench bench-growth bench-knee bench-unauthenticated demo migrate lock audit clean runtime dev

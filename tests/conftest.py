@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -18,6 +19,7 @@ from tests.database_pool import DatabasePool
 from tests.pgbouncer import a_pooler, found
 from tests.postgres import Databases, NoPostgres, a_server
 from tests.run_table import RunTable
+from tests.schedule import WAITING_PROCESSES, Schedule, cores
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -169,11 +171,30 @@ def pytest_report_header() -> list[str]:
 def pytest_configure() -> None:
     """Forget the developer's own settings of the service: a test says what it wants.
 
+    What is imported until the first test stays: to look for garbage in it is a fifth of the time that collecting takes.
+
     The simulation's seeds of the day are set here, for all processes of the run: a day may end in between.
     """
+    gc.disable()
     os.environ.setdefault("SIMULATE_FROM", str(1_000_000 + 100 * datetime.now(UTC).date().toordinal()))
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Have more processes than cores, as some tests wait; or as many as pytest-xdist's own variable says."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores() + WAITING_PROCESSES
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    """Say which process runs which tests."""
+    return Schedule(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of each garbage collection what is there for good: the modules and the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def _note(request: pytest.FixtureRequest, database: str) -> None:

@@ -10,10 +10,10 @@ from tests.crash.scenarios import SCENARIOS
 BY_SCENARIO = pytest.mark.parametrize(
     ("scenario", "extent"),
     [
-        pytest.param(scenario, extent, marks=[pytest.mark.xdist_group(f"{scenario}, {extent}"), *marks])
+        pytest.param(scenario, extent, marks=marks)
         for extent, marks in ((SAMPLE, []), (BROAD, [pytest.mark.proof]))
         for scenario in SCENARIOS
     ],
     ids=str,
 )
-"""The tests of one scenario run in one process, as they share runs."""
+"""The tests of one scenario run in one process (`tests/schedule.py`), as they share runs."""

@@ -29,7 +29,6 @@ from tests.chaos.database.replicated_postgres import ReplicatedPostgres, a_repli
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED = SagaEvent(seq=1, at=NOW, type=EventType.SAGA_STARTED)
 GIVEN_UP_SECONDS = 0.5
-pytestmark = pytest.mark.xdist_group("one standby")  # which takes longer to start than any of these tests
 A_WHILE = 5 * GIVEN_UP_SECONDS
 """Long enough for a write to be given up, and tried again on another connection, more than once."""
 PATIENCE = 30.0
