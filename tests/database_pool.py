@@ -5,11 +5,14 @@
 
 A database that is lent can't be told from a new copy of the template: same rows, sequences, settings, planner
 statistics. What can't be restored cheaply isn't: such a database is dropped, and the next test gets a new one.
+The pool keeps one idle connection to each of its databases: to look at one over a new connection costs PostgreSQL
+45 ms of CPU, and over one that knows the catalogs 5.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +26,8 @@ from tests.postgres import Databases
 _CONNECT_SECONDS = 10.0
 _LEAVE_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.005
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What is raised where there is no connection any more."""
 
 _END_OTHERS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -82,7 +87,9 @@ class DatabasePool:
         self.template = template
         self._numbers = itertools.count(1)
         self._free: list[str] = []
+        self._connections: dict[str, asyncpg.Connection] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-pool")
+        self._loop = asyncio.Runner()
         self.blank = self._run(_read(databases.url(template)))
         databases.close_to_connections(template)
 
@@ -90,24 +97,60 @@ class DatabasePool:
         """Return the URL of a database that nobody else uses until it is taken back."""
         if self._free:
             return self._free.pop()
-        return self._databases.create(f"{self.template}_{next(self._numbers)}", template=self.template)
+        url = self._databases.create(f"{self.template}_{next(self._numbers)}", template=self.template)
+        self._run(self._connected(url))
+        return url
 
     def take_back(self, url: str, *, reuse: bool = True) -> None:
         """End all connections to a database and empty it for the next; drop it where `reuse` is False or it can't be emptied."""
-        if reuse and self._run(_emptied(url, self.blank)):
+        if reuse and self._run(self._emptied(url)):
             self._free.append(url)
         else:
+            self._run(self._forget(url))
             self._databases.drop(url.rpartition("/")[2].removeprefix(f"{self._databases.prefix}_"))
 
     def close(self) -> None:
         """Drop the databases that aren't lent."""
         while self._free:
             self.take_back(self._free.pop(), reuse=False)
+        for url in list(self._connections):
+            self._run(self._forget(url))
+        self._thread.submit(self._loop.close).result()
         self._thread.shutdown()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run in a thread of its own: fixtures are asked for inside event loops too."""
-        return self._thread.submit(asyncio.run, work).result()
+        return self._thread.submit(self._loop.run, work).result()
+
+    async def _connected(self, url: str) -> asyncpg.Connection:
+        """Return the pool's connection to a database, made anew where a test has ended it."""
+        with contextlib.suppress(KeyError, *_LOST):
+            await self._connections[url].fetchval("SELECT 1")
+            return self._connections[url]
+        await self._forget(url)
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        self._connections[url] = connection
+        return connection
+
+    async def _forget(self, url: str) -> None:
+        if (connection := self._connections.pop(url, None)) is not None:
+            connection.terminate()
+            await asyncio.sleep(0)  # it closes in the loop's next turn
+
+    async def _emptied(self, url: str) -> bool:
+        """Return whether the database could be made what it was."""
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                connection = await self._connected(url)
+                while await connection.fetchval(_END_OTHERS):  # noqa: ASYNC110 (they give no sign of having ended)
+                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                if await shape_of(connection) != self.blank.shape:
+                    return False
+                used = [table for (table,) in await connection.fetch(_USED)]
+                await _empty(connection, used, self.blank.rows)
+        except _LOST:
+            return False
+        return True
 
 
 async def shape_of(connection: asyncpg.Connection) -> str:
@@ -129,26 +172,6 @@ async def _read(url: str) -> Blank:
         return Blank(shape=await shape_of(connection), rows=rows)
     finally:
         await connection.close()
-
-
-async def _emptied(url: str, blank: Blank) -> bool:
-    """Return whether the database could be made what it was."""
-    try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
-    except (OSError, TimeoutError, asyncpg.PostgresError):
-        return False
-    try:
-        async with asyncio.timeout(_LEAVE_SECONDS):
-            while await connection.fetchval(_END_OTHERS):  # noqa: ASYNC110 (they give no sign of having ended)
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-            if await shape_of(connection) != blank.shape:
-                return False
-            await _empty(connection, [table for (table,) in await connection.fetch(_USED)], blank.rows)
-    except (TimeoutError, asyncpg.PostgresError):
-        return False
-    finally:
-        await connection.close()
-    return True
 
 
 async def _empty(

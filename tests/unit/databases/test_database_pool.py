@@ -120,6 +120,17 @@ async def test_a_change_of_the_schema_or_the_settings_is_seen(
         await connection.close()
 
 
+async def test_the_pools_own_connection_may_be_ended_too(pool: DatabasePool) -> None:
+    """As a test does that cuts every connection to its database."""
+    cut = pool.lend()
+    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    connection = await _do(cut)
+    assert await connection.fetchval(others) == 1
+    await connection.close()
+    pool.take_back(cut)
+    assert pool.lend() == cut
+
+
 async def test_a_database_that_was_changed_is_not_used_again(pool: DatabasePool) -> None:
     changed = pool.lend()
     await (await _do(changed, CHANGES["a column"])).close()
