@@ -310,7 +310,7 @@ async def test_a_card_number_is_refused_and_shown_nowhere(
         assert len((await world.ask("GET", "/sagas")).json()["data"]) == 1
         await world.ask("GET", "/metrics")
         await world.ask("GET", "/events")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await world.delivered.wait()
         told = [*world.told(), *(("a table", row) for row in await rows(database_url))]
     assert [(what, text) for what, text in told if shows_the_card(text)] == []

@@ -53,7 +53,7 @@ class Dispatcher:
         """Check out to an address that nobody serves; return the saga's id."""
         nowhere = {**ADDRESS, "country": "XX"}
         order = an_order(order_id, shipping_address=nowhere, customer_id=customer_id)
-        with httpx.Client(base_url=self.server.url, trust_env=False, verify=False, timeout=30) as client:
+        with httpx.Client(base_url=self.server.url, trust_env=False, verify=False, timeout=60) as client:
             answer = client.post("/checkout", json=order, headers=headers).json()
         saga_id: str = answer.get("id") or answer["saga"]["id"]
         return saga_id
@@ -253,7 +253,7 @@ def in_a_terminal(*words: str, columns: int, env: dict[str, str]) -> list[str]:
         while part := os.read(ours, 65536):
             content += part
     os.close(ours)
-    assert process.wait(30) == 0, content
+    assert process.wait(60) == 0, content
     return re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).splitlines()
 
 

@@ -22,7 +22,7 @@ OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: 
 
 def talk(url: str, head: str, body: bytes, *, half_close: bool = False) -> bytes:
     """Send a head and its body in packets of their own, and return the answer until it is whole."""
-    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=60) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(
             f"{head}Host: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -96,19 +96,19 @@ def test_a_log_that_nobody_reads_holds_nothing_up_and_what_was_dropped_is_told(
                 came += os.read(reading, 65_536)
             for _ in range(100):
                 assert (
-                    httpx.get(f"{url}/sagas?limit=1", timeout=20, trust_env=False, verify=False).status_code
+                    httpx.get(f"{url}/sagas?limit=1", timeout=60, trust_env=False, verify=False).status_code
                     == 200
                 )
-            metrics = httpx.get(f"{url}/metrics", timeout=20, trust_env=False, verify=False).text
+            metrics = httpx.get(f"{url}/metrics", timeout=60, trust_env=False, verify=False).text
             (dropped,) = re.findall(r"^checkout_log_lines_dropped_total ([0-9.]+)$", metrics, re.MULTILINE)
             assert float(dropped) > 20
             came = b""
             while b"log_lines_dropped" not in came:
                 came += os.read(reading, 65_536)
             for _ in range(100):
-                httpx.get(f"{url}/sagas?limit=1", timeout=20, trust_env=False, verify=False)
+                httpx.get(f"{url}/sagas?limit=1", timeout=60, trust_env=False, verify=False)
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             os.close(reading)

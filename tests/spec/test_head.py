@@ -37,7 +37,7 @@ def test_head_on_every_route_leaves_the_connection_good(tmp_path: Path, sqlite_u
         "CHECKOUT_COMPENSATION_MAX_ATTEMPTS": "1",
     }
     with ExitStack() as stack, a_checkout(env, tmp_path / "log") as server:
-        connection = http.client.HTTPConnection("127.0.0.1", urlsplit(server.url).port or 0, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", urlsplit(server.url).port or 0, timeout=60)
         stack.callback(connection.close)
         connection.request(
             "POST", "/checkout", json.dumps(an_order("ord-1")), {"Content-Type": "application/json", **STUCK}

@@ -66,7 +66,7 @@ def test_it_can_be_scraped_with_a_key_while_the_database_is_away(tmp_path: Path)
     }
     with (
         a_checkout(env, tmp_path / "service.log") as server,
-        httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=20) as client,
+        httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=60) as client,
     ):
         wanted = {
             "caller": "ops",
@@ -89,7 +89,7 @@ def test_it_can_be_scraped_with_a_key_while_the_database_is_away(tmp_path: Path)
 
 def _scraped(server: Running) -> dict[str, float]:
     """Return each figure by its name, summed over its labels, from whichever worker takes this connection."""
-    text = httpx.get(f"{server.url}/metrics", trust_env=False, verify=False, timeout=20).text
+    text = httpx.get(f"{server.url}/metrics", trust_env=False, verify=False, timeout=60).text
     found: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -116,7 +116,7 @@ def test_the_workers_of_a_server_count_together(tmp_path: Path, sqlite_url: str)
     with a_checkout(env, tmp_path / "log", options=("--workers", "2")) as server:
         for n in range(12):
             answer = httpx.post(
-                f"{server.url}/checkout", json=an_order(f"o-{n}"), trust_env=False, verify=False, timeout=20
+                f"{server.url}/checkout", json=an_order(f"o-{n}"), trust_env=False, verify=False, timeout=60
             )
             assert answer.status_code == 201
         _until(

@@ -146,7 +146,7 @@ def test_neither_a_log_nor_a_metric_tells_of_a_customer(
         log = tmp_path / "checkout.log"
         with (
             a_checkout({**SETTINGS, **services, "DATABASE_URL": url}, log) as server,
-            httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=30.0) as client,
+            httpx.Client(base_url=server.url, trust_env=False, verify=False, timeout=60.0) as client,
         ):
             statuses = everything_that_can_be_asked(client)
             metrics = client.get("/metrics").text

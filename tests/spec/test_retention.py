@@ -191,7 +191,7 @@ async def test_the_running_service_lets_them_leave_and_counts_them(
     """By itself, while it serves."""
     _age(shop)
     monkeypatch.setattr("app.operations.retention.POLL_SECONDS", 0.05)
-    async with a_client(sqlite_url) as client, asyncio.timeout(30):
+    async with a_client(sqlite_url) as client, asyncio.timeout(60):
         while "checkout_sagas_redacted_total 2.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110 (only asking tells)
             await asyncio.sleep(0.05)
         assert "checkout_sagas_deleted_total 0.0" in (await client.get("/metrics")).text

@@ -12,6 +12,7 @@ import httpx2 as httpx
 from tests.chaos.recording_client import RecordingClient, saga_id_in, words_of
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of
 
+SETTLED_SECONDS = 60.0
 ENV = {
     "CHECKOUT_LEASE_SECONDS": "2",
     "CHECKOUT_RECOVERY_POLL_SECONDS": "0.2",
@@ -67,7 +68,9 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
             down = "inventory.execute=unavailable"
             for server, order_id in ((owner, "in-back-off"), (parking, "parked")):
                 paused.append(waiting := _started(client, server, order_id, X_Simulate=down))
+                give_up = time.monotonic() + SETTLED_SECONDS
                 while "step_retried" not in words_of(client.found(other, f"/sagas/{waiting}")):
+                    assert time.monotonic() < give_up, "it was never retried"
                     time.sleep(0.05)  # another process's step can only be looked for
                 cancelled = _act(other, waiting, "cancel")
                 assert (cancelled.status_code, cancelled.json()["status"]) == (200, "compensated")
@@ -77,7 +80,7 @@ def test_a_saga_is_cancelled_through_a_replica_that_does_not_own_it(
             orphan = _started(client, owner, "orphan")
             assert _act(other, orphan, "cancel", wait=0).status_code == 202
             owner.kill()
-            sagas = client.settled(other, [under_way, *paused, *many, orphan], seconds=60)
+            sagas = client.settled(other, [under_way, *paused, *many, orphan], seconds=SETTLED_SECONDS)
         assert set(statuses) <= {200, 409}
         by_id: dict[str, Any] = {saga["id"]: saga for saga in sagas}
         assert by_id[orphan]["status"] == "compensated"

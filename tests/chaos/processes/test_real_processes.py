@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,16 @@ def _balance(sagas: list[dict[str, Any]], standing: dict[str, Counter[str]]) -> 
         assert [event["seq"] for event in saga["trail"]] == list(range(1, len(saga["trail"]) + 1))
 
 
+def _freeze(services: dict[str, Running]) -> None:
+    for server in services.values():
+        server.process.send_signal(signal.SIGSTOP)
+
+
+def _thaw(services: dict[str, Running]) -> None:
+    for server in services.values():
+        server.process.send_signal(signal.SIGCONT)
+
+
 def test_200_orders_over_http_on_two_replicas_leave_balanced_books(postgres_url: str, tmp_path: Path) -> None:
     """Three in ten calls fail, and one replica is killed halfway: no charge is lost, none doubled."""
     faults = {
@@ -101,18 +112,21 @@ def test_200_orders_over_http_on_two_replicas_leave_balanced_books(postgres_url:
 
 def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, tmp_path: Path) -> None:
     """What was accepted before `kill -9` is finished by the next process, forward or backward."""
-    # The first orders take three seconds at least: far longer than to place the others and to look at them.
-    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "1"}) as services:
+    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "0.1"}) as services:
         env = {
             "DATABASE_URL": database_url,
             **urls_of(services),
             **QUICK,
-            "CHECKOUT_STEP_TIMEOUT_SECONDS": "10",
+            "CHECKOUT_STEP_TIMEOUT_SECONDS": "30",
         }
         port = free_port()
         client, accepted = RecordingClient(), list[str]()
         with a_checkout(env, tmp_path / "before.log", port=port) as doomed:
             for number in range(20):
+                if (
+                    number == 10
+                ):  # so that half of them are under way at the kill, however slow the machine is
+                    _freeze(services)
                 order = an_order(f"ord-{number}")
                 if number % 4 == 3:
                     order = an_order(f"ord-{number}", shipping_address=ADDRESS | {"country": "XX"})
@@ -122,9 +136,8 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, 
             page = client.found(doomed, f"/sagas?limit={len(accepted)}")
             under_way = Counter(saga["status"] for saga in page["data"])
             doomed.kill()
-        assert under_way["running"] + under_way["compensating"] >= 10, (
-            "it was killed too late to prove anything"
-        )
+        assert under_way["running"] + under_way["compensating"] >= 10, "the kill proves nothing"
+        _thaw(services)
 
         with a_checkout(env, tmp_path / "after.log", port=port) as server:
             sagas = client.settled(server, accepted, seconds=SETTLED_SECONDS)
@@ -138,12 +151,12 @@ def test_killed_in_mid_flight_and_restarted_all_sagas_finish(database_url: str, 
 def test_a_service_that_is_told_to_stop_answers_and_hands_over(database_url: str, tmp_path: Path) -> None:
     """SIGTERM: every open request gets an answer, the process ends with 0, the next one takes over at once."""
     client = RecordingClient()
-    with the_services(tmp_path, {"SANDBOX_LATENCY_SECONDS": "1"}) as services:
+    with the_services(tmp_path) as services:
         env = {
             "DATABASE_URL": database_url,
             **urls_of(services),
             **QUICK,
-            "CHECKOUT_STEP_TIMEOUT_SECONDS": "10",
+            "CHECKOUT_STEP_TIMEOUT_SECONDS": "30",
             "CHECKOUT_LEASE_SECONDS": "60",
             "CHECKOUT_DRAIN_SECONDS": "1",
         }
@@ -151,12 +164,16 @@ def test_a_service_that_is_told_to_stop_answers_and_hands_over(database_url: str
             a_checkout(env, tmp_path / "before.log") as stopping,
             ThreadPoolExecutor(1) as pool,
         ):
+            _freeze(services)  # so that the drain ends before the saga, however slow the machine is
             asked = pool.submit(client.post, stopping, an_order("ord-1"), "key-1")
+            give_up = time.monotonic() + SETTLED_SECONDS
             while not client.found(stopping, "/sagas")["data"]:
+                assert time.monotonic() < give_up, "it was never started"
                 time.sleep(0.02)  # another process's work can only be looked for
             stopping.process.terminate()
-            answer = asked.result(timeout=30)
-            assert stopping.process.wait(timeout=30) == 0
+            answer = asked.result(timeout=SETTLED_SECONDS)
+            assert stopping.process.wait(timeout=SETTLED_SECONDS) == 0
+        _thaw(services)
         assert answer.status_code == 202
         with a_checkout(env, tmp_path / "after.log") as server:
             (saga,) = client.settled(server, [saga_id_in(answer)], seconds=SETTLED_SECONDS)

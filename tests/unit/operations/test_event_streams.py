@@ -83,7 +83,7 @@ async def test_a_subscriber_gets_the_trail_so_far_and_then_each_event_until_the_
             await settle()
             assert subscriber.seen == b"1 2 3 "
             streams.observe("a", [an_event(4, EventType.SAGA_COMPLETED)])
-            await asyncio.wait_for(subscriber.task, 5)
+            await asyncio.wait_for(subscriber.task, 60)
             assert subscriber.seen == b"1 2 3 4 "
 
 
@@ -182,7 +182,7 @@ async def test_a_process_that_stops_ends_its_streams() -> None:
             subscriber = Subscriber(streams, stream)
             await settle()
             streams.quiesce()
-            await asyncio.wait_for(subscriber.task, 5)
+            await asyncio.wait_for(subscriber.task, 60)
             with pytest.raises(TooManySubscribers):
                 streams.subscribe(a_view("a", an_event(1))).__enter__()
 

@@ -71,8 +71,14 @@ async def served(app: Any, limits: ConnectionLimits | None = None) -> AsyncItera
         await server.shutdown()
 
 
+ANSWERED_SECONDS = 30.0
+
+
 async def talk(port: int, *packets: bytes, half_close: bool = False, quiet: float = 0.1) -> bytes:
-    """Send each packet by itself, and return all that comes until the server closes, or `quiet` seconds pass after it."""
+    """Send each packet by itself, and return all that comes until the server closes, or `quiet` seconds pass after it.
+
+    Fail where nothing comes, and the server doesn't close either.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for packet in packets:
         writer.write(packet)
@@ -80,12 +86,12 @@ async def talk(port: int, *packets: bytes, half_close: bool = False, quiet: floa
         await asyncio.sleep(0.02)  # a packet of its own
     if half_close:
         writer.write_eof()
-    came, moment = b"", 0.5
+    came, moment = b"", ANSWERED_SECONDS
     try:
         while chunk := await asyncio.wait_for(reader.read(65_536), moment):
             came, moment = came + chunk, quiet  # what follows an answer follows it at once
     except TimeoutError:
-        pass
+        assert came, "no answer"
     writer.close()
     return came
 
@@ -205,7 +211,7 @@ async def test_who_breaks_off_a_body_or_leaves_a_stream_is_gone() -> None:
         assert echo.asked == []
         head = b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
         await talk(port, head, half_close=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await echo.release.wait()
 
 
@@ -239,12 +245,12 @@ async def test_a_head_that_trickles_is_ended_and_an_idle_connection_too() -> Non
     limits = ConnectionLimits(head_seconds=0.05, idle_seconds=0.1)
     async with served(Echo(), limits) as port:
         assert (await talk(port, b"GET / HT", b"TP", b"/1.1\r\n", b"Ho")).startswith(b"HTTP/1.1 408 ")
-        began = asyncio.get_running_loop().time()
         assert await talk(port) == b""
-        assert (await talk(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", quiet=0.5)).startswith(
-            b"HTTP/1.1 200 "
-        )
-        assert asyncio.get_running_loop().time() - began < 0.5
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(60):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 "), "read to its end"
+        writer.close()
 
 
 async def test_an_answer_that_is_due_comes_before_a_refusal() -> None:
@@ -288,7 +294,7 @@ async def test_what_stands_around_a_body_is_bounded(packet: bytes, answered: boo
         for _ in range(4):
             await asyncio.sleep(0.02)
             writer.write(more.removeprefix(b"1;"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             came = await reader.read()
         writer.close()
     assert came.count(b"HTTP/1.1 ") == 1
@@ -304,7 +310,7 @@ async def test_an_answered_connection_is_idle_whatever_comes_that_is_no_request(
         writer.write(head)
         await asyncio.sleep(0.02)
         writer.write(rest)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
 

@@ -17,7 +17,7 @@ import pytest
 
 from app.telemetry.log_writer import LogWriter, log_writer_for
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tests.unit.telemetry.traced import House, Replica
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def context_of(span: ReadableSpan) -> SpanContext:

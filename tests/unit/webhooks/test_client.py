@@ -118,7 +118,7 @@ async def at() -> AsyncIterator[tuple[Receiver, int]]:
 async def test_nothing_is_sent_to_a_private_address(host: str, at: tuple[Receiver, int]) -> None:
     """However the URL writes it: what counts is the address that the system makes of it."""
     receiver, port = at
-    client = WebhookClient(f"http://{host}:{port}/hooks", timeout=5.0, max_connections=1)
+    client = WebhookClient(f"http://{host}:{port}/hooks", timeout=30.0, max_connections=1)
     answer = await client.post(b"{}", {}, now=NOON)
     await client.aclose()
     assert not answer.accepted
@@ -157,7 +157,7 @@ async def test_a_rebinding_name_is_refused_or_connected_to_the_checked_address(
         return next(answers)
 
     client = WebhookClient(
-        f"http://shop.example:{port}/once", timeout=5.0, max_connections=1, resolve=rebinding
+        f"http://shop.example:{port}/once", timeout=30.0, max_connections=1, resolve=rebinding
     )
     first = await client.post(b"{}", {}, now=NOON)
     assert asked == ["shop.example"]
@@ -182,7 +182,7 @@ async def test_a_reused_connection_goes_to_the_checked_address(
         return next(answers)
 
     client = WebhookClient(
-        f"http://shop.example:{port}/hooks", timeout=5.0, max_connections=1, resolve=rebinding
+        f"http://shop.example:{port}/hooks", timeout=30.0, max_connections=1, resolve=rebinding
     )
     for _ in range(3):
         assert (await client.post(b"{}", {}, now=NOON)).accepted
@@ -212,7 +212,7 @@ async def test_a_silent_address_does_not_hide_the_one_that_answers(
 
 async def test_no_socket_is_created_for_a_private_address() -> None:
     """However the library came by it."""
-    client = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1)
+    client = WebhookClient("https://shop.example/hooks", timeout=30.0, max_connections=1)
     with client._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("93.184.216.34", 443))):
         pass
     with pytest.raises(NoPublicAddress):
@@ -235,7 +235,7 @@ async def test_the_certificate_must_be_for_the_urls_name(
         return ["93.184.216.34"]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
-    client = WebhookClient("https://shop.example/hooks", timeout=5.0, max_connections=1, resolve=found)
+    client = WebhookClient("https://shop.example/hooks", timeout=30.0, max_connections=1, resolve=found)
     assert (await client.post(b"{}", {}, now=NOON)).error is not None
     await client.aclose()
     assert asked["server_hostname"] == "shop.example"
@@ -252,7 +252,7 @@ async def test_a_post_is_sent_once() -> None:
             line.reset()
 
     async with hostile(behave) as server:
-        client = WebhookClient(f"{server.url}/hooks", timeout=5.0, max_connections=1, allow_private=True)
+        client = WebhookClient(f"{server.url}/hooks", timeout=30.0, max_connections=1, allow_private=True)
         assert (await client.post(b"{}", {}, now=NOON)).accepted
         assert (await client.post(b"{}", {}, now=NOON)).error is not None
         await client.aclose()
@@ -265,7 +265,9 @@ async def test_of_several_addresses_only_public_ones_are_connected_to(at: tuple[
     async def mixed(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1", "::1", "169.254.169.254"]
 
-    client = WebhookClient(f"http://shop.example:{port}/hooks", timeout=2.0, max_connections=1, resolve=mixed)
+    client = WebhookClient(
+        f"http://shop.example:{port}/hooks", timeout=30.0, max_connections=1, resolve=mixed
+    )
     assert (await client.post(b"{}", {}, now=NOON)).error is not None
     await client.aclose()
     assert not receiver.hosts
@@ -280,7 +282,7 @@ async def test_private_addresses_are_connected_to_where_they_are_allowed(at: tup
 
     client = WebhookClient(
         f"http://shop.example:{port}/hooks",
-        timeout=5.0,
+        timeout=30.0,
         max_connections=1,
         allow_private=True,
         resolve=found,
@@ -302,7 +304,7 @@ async def test_redirects_endless_answers_and_silence_end(
     receiver, port = at
     client = WebhookClient(
         f"http://127.0.0.1:{port}/{path}",
-        timeout=0.5 if error else 5.0,
+        timeout=0.5 if error else 30.0,
         max_connections=1,
         allow_private=True,
     )
@@ -320,7 +322,7 @@ async def test_a_proxy_of_the_environment_is_not_used(
     receiver, port = at
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     client = WebhookClient(
-        f"http://127.0.0.1:{port}/hooks", timeout=5.0, max_connections=1, allow_private=True
+        f"http://127.0.0.1:{port}/hooks", timeout=30.0, max_connections=1, allow_private=True
     )
     answer = await client.post(b"{}", {}, now=NOON)
     await client.aclose()
@@ -332,7 +334,7 @@ async def test_a_compressed_body_is_not_decompressed(at: tuple[Receiver, int]) -
     """Ten megabytes in ten kilobytes are read as ten kilobytes; nothing asks for them either."""
     receiver, port = at
     client = WebhookClient(
-        f"http://127.0.0.1:{port}/bomb", timeout=5.0, max_connections=1, allow_private=True
+        f"http://127.0.0.1:{port}/bomb", timeout=30.0, max_connections=1, allow_private=True
     )
     first, second = await client.post(b"{}", {}, now=NOON), await client.post(b"{}", {}, now=NOON)
     await client.aclose()
@@ -343,7 +345,7 @@ async def test_a_compressed_body_is_not_decompressed(at: tuple[Receiver, int]) -
 
 async def test_retry_after_is_read(at: tuple[Receiver, int]) -> None:
     client = WebhookClient(
-        f"http://127.0.0.1:{at[1]}/busy", timeout=5.0, max_connections=1, allow_private=True
+        f"http://127.0.0.1:{at[1]}/busy", timeout=30.0, max_connections=1, allow_private=True
     )
     answer = await client.post(b"{}", {}, now=NOON)
     await client.aclose()

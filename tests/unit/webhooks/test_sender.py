@@ -298,7 +298,7 @@ async def test_a_started_sender_delivers_by_itself_and_stops_at_once(world: Worl
     sender, _, client = world.a_replica(SHOP)
     await sender.start()
     event_id = await world.completed()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await client.heard.wait()
         await sender.stop(5.0)
     assert client.ids == [event_id]

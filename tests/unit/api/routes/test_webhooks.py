@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,10 +74,11 @@ async def test_operators_see_what_is_stuck_and_send_it_again(sqlite_url: str) ->
     async with a_client(sqlite_url) as client:
         await client.post("/checkout", json=an_order("ord-1"))
         failed: list[dict[str, object]] = []
-        for _ in range(2000):
-            failed = (await client.get("/webhooks/deliveries", params={"status": "failed"})).json()["data"]
-            if failed:
-                break
+        async with asyncio.timeout(60):
+            while not failed:
+                failed = (await client.get("/webhooks/deliveries", params={"status": "failed"})).json()[
+                    "data"
+                ]
         assert [(one["attempts"], one["endpoint"]) for one in failed] == [(2, "shop")]
         (endpoint,) = (await client.get("/webhooks")).json()["data"]
         assert (endpoint["failed"], endpoint["enabled"]) == (1, True)

@@ -47,7 +47,7 @@ async def test_the_owner_finds_a_cancellation_request_that_another_replica_recei
     wanted, other = await _in_back_off(replica, "wanted"), await _in_back_off(replica, "other")
     assert await replica.log.request_cancel("wanted", an_action()) is not None
     await replica.cancellations.poll()
-    await asyncio.wait_for(wanted.done, 5)
+    await asyncio.wait_for(wanted.done, 60)
     assert wanted.instance.state.status is SagaStatus.COMPENSATED
     assert wanted.instance.state.cancelled_by is not None
     assert not other.done.done()

@@ -110,7 +110,7 @@ def house() -> House:
 
 
 async def through(running: SagaTask) -> None:
-    await asyncio.wait_for(asyncio.shield(running.done), 5)
+    await asyncio.wait_for(asyncio.shield(running.done), 60)
 
 
 class TestLaunching:

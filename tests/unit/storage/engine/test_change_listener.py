@@ -20,7 +20,7 @@ from app.storage.engine.changes import LocalChanges
 from app.storage.engine.database import Database
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Heard:

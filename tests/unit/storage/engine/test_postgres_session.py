@@ -232,7 +232,7 @@ async def test_a_statement_that_was_given_up_behind_a_pooler_never_lands(
             await writer.write([start])
         assert writer._stale_backends == []
         await transaction.rollback()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await psql.fetchval(  # noqa: ASYNC110 (another process's)
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
                 "AND pid <> pg_backend_pid()"

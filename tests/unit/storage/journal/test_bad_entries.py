@@ -24,7 +24,7 @@ from app.storage.journal.sqlite_writer import SqliteWriter
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 STARTED = SagaEvent(seq=1, at=AT, type=EventType.SAGA_STARTED)
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def a_saga(**members: Any) -> NewSaga:

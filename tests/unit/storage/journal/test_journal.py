@@ -333,7 +333,7 @@ async def test_an_entry_that_takes_the_server_down_each_time_is_found_as_well() 
             raise CommitUnknown("the connection broke", blame=Blame.UNKNOWN)
 
     journal = await _opened(_Writer(trouble))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         outcome = await asyncio.gather(
             *(journal.write(_append(name)) for name in ("a", "bad", "c")), return_exceptions=True
         )
@@ -426,7 +426,7 @@ async def test_many_that_wait_for_one_transaction_are_stored_soon_after_it_has_e
     held.clear()
     passed += 15
     journal._wake.set()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         await asyncio.gather(*waiting)
     await journal.stop()
 
