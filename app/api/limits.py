@@ -1,4 +1,4 @@
-"""The API's limits, as plain values: whoever builds the API decides them."""
+"""The API's limits, as plain values, which the composition root sets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whether the process can take work: asked by everybody, so that many who ask cost no more than one.
 
-What was found is believed for a moment, except that a process which is told to stop says so at once.
+The result is cached for a moment, but a process that is stopping says so at once.
 """
 
 from __future__ import annotations

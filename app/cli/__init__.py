@@ -1,6 +1,6 @@
 """The command line: `python -m app --help`.
 
-Exit codes: 0 done, 1 refused or failed, 2 misused, 3 not reached, 4 done but the saga is stuck still.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 service not reached, 4 done, but the saga is still stuck.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _options(
     *,
     version: Annotated[  # noqa: ARG001 - its callback does it all
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which release this is."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     take_any_character()

@@ -1,6 +1,6 @@
-"""The service's API as the command line asks it.
+"""A client of the service's API for the command line.
 
-CHECKOUT_URL says where it is (http://127.0.0.1:8000), CHECKOUT_API_KEY who asks.
+CHECKOUT_URL is its address (http://127.0.0.1:8000), CHECKOUT_API_KEY the key.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from app.cli.failing import MISUSED, NOT_REACHED, failure
 
 TIMEOUT_SECONDS = 75.0
 CONNECT_SECONDS = 5.0
-"""For each of a name's addresses, one after another: one that keeps silent must not hide the next."""
+"""For each address of a name, one after another, so that a silent one doesn't hide the next."""
 PAGE_SIZE = 100
-"""The most that the API gives at once."""
+"""The largest page of the API."""
 
 _HERE = "http://127.0.0.1:8000"
 
 
 def client() -> httpx.Client:
-    """Return a client of the service; end where CHECKOUT_URL or CHECKOUT_API_KEY can't be used."""
+    """Return a client of the service, or exit if CHECKOUT_URL or CHECKOUT_API_KEY can't be used."""
     key = os.environ.get("CHECKOUT_API_KEY", "")
     if wrong := _wrong_key(key):
         raise failure(f"CHECKOUT_API_KEY {wrong}", MISUSED)
@@ -43,7 +43,7 @@ def client() -> httpx.Client:
 
 
 def ask(method: str, path: str, **given: Any) -> tuple[dict[str, Any], httpx.Headers]:
-    """Return a good answer's JSON and headers, or end with the problem's own words."""
+    """Return a successful answer's JSON and headers, or exit with the problem's text."""
     with client() as asking:
         try:
             answer = asking.request(method, path, **given)
@@ -58,7 +58,7 @@ def ask(method: str, path: str, **given: Any) -> tuple[dict[str, Any], httpx.Hea
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise failure("What answers there is not this service: is CHECKOUT_URL right?", NOT_REACHED)
+        raise failure("The answer is not from this service: is CHECKOUT_URL right?", NOT_REACHED)
     return body, answer.headers
 
 
@@ -117,7 +117,7 @@ def _wrong_key(key: str) -> str | None:
             what = "white space"
         else:
             what = f"U+{ord(one):04X} {unicodedata.name(one, '')}".rstrip()
-        return f"has {what} at character {place}, which no key has: set it again, to the key alone."
+        return f"has {what} at character {place}, which no key has: set it to the key alone."
     return None
 
 

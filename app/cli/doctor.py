@@ -90,7 +90,7 @@ async def _examined(settings: Settings) -> Findings:
 
 
 async def _database_examined(settings: Settings) -> Findings:
-    """Look at the database; nothing is made there, and nothing after the first fault can be told."""
+    """Check the database without changing it. Nothing is checked after the first fault."""
     url = settings.database_url.get_secret_value()
     database = Database(url)
     if not database.is_postgres and not os.path.exists(database.path):  # noqa: ASYNC240, PTH110 (nobody waits)

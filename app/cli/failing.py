@@ -14,7 +14,7 @@ REFUSED = 1
 MISUSED = 2
 NOT_REACHED = 3
 STILL_STUCK = 4
-"""What was asked for was done, and the saga needs attention all the same."""
+"""The action was done, but the saga still needs attention."""
 
 
 def settings_or_failure() -> Settings:

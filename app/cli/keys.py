@@ -30,16 +30,14 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def create(
-    caller: Annotated[str, typer.Option(help="Whose sagas it begins and sees.")],
-    who: Annotated[str, typer.Option(help="The person or program that the trail names.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may; give it several times.")],
+    caller: Annotated[str, typer.Option(help="Whose sagas it starts and sees.")],
+    who: Annotated[str, typer.Option(help="The person or program, as the trail names it.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do. Repeat for several scopes.")],
     *,
     everyone: Annotated[bool, typer.Option("--everyone", help="See every caller's sagas.")] = False,
-    days: Annotated[
-        int | None, typer.Option(min=1, max=MAX_DAYS, help="After how many days it ends.")
-    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=MAX_DAYS, help="Expire after so many days.")] = None,
 ) -> None:
-    """Make a key and print it: once, on standard output, alone."""
+    """Create a key, and print only the key on standard output."""
     ends = datetime.now(UTC) + timedelta(days=days) if days else None
 
     async def make(keys: Keys) -> tuple[str, bool]:
@@ -48,10 +46,10 @@ def create(
 
     text, first = _with_keys(make)
     typer.echo(text)
-    typer.echo("Keep it now: it can't be shown again.", err=True)
+    typer.echo("Store it now: it can't be shown again.", err=True)
     if first and (not everyone or FIRST_KEY_SCOPES - set(scope)):
         typer.echo(
-            "It is the first: from now on each request needs a key, the page too, and this one can't do everything. "
+            "This is the first key. From now on each request needs one, also the dashboard, and this one can't do everything. "
             "For a key that can, add --scope checkout --scope operate --scope keys --everyone.",
             err=True,
         )
@@ -61,7 +59,7 @@ def create(
 def list_keys(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of GET /keys.")] = False
 ) -> None:
-    """Show every key there ever was, without its secret."""
+    """List all keys ever made, without their secrets."""
     found = _with_keys(lambda keys: keys.list_keys())
     if as_json:
         typer.echo(json.dumps(json.loads(encode({"data": [key_body(key) for key in found]}))))
@@ -86,13 +84,13 @@ def list_keys(
 
 @app.command()
 def revoke(
-    prefix: Annotated[str, typer.Argument(help="The key's prefix: the part behind ck_.")],
+    prefix: Annotated[str, typer.Argument(help="The key's prefix: the part after ck_.")],
     *,
-    cascade: Annotated[bool, typer.Option("--cascade", help="End also the keys made with it.")] = False,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Also revoke the keys made with it.")] = False,
 ) -> None:
-    """End a key. Running replicas honour it within CHECKOUT_KEY_CACHE_SECONDS.
+    """Revoke a key. It takes effect within CHECKOUT_KEY_CACHE_SECONDS.
 
-    With --cascade the keys that were made with it end too, and those made with these: for one that was stolen.
+    Use --cascade for a stolen key: it also revokes the keys made with it, and those made with them.
     """
 
     async def end(keys: Keys) -> ApiKey | None:
@@ -104,7 +102,7 @@ def revoke(
     key = _with_keys(end)
     if key is None:
         raise failure(f"There is no key with the prefix {prefix}; `keys list` shows them.")
-    typer.echo(f"{key.prefix} of {key.who} opens nothing any more.")
+    typer.echo(f"{key.prefix} of {key.who} is revoked.")
 
 
 def _with_keys(work: Callable[[Keys], Awaitable[T]]) -> T:

@@ -26,16 +26,14 @@ app = typer.Typer(no_args_is_help=True)
 MOST_NAMED = 20
 _WHY = {
     SagaStatus.RUNNING: "it is under way",
-    SagaStatus.COMPENSATING: "it is being undone",
+    SagaStatus.COMPENSATING: "it is being compensated",
     SagaStatus.NEEDS_ATTENTION: "it needs attention; use `sagas retry` or `sagas resolve`",
 }
 
 
 @app.command()
-def run(
-    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many there are.")] = False
-) -> None:
-    """Redact and delete now what is old enough. CHECKOUT_KEEP_DATA_DAYS and CHECKOUT_KEEP_SAGAS_DAYS say what is."""
+def run(*, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False) -> None:
+    """Redact and delete old checkouts now. CHECKOUT_KEEP_DATA_DAYS and CHECKOUT_KEEP_SAGAS_DAYS say how old."""
     if dry_run:
         due = _with_retention(lambda retention: retention.preview())
         typer.echo(f"{due.redacted} would be redacted, {due.deleted} deleted.")
@@ -46,11 +44,11 @@ def run(
 
 @app.command()
 def forget(
-    customer: Annotated[str, typer.Option(help="The customer_id that the checkouts were begun with.")],
+    customer: Annotated[str, typer.Option(help="The customer_id of the checkouts.")],
     *,
-    caller: Annotated[str | None, typer.Option(help="Of this caller alone; else of every caller.")] = None,
+    caller: Annotated[str | None, typer.Option(help="Only this caller's. Default: every caller's.")] = None,
 ) -> None:
-    """Redact a customer's finished checkouts now. Names those that aren't finished, and ends with exit code 1 then."""
+    """Redact a customer's finished checkouts now. If some aren't finished, they are named and the exit code is 1."""
 
     async def forgotten(retention: Retention) -> ErasureResult:
         return await retention.erase(customer, caller=caller)
@@ -69,7 +67,7 @@ def forget(
 
 
 async def _shown(retention: Retention) -> RetentionCounts:
-    """Run with a progress bar where somebody looks."""
+    """Run, with a progress bar on a terminal."""
     due = await retention.preview()
     columns = (
         TextColumn("{task.description}"),

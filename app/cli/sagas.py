@@ -32,19 +32,19 @@ from app.values.money import money
 
 RECONNECT_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-"""As long as the service may ask a watcher to stay away, by Retry-After."""
+"""The longest Retry-After that is followed before reconnecting."""
 
 
 def _saga_id(text: str) -> str:
     try:
         return str(uuid.UUID(text.strip()))
     except ValueError:
-        raise typer.BadParameter("give a saga's id, whole, as `sagas list` shows it.") from None
+        raise typer.BadParameter("give a saga's full id, as `sagas list` shows it.") from None
 
 
 app = typer.Typer(no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="Why; it is recorded in the trail, with your name.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 SagaId = Annotated[str, typer.Argument(help="The saga's id.", callback=_saga_id)]
 
@@ -56,7 +56,7 @@ def list_sagas(
     order: Annotated[str | None, typer.Option(help="Only this order's.")] = None,
     customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
-    every: Annotated[bool, typer.Option("--all", help="All there are, in place of --limit.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All of them, without --limit.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List sagas, newest first."""
@@ -77,7 +77,7 @@ def stuck(
 
 @app.command()
 def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
-    """Show one saga. Its status, what blocks it, each step, and the trail."""
+    """Show one saga: its status, what blocks it, its steps and its trail."""
     saga, _ = ask("GET", f"/sagas/{saga_id}")
     if as_json:
         print_json(saga)
@@ -103,7 +103,7 @@ def show(saga_id: SagaId, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
-    """Follow one saga until it is finished. It survives a replica's restart. --json: a line for each event."""
+    """Follow one saga until it is finished. It reconnects by itself. --json prints a line for each event."""
     saga, _ = ask("GET", f"/sagas/{saga_id}")
     known = saga["trail"][-1]["seq"]
     out, last = console(), 0
@@ -119,19 +119,19 @@ def watch(saga_id: SagaId, *, as_json: AsJson = False) -> None:
                     out.print(trail_line(event), soft_wrap=True)
                 if event["event"] == "saga_needs_attention" and last >= known:
                     typer.echo(
-                        "The saga waits for an operator: `sagas retry` or `sagas resolve`. This continues after that.",
+                        "The saga waits for an operator: use `sagas retry` or `sagas resolve`. This command continues afterwards.",
                         err=True,
                     )
         except httpx.SSEError as error:
-            raise failure(f"What came is not the saga's events: {error}") from None
+            raise failure(f"The answer is not an event stream: {error}") from None
         except httpx.HTTPError:
-            typer.echo("The connection broke; trying again.", err=True)
+            typer.echo("The connection broke. Reconnecting.", err=True)
         time.sleep(RECONNECT_SECONDS)
 
 
 @app.command()
 def cancel(saga_id: SagaId, *, reason: Reason, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Stop a saga and compensate it; refused past the pivot."""
+    """Cancel a saga and compensate it. Refused after the pivot."""
     _act(saga_id, "cancel", {"reason": reason}, yes=yes, in_json=as_json)
 
 
@@ -145,11 +145,9 @@ def retry(saga_id: SagaId, *, reason: Reason, yes: Yes = False, as_json: AsJson 
 def resolve(
     saga_id: SagaId,
     *,
-    step: Annotated[str, typer.Option(help="Which step you settled outside.")],
+    step: Annotated[str, typer.Option(help="The step that you settled outside.")],
     reason: Reason,
-    reference: Annotated[
-        str | None, typer.Option(help="Where it can be found, such as a refund's id.")
-    ] = None,
+    reference: Annotated[str | None, typer.Option(help="Where to find it, such as a refund's id.")] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -172,10 +170,10 @@ def _act(saga_id: str, action: str, body: dict[str, str], *, yes: bool, in_json:
         print_json(answer)
     else:
         console().print(
-            Text.assemble(f"{action} is in the trail; the saga is ", status_text(answer)), soft_wrap=True
+            Text.assemble(f"Recorded: {action}. The saga is ", status_text(answer)), soft_wrap=True
         )
     if answer["status"] == SagaStatus.NEEDS_ATTENTION:
-        raise failure(why(answer) or "It needs attention still.", STILL_STUCK)
+        raise failure(why(answer) or "It still needs attention.", STILL_STUCK)
 
 
 def _print_list(found: Listing, *, in_json: bool) -> None:
@@ -199,7 +197,7 @@ def _print_list(found: Listing, *, in_json: bool) -> None:
     ]
     print_records(COLUMNS, rows, headline=3, prose=True)
     if found.next_cursor:
-        typer.echo("There are more: narrow the list, raise --limit, or give --all.", err=True)
+        typer.echo("There are more. Filter the list, raise --limit, or use --all.", err=True)
 
 
 def _events(saga_id: str, after: int) -> Iterator[dict[str, Any] | None]:

@@ -25,26 +25,26 @@ def check_services(
     *,
     service: Annotated[
         list[Participant] | None,
-        typer.Option(help="Check this one; give it several times. Default: all found there."),
+        typer.Option(help="Check this one. Repeat for several. Default: all that are found there."),
     ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="CHECKOUT_SERVICE_TOKEN", help="Sent as Authorization: Bearer.")
     ] = None,
-    payment_method: Annotated[str, typer.Option(help="One that is charged without question.")] = "tok_visa",
+    payment_method: Annotated[str, typer.Option(help="One that is always accepted.")] = "tok_visa",
     amount: Annotated[int, typer.Option(min=1, help="In minor units.")] = 3998,
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
-    sku: Annotated[str, typer.Option(help="One with at least 40 pieces in stock.")] = "TSHIRT-M",
+    sku: Annotated[str, typer.Option(help="One with at least 40 in stock.")] = "TSHIRT-M",
     country: Annotated[str, typer.Option(help="One that is delivered to.")] = "FR",
     declined: Annotated[str | None, typer.Option(help="A payment method that is declined.")] = None,
     out_of_stock: Annotated[str | None, typer.Option(help="A sku that is sold out.")] = None,
     unserviceable: Annotated[str | None, typer.Option(help="A country that isn't delivered to.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of one request.")] = 10.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one request may take.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Run the contract's cases against a service. Undoes what they did.
+    """Run the contract's cases against a service.
 
-    It charges, reserves and books for real at that URL: point it at a test instance. Exit 1 on a fault, 3 where
-    nobody answers.
+    It really charges, reserves and books at that URL, and reverses that afterwards, so use a test instance. Exit code 1 on a fault, 3 if nothing
+    answers.
     """
     sample = Sample(
         payment_method=payment_method,
@@ -86,7 +86,7 @@ def check_services(
 
 @app.command("contract")
 def contract() -> None:
-    """Print the contract of the services. OpenAPI 3.1, in YAML."""
+    """Print the services' contract: OpenAPI 3.1, in YAML."""
     typer.echo(SERVICES_YAML, nl=False)
 
 
@@ -104,7 +104,7 @@ def _wrapped(line: str) -> str:
 
 def _print_end(report: Report) -> None:
     for reference in report.left_behind:
-        typer.echo(safe(f"Left behind, undo it by hand: {reference}"), err=True)
+        typer.echo(safe(f"Left behind, reverse it by hand: {reference}"), err=True)
     faults = sum(one.grade is Grade.FAULT for one in report.findings)
     services = ", ".join(dict.fromkeys(str(one.service) for one in report.findings))
     typer.echo(

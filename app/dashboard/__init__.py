@@ -1,1 +1,1 @@
-"""The page for operators: what stands how, why, and what can be done about it. It works without JavaScript."""
+"""The operator dashboard: the state of each checkout, why, and what can be done. It works without JavaScript."""

@@ -43,7 +43,7 @@ class RepeatRefused(Exception):
 
 
 class Attempt:
-    """How far a request has come. `sent`: it has a connection, TLS and all, and may have begun to leave."""
+    """How far a request has come. `sent`: it has a connection, TLS and all, and part of it may have been sent."""
 
     __slots__ = ("answered", "sent")
 
@@ -75,7 +75,7 @@ class OneRequestConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp calls it so)
     ) -> Connection:
-        """Return a connection that is open as far as can be told; raise `RepeatRefused` for a second one."""
+        """Return a connection that is open as far as is known; raise `RepeatRefused` for a second one."""
         attempt = _ATTEMPT.get()
         if attempt.sent:
             raise RepeatRefused

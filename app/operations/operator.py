@@ -75,7 +75,7 @@ class Operator:
         the operator may have seen, None for any. Repeating a cancellation does nothing more.
 
         Raise an `OperatorError` where the rules refuse it; `SagaMoved` where the saga isn't as it was seen, or another
-        operator was first; `LogUnavailable`, with `stored` None where it can't be told whether the action was stored.
+        operator was first; `LogUnavailable`, with `stored` None if it is unknown whether the action was stored.
         """
         rule = RULES[verb]
         action = self._action(caller, reason, reference)

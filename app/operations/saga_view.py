@@ -88,7 +88,7 @@ def view_of_running(run: SagaInstance, *, lease_until: datetime | None) -> SagaV
 
 
 def _state(stored: StoredSaga, definitions: Definitions) -> tuple[SagaState | None, str | None]:
-    """Return a saga's state, None where it can't be told, and why this release can't continue the saga.
+    """Return a saga's state, None if it can't be read, and why this release can't continue the saga.
 
     A saga that has ended needs no definition: its log is enough.
     """

@@ -98,7 +98,7 @@ class SagaStarter:
     ) -> StartedSaga:
         """Start a saga and return once it is durable, or also inactive where `seconds` allow to wait for that.
 
-        It then runs by itself, whoever waits for it; at `closing` its end is waited for no longer.
+        It then runs by itself, with or without a waiting client. At `closing` nobody waits for its end any longer.
 
         `order` is its input: order_id, customer_id, currency, amount, items, payment_method, shipping_address,
         metadata and, with the sandbox, simulate. Where the idempotency key was used with another fingerprint,

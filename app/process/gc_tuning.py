@@ -1,4 +1,4 @@
-"""Python's garbage collector, told what stays for as long as the process lives."""
+"""Tuning of Python's garbage collector: what lives as long as the process is exempt."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS resource (
     service     TEXT NOT NULL,
     reference   TEXT NOT NULL,
     state       TEXT NOT NULL CHECK (state IN ('standing', 'closed')),
-    fingerprint TEXT,           -- of the body that made it; NULL where nothing ever stood
+    fingerprint TEXT,           -- of the body that made it; NULL if nothing was ever made
     document    TEXT,           -- the resource, as it is or was
     undone      TEXT,           -- how it was compensated
     PRIMARY KEY (service, reference),

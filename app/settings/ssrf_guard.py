@@ -41,7 +41,7 @@ def is_public_address(address: str) -> bool:
 
 
 def _within(address: Address) -> list[Address]:
-    """Return the address or, of one that stands for an IPv4 address, that one."""
+    """Return the address, or the IPv4 address that an IPv6 one maps to."""
     if isinstance(address, IPv4Address):
         return [address]
     if address.ipv4_mapped is not None:

@@ -30,7 +30,7 @@ class EventName(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """Who is told. `secrets` are the keys to sign with, the newest first; `callers` None means everyone's."""
+    """Where events are sent. `secrets` are the keys to sign with, the newest first; `callers` None means everyone's."""
 
     name: str
     url: str

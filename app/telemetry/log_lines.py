@@ -1,4 +1,4 @@
-"""A log line as JSON: a dictionary that is written once, by orjson, whoever logs it.
+"""A log line as JSON: a dictionary that is written once, by orjson, by any logger.
 
 Most lines are a request's or a saga's. They are dictionaries from the start (`log_line`): no text is formatted, no call
 stack looked at, for a line that has neither.
@@ -57,7 +57,7 @@ class ReadableLines(logging.Formatter):
 
 
 def told_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a record tells, but for its time."""
+    """Return the members of a record's line, without its time."""
     told = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage(), **fields_of(record)}
     told["logger"] = record.name
     told["level"] = record.levelname.lower()

@@ -33,7 +33,7 @@ def set_up_logging(level: str, *, access: bool = True, buffer_bytes: int = BUFFE
     They are written by a thread; while nobody takes them, `buffer_bytes` of them wait, and more are dropped.
     What libraries log of themselves takes the same way: Python's own would write to standard error at once.
 
-    The server's come in the same form; its own line for each request, which tells paths and queries, does
+    The server's come in the same form; its own line for each request, which shows paths and queries, does
     not: `app.access` takes its place, where `access` wants it.
     """
     handler = log_writer_for(sys.stderr, buffer_bytes=buffer_bytes)

@@ -1,9 +1,9 @@
 """One /metrics for all workers of a server: a scrape reaches any of them, and a counter must never go down.
 
-With `uvicorn --workers N` each process counts for itself, and a scrape would tell of whichever it reached. The
+With `uvicorn --workers N` each process counts for itself, and a scrape would show only the one that it reached. The
 library's multi-process mode keeps the counts of all in files of one folder, from which each scrape sums them. It
 chooses that mode by `PROMETHEUS_MULTIPROC_DIR`, for which nobody should have to prepare a folder and empty it
-before each start: where uvicorn has begun this process as one of its workers, the folder is named by the server.
+before each start: if uvicorn has started this process as one of its workers, the folder is named by the server.
 """
 
 from __future__ import annotations

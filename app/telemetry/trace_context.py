@@ -1,8 +1,8 @@
-"""W3C Trace Context: which trace a saga belongs to, told from what is stored of it and from nothing else.
+"""W3C Trace Context: which trace a saga belongs to. It follows only from what is stored of the saga.
 
 A saga that came with a `traceparent` is in that trace; any other has its own, with the saga's id as trace id,
 so that a log line leads to the trace without a look-up. The first span of a saga has an id that is made of
-the saga's: whoever goes on with it anywhere, years later, can link to it.
+the saga's: any process that continues it, even years later, can link to it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
                        │             └─ inventory.execute
                        └─ checkout, taken over ─ link ─▶ the first run, of which nobody may have heard the end
 
-All of a saga's spans are in one trace, which is told from what is stored of it (`app.telemetry.trace_context`). What a step's
+All of a saga's spans are in one trace, which follows from what is stored of it (`app.telemetry.trace_context`). What a step's
 span has is ids, codes and times, as everywhere in telemetry. Needs the extra `traces`.
 """
 

@@ -95,7 +95,7 @@ _RUN = re.compile(rf"\d(?:[{_BETWEEN}]{{0,3}}\d){{{SHORTEST_PAYMENT_METHOD - 1},
 _RUN_IN_JSON = re.compile(
     rb"\d(?:[\s\-]{0,3}\d){%d}|(?:^|[:,\[\s])-?\d[\d.]*[eE]" % (SHORTEST_PAYMENT_METHOD - 1)
 )
-"""So many digits in a JSON text, or a number with an exponent, that stands for more digits than it has."""
+"""So many digits in a JSON text, or a number with an exponent, that means more digits than it has."""
 
 _GROUP = re.compile(r"\d+")
 _SMALLEST_GROUP_OF_A_PART = 3

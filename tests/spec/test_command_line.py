@@ -291,7 +291,7 @@ def test_one_order_never_hides_the_others(desk: Dispatcher, encoding: str) -> No
         assert ended([*command[:3], *page, "--help"], env=env, encoding=encoding).returncode == 0
 
 
-def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Dispatcher) -> None:
+def test_watch_says_if_there_is_nothing_to_watch(desk: Dispatcher) -> None:
     """It would wait for ever."""
     nobody = desk.run("sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
     assert (nobody.exit_code, "Nothing is here" in nobody.stderr) == (1, True)
@@ -300,7 +300,7 @@ def test_a_watcher_is_told_where_there_is_nothing_to_watch(desk: Dispatcher) -> 
     )
     assert (away.exit_code, "CHECKOUT_URL" in away.stderr) == (3, True)
     wrong = desk.run("sagas", "show", "../keys")
-    assert (wrong.exit_code, "give a saga's id" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "give a saga's full id" in wrong.stderr) == (2, True)
 
 
 def test_an_action_prints_the_saga_as_json_alone(desk: Dispatcher) -> None:
@@ -332,7 +332,7 @@ def test_the_version_says_the_release_the_api_and_the_schema() -> None:
     assert CliRunner().invoke(app, ["--version"], env={"CHECKOUT_VERSION": ""}).stdout.startswith("checkout ")
 
 
-def test_a_watcher_stays_away_as_long_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_waits_as_long_as_retry_after_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry-After, to a limit; then it asks again."""
     answers = iter([("7", b""), ("soon", b""), ("9999", b""), (None, b"event: end\ndata: {}\n\n")])
     slept: list[float] = []

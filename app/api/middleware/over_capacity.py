@@ -154,7 +154,7 @@ def _runs(service: AppContext, keys: list[str]) -> bool:
 
 @lru_cache(maxsize=16)
 def _answer(_base_path: str) -> tuple[bytes, bytes]:
-    """Return the body's beginning and end, between which the request's id stands, for clients under a base path."""
+    """Return the body's beginning and end, between which the request's id goes, for clients under a base path."""
     head, _, tail = bytes(Problem("over_capacity").response(_MARK).body).partition(json.dumps(_MARK).encode())
     return head, tail
 

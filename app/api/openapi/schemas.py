@@ -115,7 +115,7 @@ def _never_null(member: Schema) -> None:
 def _webhook_event(event: Schema) -> Schema:
     """Return the schema of what is posted: an event of the feed, whose id is in a header, with its saga."""
     members = {name: member for name, member in event["properties"].items() if name != "id"}
-    members["data"] = {"$ref": "#/components/schemas/Saga", "description": "The saga as it stood then."}
+    members["data"] = {"$ref": "#/components/schemas/Saga", "description": "The saga as it was then."}
     return {
         "title": "WebhookEvent",
         "description": "How a saga ended; the header webhook-id is the event's id.",

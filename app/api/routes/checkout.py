@@ -136,7 +136,7 @@ async def _order(request: Request, settings: ApiSettings) -> tuple[Order, object
 
 
 def _answer(placed: StartedSaga, view: SagaView, prefer: Preference, settings: ApiSettings) -> Response:
-    """Answer with how the saga stands."""
+    """Answer with the saga as it is."""
     applied = prefer.applied(at_most=settings.max_wait_seconds)
     if prefer.respond_async and not placed.replayed:
         return accepted(view, extra=applied)

@@ -96,7 +96,7 @@ async def watch_saga(
 
 
 class _Stream(EventStream):
-    """One watcher's answer; its place among the watchers is given back however it ends, begun or not."""
+    """The answer of one event stream. Its subscription ends with it, even if it never started."""
 
     def __init__(
         self, place: ExitStack, following: AsyncIterator[Sequence[bytes]], watched: SagaStream

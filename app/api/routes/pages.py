@@ -26,7 +26,7 @@ _PAGE = """<!doctype html>
 <h2>What happened</h2><p>{happened}</p><h2>What to do</h2><p>{to_do}</p>{retry}</main></body></html>
 """
 _ANY_PATH = "/any-base-path.invalid"
-"""Stands in the description that is kept where a client's base path goes: whoever asks may have another."""
+"""The placeholder for a client's base path in the cached description: clients may have different ones."""
 _RETRY = "<p>The answer's <code>Retry-After</code> is {seconds} s.</p>"
 
 

@@ -55,7 +55,7 @@ def trail_line(event: TrailEntry) -> Shown:
         line["attempt"] = event.attempt
     try:
         return line | _details(event.data) if event.data else line
-    except (ValueError, TypeError, AttributeError):  # not this release's: what every event has can be told
+    except (ValueError, TypeError, AttributeError):  # another release's event: show what every event has
         return line
 
 

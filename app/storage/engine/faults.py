@@ -40,7 +40,7 @@ _BY_CLASS = {
     "28": Blame.MOMENT,  # the password was changed
     "3D": Blame.MOMENT,  # no such database
     "3F": Blame.MOMENT,  # no such schema
-    "42": Blame.MOMENT,  # no such table, no permission: the database isn't ours as it stands
+    "42": Blame.MOMENT,  # no such table, no permission: the database isn't ours as it is
     "53": Blame.MOMENT,  # disk full, out of memory, too many connections
     "55": Blame.MOMENT,  # in no state for that
     "57": Blame.MOMENT,  # an operator intervenes: shut down, starting up, cancelled

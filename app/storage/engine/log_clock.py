@@ -106,7 +106,7 @@ class PostgresClock:
         if self._last is None:
             others = (await connection.execute(select(func.max(replica.c.renewed_at)))).scalar_one()
             now = shown if others is None else max(shown, others)
-        if self._last is not None:  # also where another has begun meanwhile
+        if self._last is not None:  # also if another has started meanwhile
             last, counted = self._last
             now = steadily(last, max(0.0, self._machine.counted() - counted), shown)
         self._last = now, self._machine.counted()

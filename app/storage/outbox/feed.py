@@ -1,4 +1,4 @@
-"""The outbox: what others are told, written with the very end that it tells of, read as a feed.
+"""The outbox: events for others, stored together with the end of the saga that they report, and read as a feed.
 
     A  begins, gets position 1 ──────────────── commits
     B     begins, gets position 2 ── commits
@@ -36,11 +36,11 @@ _EVENT_NAMES = {
 
 
 KNOWN = tuple(name.value for name in EventName)
-"""What this release can tell of: a newer one's word, which it left behind after a roll-back, stops nobody."""
+"""The events that this release knows. One that a newer release left before a roll-back is skipped."""
 
 
 def event_name_for(change: RowChange | None) -> EventName | None:
-    """Return what others are told of a change of a saga; None where it goes on."""
+    """Return the event that reports a change of a saga, or None if the saga continues."""
     return None if change is None else _EVENT_NAMES.get(change.status)
 
 
@@ -54,7 +54,7 @@ class FeedCursor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutboxEvent:
-    """What others are told: that a saga ended so, with its event number `seq`. `id` is the same for ever."""
+    """An event for others: how a saga ended, with its event number `seq`. `id` never changes."""
 
     saga_id: str
     seq: int

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 REMOVED = "(removed)"
-"""Stands where something was; also for a customer, so that whoever lists sagas can see it."""
+"""The replacement of removed data, also of a customer's id, so that lists show that it was removed."""
 
 MARKER = "redacted"
 """A member of a redacted saga's input. No order can have it, as the API refuses members that it doesn't know."""

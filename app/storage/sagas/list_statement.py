@@ -10,7 +10,7 @@
 Whoever sees everyone's sagas looks for an order or a customer of every caller by name: those indexes begin with the
 caller, and there are only as many callers as have had keys.
 
-PostgreSQL chooses by what it knows of the tables. SQLite knows nothing of them, and is told which index to use.
+PostgreSQL chooses by its statistics. SQLite has none, so the statement names the index.
 """
 
 from __future__ import annotations

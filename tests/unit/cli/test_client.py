@@ -32,7 +32,7 @@ def run(**env: str) -> tuple[int, str]:
 def test_a_key_that_was_pasted_badly_is_named_and_never_shown(key: str, fault: str) -> None:
     code, words = run(CHECKOUT_API_KEY=key)
     assert code == 2
-    assert words == f"CHECKOUT_API_KEY has {fault}, which no key has: set it again, to the key alone.\n"
+    assert words == f"CHECKOUT_API_KEY has {fault}, which no key has: set it to the key alone.\n"
     assert "sss" not in words
 
 
