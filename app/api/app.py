@@ -13,10 +13,10 @@ from app.api.http.uploads import Uploads
 from app.api.limits import ApiSettings
 from app.api.middleware.admission import Admission
 from app.api.middleware.authentication import Authentication
-from app.api.middleware.base_path import BasePath
 from app.api.middleware.cors import allow_origins
 from app.api.middleware.fast_path import FastPath
 from app.api.middleware.over_capacity import OverCapacity
+from app.api.middleware.proxies.base_path import BasePath
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.request_context import RequestContextMiddleware
 from app.api.openapi.description import DESCRIPTION, VERSION, describe

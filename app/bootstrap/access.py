@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.access.keys import Keys
 from app.access.unknown_credentials import UnknownCredentials
-from app.api.middleware.loopback import is_loopback
+from app.api.middleware.proxies.loopback import is_loopback
 from app.process.ids import new_saga_id
 from app.saga.ports.clock import SystemClock
 from app.server.running import running_server

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.commands import PLAIN, CommandLine
-from app.cli.encoding import take_any_character
+from app.cli.output.encoding import take_any_character
 from app.telemetry.sentences import show_warnings
 
 app = typer.Typer(cls=CommandLine, help="Operate the checkout service.", no_args_is_help=True, **PLAIN)

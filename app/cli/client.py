@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 
-from app.cli.failing import MISUSED, NOT_REACHED, failure
+from app.cli.output.failing import MISUSED, NOT_REACHED, failure
 
 TIMEOUT_SECONDS = 75.0
 CONNECT_SECONDS = 5.0

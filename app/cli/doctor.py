@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.bootstrap.telemetry import TracesMissing, open_traces
-from app.cli.failing import settings_or_failure
-from app.cli.terminal import words
+from app.cli.output.failing import settings_or_failure
+from app.cli.output.terminal import words
 from app.saga.ports.clock import SystemClock
 from app.services import reachable
 from app.settings.deprecated import deprecated_variables

@@ -16,8 +16,8 @@ from app.access.keys import ApiKey, KeyRefused, Keys
 from app.access.scopes import Scope
 from app.api.http.json_encoding import encode
 from app.api.routes.keys import key_body
-from app.cli.failing import database_failure, failure, settings_or_failure
-from app.cli.terminal import print_records, words
+from app.cli.output.failing import database_failure, failure, settings_or_failure
+from app.cli.output.terminal import print_records, words
 from app.saga.model.errors import LogUnavailable
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys

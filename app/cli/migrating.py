@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli.failing import database_failure, settings_or_failure
+from app.cli.output.failing import database_failure, settings_or_failure
 from app.storage.engine.migrations import upgrade
 
 

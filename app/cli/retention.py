@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.bootstrap.clock import log_time
 from app.bootstrap.retention import open_retention
-from app.cli.failing import database_failure, failure, settings_or_failure
+from app.cli.output.failing import database_failure, failure, settings_or_failure
 from app.operations.retention import ErasureResult, Retention, RetentionCounts
 from app.saga.model.errors import LogUnavailable
 from app.saga.model.status import SagaStatus

@@ -13,8 +13,8 @@ import typer
 from rich.text import Text
 
 from app.cli.client import Listing, as_json, ask, client, problem_words
-from app.cli.failing import STILL_STUCK, failure
-from app.cli.saga_printing import (
+from app.cli.output.failing import STILL_STUCK, failure
+from app.cli.output.saga_printing import (
     COLUMNS,
     about,
     print_json,
@@ -24,7 +24,7 @@ from app.cli.saga_printing import (
     why,
     why_with_code,
 )
-from app.cli.terminal import console, print_records, safe, words
+from app.cli.output.terminal import console, print_records, safe, words
 from app.gateway.http_answer import retry_after
 from app.saga.model.attention import sentence
 from app.saga.model.status import SagaStatus

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failing import MISUSED, NOT_REACHED, REFUSED, failure
-from app.cli.terminal import safe
+from app.cli.output.failing import MISUSED, NOT_REACHED, REFUSED, failure
+from app.cli.output.terminal import safe
 from app.gateway.contract import SERVICES_YAML, Finding, Grade, Report, Sample, check, offered
 from app.services import HttpGateway, Participant
 

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse
 
 from app.access.scopes import Scope
 from app.api.context import caller_of
-from app.api.middleware.base_path import base_path, link
+from app.api.middleware.proxies.base_path import base_path, link
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem
 from app.api.schemas.operator_requests import LONGEST_REASON

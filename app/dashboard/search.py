@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, mod
 
 from app.access.principal import Principal
 from app.api.http.parameters import Name, one_of, saga_before, saga_cursor
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.problems.validation import InvalidValue
 from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter

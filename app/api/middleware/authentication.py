@@ -24,9 +24,9 @@ from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import AppContext, count_problem
 from app.api.http.headers.fields import lines_of
 from app.api.http.long_lived import LongLivedAnswers
-from app.api.middleware.base_path import link
 from app.api.middleware.credentials import address_of, bearer_of, session_of, take_read_token
-from app.api.middleware.loopback import from_outside
+from app.api.middleware.proxies.base_path import link
+from app.api.middleware.proxies.loopback import from_outside
 from app.api.middleware.route_rights import Matched, RouteRights, authorize
 from app.api.problems.problem import Problem
 from app.saga.model.errors import LogUnavailable

@@ -22,7 +22,7 @@ from app.api.context import AppContext
 from app.api.http.headers.fields import lines_of
 from app.api.http.headers.idempotency import idempotency_key
 from app.api.middleware.admission import Admission
-from app.api.middleware.base_path import base_path
+from app.api.middleware.proxies.base_path import base_path
 from app.api.middleware.request_context import SAFE_HEADERS, sane_request_id
 from app.api.problems.problem import Problem
 

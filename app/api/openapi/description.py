@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.api.limits import ApiSettings
-from app.api.middleware.base_path import base_path, link, reached_under
+from app.api.middleware.proxies.base_path import base_path, link, reached_under
 
 VERSION = "1"
 """The contract's version, not the release's."""

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.context import count_problem
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.middleware.request_context import request_id_of
 from app.api.problems.catalogue import PROBLEMS
 from app.api.problems.problem import Problem

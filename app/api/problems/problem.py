@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from app.api.http.json_encoding import encode
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.problems.catalogue import PROBLEMS
 
 MEDIA_TYPE = "application/problem+json"

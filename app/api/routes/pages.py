@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from app.api.http.json_encoding import encode
-from app.api.middleware.base_path import base_path, reached_under
+from app.api.middleware.proxies.base_path import base_path, reached_under
 from app.api.middleware.route_rights import public
 from app.api.openapi.responses import operation_id, problems
 from app.api.problems.catalogue import NOTICES, PROBLEMS

@@ -17,8 +17,8 @@ from app.api.context import caller_of, service_of, settings_of
 from app.api.http.json_encoding import Body, encode
 from app.api.http.parameters import SagaId
 from app.api.http.strict_route import StrictRoute
-from app.api.middleware.base_path import link
 from app.api.middleware.credentials import READ_PARAMETER, bearer_of
+from app.api.middleware.proxies.base_path import link
 from app.api.middleware.route_rights import requires
 from app.api.openapi.responses import operation_id, problems
 from app.api.problems.problem import Problem

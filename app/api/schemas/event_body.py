@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.api.http.json_encoding import Body, encode, moment
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.schemas.saga_body import SagaBody
 from app.api.schemas.saga_json import Shown, saga_json
 from app.operations.saga_view import SagaView

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from app.access.principal import Principal
 from app.api.context import AppContext
 from app.api.http.json_encoding import encode
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.problems.catalogue import PROBLEMS, name_of
 from app.api.problems.problem import Problem
 from app.api.schemas.saga_json import saga_json

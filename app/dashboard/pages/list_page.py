@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http.parameters import saga_cursor
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.middleware.route_rights import requires
 from app.api.schemas.outcome import with_timeout
 from app.checkout.presentation import subject

@@ -13,7 +13,7 @@ from app.access.scopes import Scope
 from app.api.context import caller_of, service_of, settings_of
 from app.api.http.json_encoding import encode
 from app.api.http.parameters import SagaId
-from app.api.middleware.base_path import link
+from app.api.middleware.proxies.base_path import link
 from app.api.middleware.route_rights import requires
 from app.api.problems.problem import Problem
 from app.api.routes.operate import carry_out

@@ -12,8 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from app.access.unknown_credentials import TooManyUnknownCredentials
 from app.api.context import service_of
 from app.api.middleware.authentication import SIGN_IN, too_many
-from app.api.middleware.base_path import link
 from app.api.middleware.credentials import COOKIE, address_of, session_of
+from app.api.middleware.proxies.base_path import link
 from app.api.middleware.route_rights import public
 from app.api.problems.problem import Problem
 from app.dashboard.guard import form_of

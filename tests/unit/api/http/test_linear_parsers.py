@@ -25,8 +25,8 @@ from app.api.http.json_body import check_headers, parse
 from app.api.http.parameters import Name, instant, known_form, saga_before
 from app.api.http.strict_route import check_query
 from app.api.middleware.credentials import _BEARER, session_of, take_read_token
-from app.api.middleware.forwarded import forwarded_prefix, through_proxy
-from app.api.middleware.loopback import from_outside
+from app.api.middleware.proxies.forwarded import forwarded_prefix, through_proxy
+from app.api.middleware.proxies.loopback import from_outside
 from app.api.middleware.request_context import _request_id
 from app.api.middleware.route_rights import RouteRights
 from app.api.problems.problem import Problem

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.client import as_json
-from app.cli.terminal import safe, words
+from app.cli.output.terminal import safe, words
 from app.saga.model.attention import sentence
 from app.saga.model.status import SagaStatus
 from app.values.money import money

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.middleware.forwarded import forwarded_prefix
+from app.api.middleware.proxies.forwarded import forwarded_prefix
 
 _base: ContextVar[str] = ContextVar("base_path", default="")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli.terminal import safe
+from app.cli.output.terminal import safe
 from app.settings.deprecated import deprecated_variables
 from app.settings.environment import SettingsError, read_settings
 from app.settings.settings import Settings

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from app.cli import terminal
-from app.cli.terminal import print_records, safe
+from app.cli.output import terminal
+from app.cli.output.terminal import print_records, safe
 
 NAMES = ("id", "state", "amount", "who", "why")
 

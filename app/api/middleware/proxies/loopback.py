@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from app.api.http.headers.fields import lines_of
-from app.api.middleware.forwarded import through_proxy
+from app.api.middleware.proxies.forwarded import through_proxy
 
 
 def is_loopback(host: str) -> bool:

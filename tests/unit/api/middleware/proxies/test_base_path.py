@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.scopes import Scope
-from app.api.middleware.base_path import OWN, reached_under
-from app.api.middleware.forwarded import forwarded_prefix
+from app.api.middleware.proxies.base_path import OWN, reached_under
+from app.api.middleware.proxies.forwarded import forwarded_prefix
 from app.bootstrap.http_app import create_app
 from app.bootstrap.limits import api_settings
 from app.bootstrap.service import open_service
