@@ -173,7 +173,9 @@ class Served:
         """Claim as recovery does what nobody owns; the sagas under way are their living owner's."""
         with contextlib.suppress(LeaseLost):
             await self.log.renew("local", seconds=1e9)
-        for stored in await self.log.claim(owner="local", definitions=[("checkout", 1)], limit=100):
+        for stored in await self.log.claim(
+            owner="local", definitions=[("checkout", self.definition.version)], limit=100
+        ):
             runner.resume(stored)
 
     @property
