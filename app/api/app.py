@@ -66,6 +66,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # the service has its own
         lifespan=lifespan,
     )
     app.state.settings = settings

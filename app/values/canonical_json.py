@@ -15,8 +15,11 @@ import orjson
 _LARGEST = 2**53
 """Up to here each integer is a double of its own."""
 
-_ODD_NUMBER = re.compile(rb"(?:^|[:,\[])-?\d+(?:[.eE]|(?<=\d{16}))|\x7f|null")
-"""What orjson may write otherwise: a number with a decimal point, or of sixteen digits; DEL; not a number as null."""
+_ODD_NUMBER = re.compile(rb"[:,\[]-?\d+(?:[.eE]|(?<=\d{16}))")
+"""In an object or a list, a number with a decimal point, or of sixteen digits."""
+
+_OTHERWISE = (b"\x7f", b"null")
+"""What orjson writes otherwise than Python does: DEL, and what is not a number."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -27,12 +30,14 @@ def canonical(value: Any) -> str:
     It isn't those bytes: a value without a decimal point keeps the text that fingerprints had been made of
     before numbers were compared as such.
     """
-    try:
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        text = b""
-    if text and text.isascii() and not _ODD_NUMBER.search(text):  # the very same text, at a fifth of the cost
-        return text.decode("ascii")
+    if isinstance(value, dict | list):
+        try:
+            text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:
+            text = b"\xff"
+        plain = text.isascii() and not any(odd in text for odd in _OTHERWISE)
+        if plain and not _ODD_NUMBER.search(text):  # the very same text, at a third of the cost
+            return text.decode("ascii")
     return _ENCODER.encode(_with_plain_numbers(value))
 
 

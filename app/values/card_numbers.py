@@ -92,11 +92,6 @@ _BETWEEN = (
 """Blanks, dashes and invisible characters, as copying from a page or a PDF adds them."""
 
 _RUN = re.compile(rf"\d(?:[{_BETWEEN}]{{0,3}}\d){{{SHORTEST_PAYMENT_METHOD - 1},}}")
-_RUN_IN_JSON = re.compile(
-    rb"\d(?:[\s\-]{0,3}\d){%d}|(?:^|[:,\[\s])-?\d[\d.]*[eE]" % (SHORTEST_PAYMENT_METHOD - 1)
-)
-"""So many digits in a JSON text, or a number with an exponent, that means more digits than it has."""
-
 _GROUP = re.compile(r"\d+")
 _SMALLEST_GROUP_OF_A_PART = 3
 _MOST_GROUPS = LONGEST // _SMALLEST_GROUP_OF_A_PART
@@ -120,14 +115,6 @@ def holds_card_number(text: str, *, shortest: int = SHORTEST) -> bool:
         for run in _RUN.finditer(plain)
         for digits in _candidates(plain, run)
     )
-
-
-def may_hold_card_number(text: bytes) -> bool:
-    """Whether a JSON text may have a card number in it, in a fraction of the time that it takes to look for one.
-
-    It may where it has enough digits in a row, and where it could have: other scripts' digits, escaped ones.
-    """
-    return not text.isascii() or b"\\" in text or _RUN_IN_JSON.search(text) is not None
 
 
 def places_of_card_numbers(body: object) -> list[tuple[str | int, ...]]:

@@ -50,6 +50,8 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _printable(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     if _UNPRINTABLE.search(text):
         raise InvalidValue("control_character", "Remove the control characters and lone surrogates.")
     return text

@@ -103,11 +103,11 @@ def _step(step: StepState) -> Shown:
         "status": step.status,
         "attempts": step.attempts,
         "result": _settled(step.result),
-        "error": _error(step.error),
-        "started_at": _moment(step.started_at),
-        "finished_at": _moment(step.finished_at),
-        "compensation": _compensation(step.compensation),
-        "resolved_by": _action(step.resolved_by),
+        "error": None if step.error is None else _error(step.error),
+        "started_at": None if step.started_at is None else moment(step.started_at),
+        "finished_at": None if step.finished_at is None else moment(step.finished_at),
+        "compensation": None if step.compensation is None else _compensation(step.compensation),
+        "resolved_by": None if step.resolved_by is None else _action(step.resolved_by),
     }
 
 
@@ -142,12 +142,12 @@ def _moment(at: datetime | None) -> datetime | str | None:
 def _settled(value: Any) -> Any:
     """Return a result in one order of members: a database may give them back in another."""
     kind = type(value)
-    if kind is str or value is None:
+    if kind is str or kind is int or value is None:
         return value
+    if kind is dict or isinstance(value, Mapping):
+        return {name: _settled(value[name]) for name in sorted(value)}
     if kind is float:
         return number(value)
-    if isinstance(value, Mapping):
-        return {name: _settled(value[name]) for name in sorted(value)}
     if isinstance(value, list | tuple):
         return [_settled(one) for one in value]
     return value

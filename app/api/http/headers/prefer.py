@@ -41,11 +41,14 @@ class Preference:
         return {"Preference-Applied": ", ".join(names)} if names else {}
 
 
+_NONE = Preference()
+
+
 def preference(headers: Sequence[str]) -> Preference:
     """Read the Prefer headers. The first instance of a preference counts."""
     line = ",".join(headers)
-    if len(line) > _LONGEST:
-        return Preference()
+    if not line or len(line) > _LONGEST:
+        return _NONE
     named: dict[str, str] = {}
     for member in _MEMBER.findall(line):
         if match := _PREFERENCE.fullmatch(member.strip(" \t")):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from app.api.http.headers.fields import lines_of
+from app.api.http.headers.fields import fields_of
 from app.api.middleware.proxies.forwarded import through_proxy
 
 
@@ -29,18 +29,20 @@ def from_outside(scope: Scope) -> bool:
     """
     if through_proxy(scope):
         return True
-    client = scope.get("client")
-    if client is not None and _is_loopback_address(client[0]) is False:
+    client, server = scope.get("client"), scope.get("server")
+    host = fields_of(scope).get(b"host", (b"",))[0]
+    return _is_outside(client[0] if client else None, server[0] if server else "", host)
+
+
+@lru_cache(maxsize=256)
+def _is_outside(client: str | None, address: str, host: bytes) -> bool:
+    """Whether a client, the address that it reached or the name that it used isn't this machine's."""
+    if client is not None and _is_loopback_address(client) is False:
         return True
-    address = (scope.get("server") or ("", None))[0]
     local = _is_loopback_address(address)
-    if local is None:
-        return False
-    host = lines_of(scope, b"host")
-    return not (local and _is_named(host[0] if host else "", address))
+    return local is not None and not (local and _is_named(host.decode("latin-1"), address))
 
 
-@lru_cache(maxsize=64)
 def _is_named(host: str, address: str) -> bool:
     """Whether a Host names this machine, by the address that was reached or another of loopback."""
     try:
@@ -50,7 +52,6 @@ def _is_named(host: str, address: str) -> bool:
     return name == address or is_loopback(name)
 
 
-@lru_cache(maxsize=64)
 def _is_loopback_address(address: str) -> bool | None:
     """Whether an address is loopback; None for a Unix socket, which has none."""
     try:
