@@ -1,6 +1,7 @@
 """The service beyond its knee: `python -m tests.bench.knee`, or `make bench-knee`.
 
-It is offered half of what it can do, all of it, twice and five times as much, then half again; and half of it
+It is offered half of what it can do, all of it, 1.25 times, twice and five times as much, then half again; so many
+times its limit of clients that send again what was refused, at once or after Retry-After; and half of what it can do
 while a tenth of the orders meet a slow carrier. Prints what was answered and how each promise was kept; with --write
 makes docs/load.md. Exits with 1 where something was lost or a refusal has no Retry-After; a speed that
 wasn't reached is told, and is no failure.
@@ -31,13 +32,17 @@ from rich.console import Console
 from app.storage.engine.migrations import upgrade
 from tests.bench.load_page import Left, Phase, Run, page, table, verdict_table, verdicts
 from tests.bench.open_loop import FeedItem
+from tests.bench.resident import resident
 from tests.bench.sides.clock import processor_seconds
 from tests.bench.slow_carrier import SLOW_SECONDS
 from tests.bench.unauthenticated import HEADING, PAGE
 from tests.postgres import Databases, a_server
 from tests.processes import ROOT, Running, a_checkout, free_port, running
 
-TIMES = (0.5, 1.0, 2.0, 5.0, 0.5)
+TIMES = (0.5, 1.0, 1.25, 2.0, 5.0, 0.5)
+LIMIT = 512
+"""Checkouts in flight, by default."""
+REPEATING = (1.25, 2.0, 5.0)
 SLOW_SHARE = 0.1
 WARM_UP_SECONDS = 1.0
 FINISHED_SECONDS = 60.0
@@ -77,9 +82,7 @@ class Trial:
         told = self._generate(*how, "--seconds", str(seconds), name=name)
         cpu = (processor_seconds(pid) - before) / (time.monotonic() - began)
         held = self.metric("checkout_lease_held") == 1
-        self.phases.append(
-            Phase(name=name, times=times, told=told, memory=_resident(pid), cpu=cpu, held=held)
-        )
+        self.phases.append(Phase(name=name, times=times, told=told, memory=resident(pid), cpu=cpu, held=held))
 
     def metric(self, name: str) -> float:
         """Return one of the service's figures."""
@@ -162,12 +165,6 @@ async def _finished(connection: asyncpg.Connection) -> int:
         await asyncio.sleep(0.1)
 
 
-def _resident(process: int) -> float:
-    """Return how much memory a process has now, in MiB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
 @contextmanager
 def a_trial(
     databases: Databases, name: str, folder: Path, env: Mapping[str, str], given: argparse.Namespace
@@ -195,6 +192,17 @@ def under_load(databases: Databases, folder: Path, given: argparse.Namespace) ->
         knee = trial.knee()
         for times in TIMES:
             trial.at(times, knee)
+        return trial.run()
+
+
+def with_clients_that_repeat(databases: Databases, folder: Path, given: argparse.Namespace) -> Run:
+    """Have more clients than there may be checkouts at once, who send again what was refused."""
+    with a_trial(databases, "repeat", folder, {}, given) as trial:
+        trial.knee()
+        for times in REPEATING:
+            clients = ["--clients", str(round(LIMIT * times))]
+            trial.phase(f"{clients[1]} at once", times, given.seconds, *clients)
+            trial.phase(f"{clients[1]} patient", times, given.seconds, *clients, "--patient")
         return trial.run()
 
 
@@ -229,16 +237,19 @@ def main() -> None:
         databases = Databases(server=server)
         load = under_load(databases, Path(folder), given)
         console.print(table("under load", load))
+        repeating = with_clients_that_repeat(databases, Path(folder), given)
+        console.print(table("with clients that repeat what was refused", repeating))
         slow = beside_a_slow_service(databases, Path(folder), given)
         console.print(table(f"beside a carrier that takes {SLOW_SECONDS:g} s", slow))
         origin = server.origin
-    found = verdicts(load, slow)
+    found = verdicts(load, repeating, slow)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {origin}, fsync on"
     console.print(verdict_table(found))
     console.print(machine)
     if given.write:
         written = page(
             load,
+            repeating,
             slow,
             command=f'make bench-knee ARGS="{" ".join(sys.argv[1:])}"',
             machine=machine,
