@@ -174,8 +174,11 @@ def pytest_configure() -> None:
     What is imported until the first test stays: to look for garbage in it is a fifth of the time that collecting takes.
 
     The simulation's seeds of the day are set here, for all processes of the run: a day may end in between.
+    Coverage is measured in the processes that run tests, not in those that they start.
     """
     gc.disable()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     os.environ.setdefault("SIMULATE_FROM", str(1_000_000 + 100 * datetime.now(UTC).date().toordinal()))
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]

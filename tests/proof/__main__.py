@@ -1,8 +1,9 @@
 """`python -m tests.proof`: what `make test` runs a sample of, in whole; and how much of the product the tests reach.
 
-Four parts, each told by its name, all run whatever comes of the others: the tests of `make test` with their coverage
-measured; everything marked `proof`, and every property with many examples; the page in a Chromium, where there is
-one; the coverage. Arguments go to pytest in the second part: `python -m tests.proof -k crash`.
+Its parts, each told by its name, all run whatever comes of the others: everything marked `proof`, and every property
+with many examples; the page in a Chromium, where there is one; and the coverage, which mustn't be below the floor in
+pyproject.toml. Arguments go to pytest in the first part, which then is the only one:
+`python -m tests.proof -k crash`. `python -m tests.proof --coverage` only measures.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ import time
 from tests.page.browser import chromium
 from tests.processes import ROOT
 
+MEASURED = ("tests/unit", "tests/contract", "tests/spec", "tests/migration")
+"""The tests that run the product in their own process. The others run it in processes that are stopped and killed,
+or run the engine a thousand times over: they are slow to measure, and reach little else."""
+
 _PYTEST = ("-m", "pytest", "-q", "--no-header")
 _SPREAD = ("-n", "auto", "--dist", "loadgroup")
 _WHOLE = (
@@ -26,28 +31,36 @@ _WHOLE = (
     "-o",
     "faulthandler_timeout=1800",
 )
+_COVERAGE = {
+    "coverage, measured": ("-m", "coverage", "run", *_PYTEST, *_SPREAD, "-m", "not proof", *MEASURED),
+    "coverage, combined": ("-m", "coverage", "combine", "--quiet"),
+    "coverage, above its floor": ("-m", "coverage", "report"),
+}
 
 
 def main() -> int:
     """Return 0 where every part went well."""
     given = sys.argv[1:]
-    parts: dict[str, tuple[str, ...]] = {}
-    if not given:
-        shutil.rmtree(ROOT / ".cache" / "coverage", ignore_errors=True)
-        parts["what the tests reach"] = ("-m", "coverage", "run", *_PYTEST, *_SPREAD, "-m", "not proof")
-    parts["in whole"] = (*_PYTEST, *_SPREAD, *_WHOLE, *given)
-    if not given and chromium():
-        parts["the page in a Chromium"] = (*_PYTEST, "-n0", "tests/page")
-    if not given:
-        parts["coverage: combined"] = ("-m", "coverage", "combine", "--quiet")
-        parts["coverage"] = ("-m", "coverage", "report")
-    ended = {name: _run(name, arguments) for name, arguments in parts.items()}
-    sys.stdout.write("\n" + "\n".join(f"{name}: {how}" for name, how in ended.items()) + "\n")
-    if not given and not chromium():
+    whole = {"in whole": (*_PYTEST, *_SPREAD, *_WHOLE, *given)}
+    if given == ["--coverage"]:
+        return _told(_COVERAGE)
+    if given:
+        return _told(whole)
+    page = {"the page in a Chromium": (*_PYTEST, "-n0", "tests/page")} if chromium() else {}
+    code = _told({**whole, **page, **_COVERAGE})
+    if not page:
         sys.stdout.write(
             "\nNOT RUN: THE PAGE'S TESTS. There is no Chromium here: install Debian's package chromium, or say "
             "where one is with CHROMIUM=…, and run `make page`.\n"
         )
+    return code
+
+
+def _told(parts: dict[str, tuple[str, ...]]) -> int:
+    """Run the parts, then say how each ended."""
+    shutil.rmtree(ROOT / ".cache" / "coverage", ignore_errors=True)
+    ended = {name: _run(name, arguments) for name, arguments in parts.items()}
+    sys.stdout.write("\n" + "\n".join(f"{name}: {how}" for name, how in ended.items()) + "\n")
     return 0 if all(how.startswith("passed") for how in ended.values()) else 1
 
 
