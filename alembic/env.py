@@ -11,11 +11,11 @@ from sqlalchemy import Connection, text
 from app.settings.environment import EXIT_NOT_STARTED, settings_or_exit
 from app.settings.settings import Settings
 from app.storage.engine.database import Database
-from app.storage.engine.index_builds import build_indexes
-from app.storage.engine.migrations import try_again_while_locked
-from app.storage.engine.schema_version import SchemaAhead, found_in
-from app.storage.engine.start_faults import database_fault
 from app.storage.engine.tables import SCHEMA
+from app.storage.schema.index_builds import build_indexes
+from app.storage.schema.migrations import try_again_while_locked
+from app.storage.schema.schema_version import SchemaAhead, found_in
+from app.storage.start_faults import database_fault
 
 ONE_AT_A_TIME = 7_305_104_219_033_620_993
 """The key of PostgreSQL's advisory lock: any number, as long as nobody else's."""

@@ -60,7 +60,7 @@ def _or_give_up() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def database_pool(postgres_databases: Databases) -> Iterator[DatabasePool]:
     """Give migrated PostgreSQL databases that tests use in turn."""
-    from app.storage.engine.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
+    from app.storage.schema.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
 
     template = postgres_databases.create("template")
     try:
@@ -114,7 +114,7 @@ def _note_postgresql(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a SQLite file that was migrated once, and that every test's own is copied from."""
-    from app.storage.engine.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
+    from app.storage.schema.migrations import upgrade  # noqa: PLC0415 (only for tests that want a schema)
 
     path = tmp_path_factory.mktemp("template") / "checkout.db"
     upgrade(f"sqlite:///{path}")

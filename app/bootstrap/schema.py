@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings.settings import Settings
 from app.storage.engine.database import Database
-from app.storage.engine.schema_version import SchemaAhead, current, head, require_current
+from app.storage.schema.schema_version import SchemaAhead, current, head, require_current
 
 
 async def prepare_schema(url: str, settings: Settings) -> None:
@@ -21,7 +21,7 @@ async def prepare_schema(url: str, settings: Settings) -> None:
     engine = database.migration_engine()
     try:
         if migrates and not await _is_current(database, engine):
-            from app.storage.engine.migrations import upgrade  # noqa: PLC0415 - Alembic is slow to import
+            from app.storage.schema.migrations import upgrade  # noqa: PLC0415 - Alembic is slow to import
 
             await asyncio.to_thread(upgrade, url)
         await require_current(engine)

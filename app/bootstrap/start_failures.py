@@ -9,7 +9,7 @@ from app.api.middleware.startup import StartFailed
 from app.bootstrap.access import UnauthenticatedExposure
 from app.bootstrap.telemetry import TracesMissing
 from app.settings.settings import Settings
-from app.storage.engine.start_faults import database_fault
+from app.storage.start_faults import database_fault
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from app.sqlite.file import why_not
 from app.storage import open_storage
 from app.storage.engine.database import Database, UnsafeDatabase
 from app.storage.engine.postgres_session import advice
-from app.storage.engine.schema_version import SchemaAhead, current, head
-from app.storage.engine.start_faults import database_fault
+from app.storage.schema.schema_version import SchemaAhead, current, head
+from app.storage.start_faults import database_fault
 
 CLOCKS_APART_SECONDS = 5.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.cli.output.failing import database_failure, settings_or_failure
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 
 
 def migrate() -> None:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from app.api.openapi.description import VERSION
-from app.storage.engine.schema_version import head
+from app.storage.schema.schema_version import head
 
 _TREE = Path(__file__).resolve().parents[2]
 

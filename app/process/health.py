@@ -9,8 +9,8 @@ from app.saga.engine.lease import Lease
 from app.saga.model.errors import LogUnavailable
 from app.storage import Storage
 from app.storage.engine.database import UnsafeDatabase, ping
-from app.storage.engine.schema_version import fault
 from app.storage.engine.translation import translated
+from app.storage.schema.schema_version import fault
 
 HEALTH_SECONDS = 2.0
 """How long a check of readiness may take before it counts as failed."""

@@ -20,7 +20,7 @@ from app.sandbox.request import (
     ShipmentBody,
     checked_body,
 )
-from app.sandbox.store import Entry, Store
+from app.sandbox.stores.store import Entry, Store
 
 
 class Books(Protocol):

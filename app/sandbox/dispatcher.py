@@ -9,7 +9,7 @@ from app.gateway.port import JsonObject, Participant
 from app.sandbox.books import Books, PaymentBooks, ShipmentBooks, StockBooks
 from app.sandbox.records import ReferenceState
 from app.sandbox.request import Refusal, Request, Verb
-from app.sandbox.store import Store, Stored
+from app.sandbox.stores.store import Store, Stored
 
 Served = tuple[Answer, bool]
 """The answer, and whether something changed."""

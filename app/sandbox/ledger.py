@@ -21,11 +21,11 @@ from app.gateway.answer import Answer
 from app.gateway.port import Participant
 from app.sandbox.dispatcher import Dispatcher, Served
 from app.sandbox.faults import Fault, Rule
-from app.sandbox.file_worker import FileWorker
-from app.sandbox.memory_store import MemoryStore
 from app.sandbox.records import Record, ReferenceState, phases
 from app.sandbox.request import Request, problem
-from app.sandbox.store import Store
+from app.sandbox.stores.file_worker import FileWorker
+from app.sandbox.stores.memory_store import MemoryStore
+from app.sandbox.stores.store import Store
 
 T = TypeVar("T")
 

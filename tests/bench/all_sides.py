@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.bench.measuring import Measure, fetched, least_services, program, sandbox_services, served
 from tests.bench.page import (
     BARE,

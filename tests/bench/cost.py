@@ -21,7 +21,7 @@ import asyncpg
 from rich.console import Console
 from rich.markdown import Markdown
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.bench import filling
 from tests.bench.growth import SOURCES, fill_finished
 from tests.bench.measuring import program, served

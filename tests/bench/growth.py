@@ -35,8 +35,8 @@ from app.saga.model.status import SagaStatus
 from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings
 from app.storage import open_storage
-from app.storage.engine.migrations import upgrade
 from app.storage.sagas.claims import due_sagas
+from app.storage.schema.migrations import upgrade
 from tests.bench import filling
 from tests.bench.growth_page import Growth, Recovered, Timed, amount, page, per_saga, tables
 from tests.bench.page import FeedItem

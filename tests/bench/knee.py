@@ -29,7 +29,7 @@ import asyncpg
 import httpx2 as httpx
 from rich.console import Console
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.bench.load_page import Left, Phase, Run, page, table, verdict_table, verdicts
 from tests.bench.open_loop import FeedItem
 from tests.bench.resident import resident

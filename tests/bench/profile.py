@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.bench.peers import py_spy, wrk
 from tests.bench.sides.clock import processor_seconds
 from tests.bench.sides.over_http import NoWrk, load_under

@@ -29,8 +29,8 @@ from app.saga.background.tasks import end_tasks
 from app.saga.engine.runner import SagaRunner
 from app.saga.ports.clock import SystemClock
 from app.storage import Storage, open_storage
-from app.storage.engine.migrations import upgrade
 from app.storage.retention.retention import SqlRetention
+from app.storage.schema.migrations import upgrade
 from tests.bench.sides.saga import Nothing
 from tests.postgres import Databases, a_server
 from tests.processes import an_order

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.chaos.database.crashing_postgres import a_crashing_postgres
 from tests.chaos.storm.figures import Figures
 from tests.chaos.storm.plan import a_plan

@@ -14,7 +14,7 @@ from app.saga.ports.clock import SystemClock
 from app.saga.ports.log import SagaLog
 from app.saga.ports.memory_log import MemoryLog
 from app.sandbox import Ledger
-from app.sandbox.store import Store
+from app.sandbox.stores.store import Store
 from app.services import Sandbox
 from tests.crash.boundary import LAPSES, Stop
 from tests.crash.loop import WorldClock

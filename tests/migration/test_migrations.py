@@ -22,12 +22,12 @@ from app.settings.database_url import DatabaseUrlError
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
-from app.storage.engine import index_builds, migrations
 from app.storage.engine.database import Database
-from app.storage.engine.index_builds import build_indexes
-from app.storage.engine.migrations import configuration, upgrade
-from app.storage.engine.schema_version import LockHeld, SchemaAhead, SchemaOutdated, head
 from app.storage.engine.tables import SCHEMA, api_key
+from app.storage.schema import index_builds, migrations
+from app.storage.schema.index_builds import build_indexes
+from app.storage.schema.migrations import configuration, upgrade
+from app.storage.schema.schema_version import LockHeld, SchemaAhead, SchemaOutdated, head
 
 
 async def _on(url: str, work: Callable[[Connection], Any]) -> Any:

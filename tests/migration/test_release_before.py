@@ -27,8 +27,8 @@ from app.saga.ports.queries import SagaFilter
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.sessions import SqlSessions
-from app.storage.engine.migrations import upgrade
 from app.storage.outbox.delivery_rows import DeliveryStatus
+from app.storage.schema.migrations import upgrade
 
 RELEASES = Path(__file__).with_name("releases")
 SESSION = "5e" * 32

@@ -11,9 +11,9 @@ from app.gateway.port import Call, JsonObject, Participant
 from app.saga.model.errors import FailureKind, StepOutcomeUnknown, StepUnavailable
 from app.saga.model.step import Closed
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.memory_store import MemoryStore
 from app.sandbox.records import phases
 from app.sandbox.request import Request, Verb, problem
+from app.sandbox.stores.memory_store import MemoryStore
 from tests.proof.evidence import LedgerLine, LedgerStanding, standing_of
 from tests.simulation.loop import WORLD, Process
 from tests.simulation.plan import AFTER, Fault

@@ -24,7 +24,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import app
-from app.storage.engine.schema_version import head
+from app.storage.schema.schema_version import head
 from tests.fork_server import start
 from tests.processes import ADDRESS, Running, a_checkout, an_order, ended
 

@@ -8,7 +8,7 @@ from app.cli.output.terminal import safe
 from app.settings.deprecated import deprecated_variables
 from app.settings.environment import SettingsError, read_settings
 from app.settings.settings import Settings
-from app.storage.engine.start_faults import database_fault
+from app.storage.start_faults import database_fault
 
 REFUSED = 1
 MISUSED = 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.chaos.database.replicated_postgres import ReplicatedPostgres, a_replicated_postgres
 from tests.chaos.recording_client import RecordingClient, saga_id_in, shows_a_saga
 from tests.processes import ADDRESS, Running, a_checkout, an_order, the_services, together, urls_of

@@ -23,7 +23,7 @@ from app.saga.ports.log import (
 )
 from app.storage import Storage, open_storage
 from app.storage.engine.database import Database
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.chaos.database.replicated_postgres import ReplicatedPostgres, a_replicated_postgres
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.postgres import Databases, a_server
 from tests.processes import Running, a_checkout, an_order, together
 

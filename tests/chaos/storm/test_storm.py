@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 from tests.chaos.database.crashing_postgres import a_crashing_postgres
 from tests.chaos.storm.clients import Clients
 from tests.chaos.storm.cluster import Cluster

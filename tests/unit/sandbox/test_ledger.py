@@ -22,7 +22,7 @@ from app.gateway.port import Participant
 from app.sandbox import Ledger, Sandbox
 from app.sandbox.faults import Fault, Rule
 from app.sandbox.request import Request, Verb
-from app.sandbox.sqlite_store import SqliteStore
+from app.sandbox.stores.sqlite_store import SqliteStore
 
 CHARGE = {
     "order_id": "o",

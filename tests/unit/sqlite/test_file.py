@@ -20,7 +20,7 @@ from app.sandbox.ledger import Ledger
 from app.sandbox.request import Request, Verb
 from app.settings.settings import Settings
 from app.sqlite.file import SqliteFileError
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 
 
 def _removed(path: Path) -> None:

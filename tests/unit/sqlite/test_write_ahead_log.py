@@ -12,7 +12,7 @@ import pytest
 from app.sandbox.ledger import Ledger
 from app.sqlite.write_ahead_log import BUSY_SECONDS, switch_to_wal
 from app.storage.engine.database import Database
-from app.storage.engine.migrations import upgrade
+from app.storage.schema.migrations import upgrade
 
 
 @pytest.fixture

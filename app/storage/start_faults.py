@@ -16,7 +16,7 @@ from app.settings.database_url_parser import parse_database_url
 from app.sqlite.file import SqliteFileError, why_not
 from app.storage.engine.database import UnsafeDatabase
 from app.storage.engine.postgres_connector import CONNECT_SECONDS
-from app.storage.engine.schema_version import LockHeld, SchemaUnfit
+from app.storage.schema.schema_version import LockHeld, SchemaUnfit
 
 _NO_SCHEMA = "The database has no schema yet: run `make migrate` with the same DATABASE_URL."
 

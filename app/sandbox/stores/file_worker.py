@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from app.sandbox.sqlite_store import SqliteStore
-from app.sandbox.store import Store
+from app.sandbox.stores.sqlite_store import SqliteStore
+from app.sandbox.stores.store import Store
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from app.gateway.port import GatewayVerb, JsonObject, Participant
 from app.sandbox.faults import Fault
 from app.sandbox.records import Phases, Record
 from app.sandbox.request import Request
-from app.sandbox.schema import SCHEMA
-from app.sandbox.store import Entry, Stored
+from app.sandbox.stores.schema import SCHEMA
+from app.sandbox.stores.store import Entry, Stored
 from app.sqlite.file import SqliteFiles, connect_file, explained
 from app.sqlite.write_ahead_log import switch_to_wal
 

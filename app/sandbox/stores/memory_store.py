@@ -16,7 +16,7 @@ from app.gateway.port import GatewayVerb, JsonObject, Participant
 from app.sandbox.faults import Fault
 from app.sandbox.records import Phases, Record
 from app.sandbox.request import Request, Verb, fingerprint_of, unpacked
-from app.sandbox.store import Entry, Stored
+from app.sandbox.stores.store import Entry, Stored
 
 NOTES_PER_SAGA = 4
 UNSETTLED_FACTOR = 10

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.storage.engine.faults import Blame, blame_of
-from app.storage.engine.schema_version import SCRIPTS, LockHeld, found_in
+from app.storage.schema.schema_version import SCRIPTS, LockHeld, found_in
 
 PAUSE_SECONDS = 2.0
 """Between two looks whether another process has built them."""

@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
 from app.storage.engine.faults import Blame, blame_of
-from app.storage.engine.schema_version import SCRIPTS, LockHeld, SchemaAhead, head
+from app.storage.schema.schema_version import SCRIPTS, LockHeld, SchemaAhead, head
 
 _logger = logging.getLogger(__name__)
 
