@@ -78,8 +78,8 @@ def create_api(
         seconds=settings.health_cache_seconds, storage_timeout=settings.storage_timeout_seconds
     )
     app.state.rate = RateLimit(settings.rate_limit_per_second)
-    place = next(route for route in checkout.router.routes if isinstance(route, APIRoute))
-    app.add_middleware(FastPath, route=place)
+    place = _route(checkout.router, checkout.place_checkout)
+    app.add_middleware(FastPath, place=place, read=_route(sagas.router, sagas.read_saga))
     app.add_middleware(
         Authentication,
         allow_unauthenticated=settings.allow_unauthenticated,
@@ -114,3 +114,7 @@ def create_api(
         app.router.routes.extend(router.routes)
     describe(app, settings)
     return app
+
+
+def _route(router: APIRouter, endpoint: object) -> APIRoute:
+    return next(one for one in router.routes if isinstance(one, APIRoute) and one.endpoint is endpoint)

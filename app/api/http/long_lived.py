@@ -53,21 +53,20 @@ class LongLivedAnswers:
         allowed = asyncio.timeout(None)
 
         async def keep_checking() -> None:
-            pause = max(SHORTEST_INTERVAL_SECONDS, seconds / 2)
             while True:
-                await asyncio.sleep(
-                    pause - loop.time() % pause
-                )  # all at the same time, so that one check does for many
                 try:
                     await self._together(who, check)
                 except LogUnavailable:
-                    continue
+                    pass
                 except self._refusals as error:
                     refused.append(error)
                     allowed.reschedule(loop.time())
                     return
+                await asyncio.sleep(_until_next(pause))
 
-        checking = loop.create_task(keep_checking())
+        pause = max(SHORTEST_INTERVAL_SECONDS, seconds / 2)
+        checks: list[asyncio.Task[None]] = []  # most answers are complete before the first
+        first = loop.call_later(_until_next(pause), lambda: checks.append(loop.create_task(keep_checking())))
         try:
             async with allowed:
                 await app(scope, receive, noted)
@@ -79,7 +78,9 @@ class LongLivedAnswers:
             if not ended:
                 await send({"type": "http.response.body", "body": b""})
         finally:
-            checking.cancel()
+            first.cancel()
+            for checking in checks:
+                checking.cancel()
         return None
 
     async def _together(self, who: Hashable, check: Callable[[], Awaitable[None]]) -> None:
@@ -98,3 +99,8 @@ class LongLivedAnswers:
         del self._checks[who]
         if not task.cancelled():
             task.exception()  # nobody may be waiting for it any more
+
+
+def _until_next(pause: float) -> float:
+    """Return the seconds until the next check: all at the same time, so that one check does for many."""
+    return pause - asyncio.get_running_loop().time() % pause

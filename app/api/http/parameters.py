@@ -29,9 +29,14 @@ _DIGITS = re.compile(r"[0-9]{1,9}")
 CURSOR_REFUSED = "Give the next_cursor of an earlier page as it was, or none."
 
 
+def is_saga_id(text: str) -> bool:
+    """Whether a text has the form of a saga's id."""
+    return _UUID.fullmatch(text) is not None
+
+
 def known_form(saga_id: str) -> str:
     """Return an id. Raise the same `not_found` for a malformed one as for an unknown one."""
-    if not _UUID.fullmatch(saga_id):
+    if not is_saga_id(saga_id):
         raise Problem("not_found")
     return saga_id
 

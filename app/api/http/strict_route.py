@@ -9,13 +9,12 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.access.rights import CLOSED
 from app.api.context import caller_of, settings_of
 from app.api.http.card_number_check import refuse_card_numbers_in_fields
 from app.api.http.described_route import DescribedRoute
 from app.api.http.json_body import check_headers, read_json
 from app.api.http.parameters import known_form
-from app.api.middleware.route_rights import authorize, stated_rights
+from app.api.middleware.route_rights import authorize, rights_of
 from app.api.problems.validation import NOTHING_DONE, parameter_problem
 
 
@@ -49,7 +48,7 @@ class StrictRoute(DescribedRoute):
         """Return the framework's handler, with the checks before it."""
         handle = super().get_route_handler()
         known = tuple(_names(self.dependant.query_params))
-        rights = stated_rights(self) or CLOSED
+        rights = rights_of(self)
         has_body = self.body_field is not None
 
         async def strict(request: Request) -> Response:

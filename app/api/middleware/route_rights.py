@@ -58,6 +58,11 @@ def stated_rights(route: APIRoute) -> Rights | None:
     return rights
 
 
+def rights_of(route: APIRoute) -> Rights:
+    """Return what a route needs."""
+    return stated_rights(route) or CLOSED
+
+
 def authorize(caller: Principal, rights: Rights) -> None:
     """Raise a problem if a caller lacks what a route needs."""
     if rights.scope is not None and not caller.has_scope(rights.scope):
@@ -86,7 +91,7 @@ class _RightsOfPath:
 
     def __init__(self, route: APIRoute) -> None:
         self.methods = route.methods or set()
-        self.rights = stated_rights(route) or CLOSED
+        self.rights = rights_of(route)
         self.pattern = re.compile(route.path_regex.pattern.replace("[^/]+", "[^/]*"))
 
 
