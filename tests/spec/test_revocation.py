@@ -76,7 +76,8 @@ async def test_what_is_open_ends_once_the_caller_may_no_longer_ask(
         anothers = asyncio.create_task(client.get(url, headers=others | wait, timeout=90))
         try:
             await asyncio.sleep(STREAM_CACHE_SECONDS * 2)
-            assert not open_one.done(), "whoever may ask is answered on"
+            if how != "expired":  # which it may be by now, where the machine is slow
+                assert not open_one.done(), "whoever may ask is answered on"
             if how == "signed out":
                 await service.sessions.sign_out(session)
             elif how != "expired":
