@@ -33,12 +33,13 @@ async def open_gateways(
     async with AsyncExitStack() as stack:
         sandbox = None
         if simulated:
-            database = _sandbox_database(settings)
+            database = settings.sandbox_database
             sandbox = Sandbox(
                 Ledger(
                     database,
                     services=simulated,
                     remembered_sagas=settings.sandbox_memory_sagas,
+                    shared_by=_shared_by_workers() if database == IN_MEMORY else None,
                 ),
                 failure_rate=settings.sandbox_failure_rate,
                 seed=settings.sandbox_seed,
@@ -71,11 +72,10 @@ async def open_gateways(
         yield gateways
 
 
-def _sandbox_database(settings: Settings) -> str:
-    """Return where the sandbox keeps its books: one that several workers share is in a file, gone with their server.
+def _shared_by_workers() -> str | None:
+    """Return the file by which several workers share a sandbox in memory; it is gone with their server.
 
     Any worker may continue any saga, so a saga's payment must be known to all of them.
     """
-    if settings.sandbox_database == IN_MEMORY and (folder := workers_folder("sandbox")) is not None:
-        return str(folder / "sandbox.db")
-    return settings.sandbox_database
+    folder = workers_folder("sandbox")
+    return None if folder is None else str(folder / "books")

@@ -25,6 +25,7 @@ from app.sandbox.records import Record, ReferenceState, phases
 from app.sandbox.request import Request, problem
 from app.sandbox.stores.file_worker import FileWorker
 from app.sandbox.stores.memory_store import MemoryStore
+from app.sandbox.stores.shared_store import SharedStore
 from app.sandbox.stores.store import Store
 
 T = TypeVar("T")
@@ -49,7 +50,8 @@ class Ledger:
 
     `database` is a file's path, which several processes may share, or ":memory:". A shelf that nobody
     has touched holds `stock[sku]`, or `initial_stock`. In memory, the last `remembered_sagas` that are settled
-    are remembered: those for which each of `services` has done its work, or none has any more.
+    are remembered: those for which each of `services` has done its work, or none has any more. With `shared_by`,
+    a file's path, the memory is that of all processes which name it.
     """
 
     def __init__(
@@ -60,12 +62,15 @@ class Ledger:
         stock: Mapping[str, int] | None = None,
         services: Iterable[Participant] = tuple(Participant),
         remembered_sagas: int = 10_000,
+        shared_by: str | None = None,
     ) -> None:
         """Raise `SqliteFileError` where the file can't be opened."""
         self._dispatcher = Dispatcher(initial_stock=initial_stock, stock=stock or {})
         self._memory: MemoryStore | None = None
         self._file: FileWorker | None = None
-        if database == IN_MEMORY:
+        if database == IN_MEMORY and shared_by is not None:
+            self._memory = SharedStore(shared_by, services, limit=remembered_sagas)
+        elif database == IN_MEMORY:
             self._memory = MemoryStore(services, limit=remembered_sagas)
         else:
             self._file = FileWorker(database)
@@ -93,6 +98,8 @@ class Ledger:
 
     async def aclose(self) -> None:
         """Finish what has arrived, and close."""
+        if isinstance(self._memory, SharedStore):
+            self._memory.close_file()
         self._memory = None
         if self._file is not None:
             await self._file.aclose()
@@ -103,7 +110,7 @@ class Ledger:
         await asyncio.sleep(0)  # a call of a service lets others run, here too
         if self._memory is None:
             raise LedgerClosed
-        return work(self._memory)
+        return self._memory.run(work)
 
     def _handled(self, request: Request, ordered: Rule | None, drawn: Fault | None, store: Store) -> Outcome:
         _ = request.packed  # what can't be kept breaks here, before anything is written

@@ -84,7 +84,7 @@ class Outside:
         return [record.phase for record in await self.sandbox.ledger.records()]
 
 
-@pytest.fixture(params=["sandbox", "file", "http"])
+@pytest.fixture(params=["sandbox", "workers", "file", "http"])
 async def build(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[Callable[[Participant], Awaitable[Outside]]]:
@@ -94,7 +94,9 @@ async def build(
         async def make(service: Participant) -> Outside:
             clock = VirtualClock(self_winding=False)
             database = str(tmp_path / f"{service}.db") if request.param == "file" else ":memory:"
-            sandbox = Sandbox(Ledger(database, stock={"RARE": 1}), sleep=clock.sleep)
+            shared_by = str(tmp_path / f"{service}.books") if request.param == "workers" else None
+            ledger = Ledger(database, stock={"RARE": 1}, shared_by=shared_by)
+            sandbox = Sandbox(ledger, sleep=clock.sleep)
             stack.push_async_callback(sandbox.aclose)
             gateway: Gateway = SandboxGateway(sandbox, service)
             if request.param == "http":

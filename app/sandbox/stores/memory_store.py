@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from app.gateway.port import GatewayVerb, JsonObject, Participant
 from app.sandbox.faults import Fault
 from app.sandbox.records import Phases, Record
 from app.sandbox.request import Request, Verb, fingerprint_of, unpacked
-from app.sandbox.stores.store import Entry, Stored
+from app.sandbox.stores.store import Entry, Store, Stored
+
+T = TypeVar("T")
 
 NOTES_PER_SAGA = 4
 UNSETTLED_FACTOR = 10
@@ -34,6 +36,10 @@ class MemoryStore:
         self._faults: OrderedDict[tuple[Participant, str, GatewayVerb], int] = OrderedDict()
         self._notes: deque[_Note] = deque()
         self._first_seq = 1
+
+    def run(self, work: Callable[[Store], T]) -> T:
+        """Return what `work` does."""
+        return work(self)
 
     def find(self, service: Participant, reference: str) -> Stored | None:
         saga = self._unsettled.get(reference) or self._settled.get(reference)
