@@ -59,8 +59,8 @@ async def _run(url: str, settings: Settings) -> None:
 
     try:
         if database.is_postgres and _upgrades():
-            await build_indexes(engine, key=ONE_BUILDS, patience=settings.migrate_timeout_seconds)
-        await try_again_while_locked(whole, patience=settings.migrate_timeout_seconds)
+            await build_indexes(engine, key=ONE_BUILDS, timeout_seconds=settings.migrate_timeout_seconds)
+        await try_again_while_locked(whole, timeout_seconds=settings.migrate_timeout_seconds)
     finally:
         await engine.dispose()
 

@@ -292,7 +292,7 @@ async def test_indexes_are_built_by_one_process_at_a_time(
     monkeypatch.setattr(index_builds, "PAUSE_SECONDS", 0.05)
     migrations._outside_loop(lambda: command.downgrade(configuration(postgres_url), "0010"))
     engines = [Database(postgres_url).migration_engine() for _ in range(3)]
-    await asyncio.gather(*(build_indexes(one, key=1, patience=20) for one in engines))
+    await asyncio.gather(*(build_indexes(one, key=1, timeout_seconds=20) for one in engines))
     assert "ix_saga_caller" in str(await _on(postgres_url, _described))
     for one in engines:
         await one.dispose()

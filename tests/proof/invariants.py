@@ -280,7 +280,7 @@ def _never_done(saga: SagaSeen) -> set[str]:
     if saga.status == "completed":
         return {*SERVICES}
     failed = {*saga.steps_with("step_failed")}
-    return failed | ({*SERVICES} - {*saga.completion_order}) if saga.at_rest else failed
+    return failed | ({*SERVICES} - {*saga.completion_order}) if saga.inactive else failed
 
 
 def _went_back(saga: SagaSeen) -> bool:
@@ -401,7 +401,7 @@ def acknowledged_is_kept(run: Run) -> Iterator[Finding]:
     settled = run.evidence.settled
     of_order: defaultdict[str, list[str]] = defaultdict(list)
     for saga in run.sagas.values():
-        if settled and saga.acknowledged and not saga.at_rest:
+        if settled and saga.acknowledged and not saga.inactive:
             yield saga.id, f"it never ended: {saga.status or 'never shown'}"
         if saga.documents and (saga.status != "compensated" if settled else saga.status == "completed"):
             of_order[str(saga.document.get("order_id"))].append(saga.id)

@@ -41,8 +41,8 @@ class SagaSeen:
         return self.document.get("status")
 
     @property
-    def at_rest(self) -> bool:
-        """Whether it was seen to have ended, or to wait for a person."""
+    def inactive(self) -> bool:
+        """Whether it was seen to have ended, or to need attention."""
         return self.status in INACTIVE
 
     @property
@@ -81,7 +81,7 @@ class SagaSeen:
 
     def may_be_given_up(self, step: str) -> bool:
         """Whether a step's compensation failed for good, or may have: the trail wasn't seen to its end."""
-        return step in self.given_up or not self.at_rest
+        return step in self.given_up or not self.inactive
 
     def lines_of(self, action: str) -> Iterator[LedgerLine]:
         """Return the lines of one action, in their order of time."""

@@ -33,7 +33,7 @@ def _nobody(_answer: Answer) -> None:
 
 
 class Books:
-    """The sandbox's desk over its own tables, in memory, with one bad habit of real providers.
+    """The sandbox's dispatcher over its own tables, in memory, with one bad habit of real providers.
 
     A key is forgotten after a day: whoever sends its PUT again then gets the work done once more.
     """

@@ -40,7 +40,7 @@ BLOCKED = "The payment step took effect and can't be compensated: It can't be co
 
 
 @dataclass(kw_only=True)
-class Dispatcher:
+class CommandLine:
     """A terminal, and the service that it is about."""
 
     server: Running
@@ -71,22 +71,22 @@ class Dispatcher:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dispatcher]:
-    directory = tmp_path_factory.mktemp("desk")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    directory = tmp_path_factory.mktemp("cli")
     database = {"DATABASE_URL": f"sqlite:///{directory}/checkout.db"}
     env = {**database, **QUICK, "SANDBOX_DATABASE": str(directory / "sandbox.db")}
     with a_checkout(env, directory / "service.log") as server:
-        yield Dispatcher(server=server, env={**database, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
+        yield CommandLine(server=server, env={**database, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
 
 
-def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Dispatcher) -> None:
+def test_a_refund_that_never_succeeds_is_found_understood_and_settled(cli: CommandLine) -> None:
     """By the command line alone; the other compensation ran, and the trail says who and why."""
-    saga_id = desk.stuck("ord-1")
-    found = desk.run("sagas", "stuck")
+    saga_id = cli.stuck("ord-1")
+    found = cli.run("sagas", "stuck")
     assert saga_id in found.stdout
     assert "39.98 EUR" in found.stdout
     assert f"not_reversible: {BLOCKED}" in found.stdout
-    shown = desk.run("sagas", "show", saga_id).stdout
+    shown = cli.run("sagas", "show", saga_id).stdout
     assert "39.98 EUR" in shown
     assert BLOCKED in shown
     turned_back = "the shipping step failed (address_unserviceable): Nothing is delivered to that address."
@@ -96,18 +96,18 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Disp
     assert "It can't be compensated any more." in shown
     assert "step_compensated inventory" in shown
 
-    again = desk.run("sagas", "retry", saga_id, "--reason", "provider is back", "--yes")
+    again = cli.run("sagas", "retry", saga_id, "--reason", "provider is back", "--yes")
     assert again.exit_code == 4, "a retry that changed nothing is no success"
     assert again.stderr == f"{BLOCKED}\n"
-    result = desk.run(
+    result = cli.run(
         *("sagas", "resolve", saga_id, "--step", "payment", "--reason", "paid back\u2028by hand"),
         *("--reference", "TR-7", "--yes"),
     )
     assert result.exit_code == 0, result.output
-    assert "by an operator" in desk.run("sagas", "show", saga_id).stdout
-    watched = desk.run("sagas", "watch", saga_id)
+    assert "by an operator" in cli.run("sagas", "show", saga_id).stdout
+    watched = cli.run("sagas", "watch", saga_id)
     assert watched.exit_code == 0
-    saga = desk.saga(saga_id)
+    saga = cli.saga(saga_id)
     assert saga["status"] == "compensated"
     trail = saga["trail"]
     assert isinstance(trail, list)
@@ -117,46 +117,46 @@ def test_a_refund_that_never_succeeds_is_found_understood_and_settled(desk: Disp
         ("step_resolved", "local", "paid back\u2028by hand", "TR-7"),
     ]
     assert [line.split()[2] for line in watched.stdout.splitlines()] == [e["event"] for e in trail]
-    assert saga_id not in desk.run("sagas", "stuck").stdout
+    assert saga_id not in cli.run("sagas", "stuck").stdout
 
 
-def test_a_list_is_narrowed_and_its_ids_can_be_copied(desk: Dispatcher) -> None:
+def test_a_list_is_narrowed_and_its_ids_can_be_copied(cli: CommandLine) -> None:
     """Whole, also where nobody's terminal says how wide it is."""
-    mine, other = desk.placed("ord-list-1"), desk.placed("ord-list-2")
-    text = desk.run("sagas", "list", "--order", "ord-list-1").stdout
+    mine, other = cli.placed("ord-list-1"), cli.placed("ord-list-2")
+    text = cli.run("sagas", "list", "--order", "ord-list-1").stdout
     assert mine in text
     assert other not in text
-    page = json.loads(desk.run("sagas", "list", "--status", "compensated", "--json").stdout)
+    page = json.loads(cli.run("sagas", "list", "--status", "compensated", "--json").stdout)
     assert {mine, other} <= {saga["id"] for saga in page["data"]}
 
 
-def test_an_action_that_is_refused_says_why_and_fails(desk: Dispatcher) -> None:
+def test_an_action_that_is_refused_says_why_and_fails(cli: CommandLine) -> None:
     """In the service's own words, on standard error."""
-    saga_id = desk.placed("ord-2")
-    result = desk.run("sagas", "cancel", saga_id, "--reason", "too late", "--yes")
+    saga_id = cli.placed("ord-2")
+    result = cli.run("sagas", "cancel", saga_id, "--reason", "too late", "--yes")
     assert result.exit_code == 1
     assert "has ended" in result.stderr
-    unknown = desk.run("sagas", "show", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
+    unknown = cli.run("sagas", "show", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
     assert unknown.exit_code == 1
     assert unknown.stdout == ""
     assert unknown.stderr
 
 
-def test_an_action_is_asked_about_first(desk: Dispatcher) -> None:
+def test_an_action_is_asked_about_first(cli: CommandLine) -> None:
     """A no changes nothing."""
-    saga_id = desk.stuck("ord-3")
-    before = desk.saga(saga_id)
-    result = CliRunner().invoke(app, ["sagas", "retry", saga_id, "--reason", "x"], env=desk.env, input="n\n")
+    saga_id = cli.stuck("ord-3")
+    before = cli.saga(saga_id)
+    result = CliRunner().invoke(app, ["sagas", "retry", saga_id, "--reason", "x"], env=cli.env, input="n\n")
     assert result.exit_code == 1
     assert "ord-3" in result.stdout
     assert "39.98 EUR" in result.stdout
     assert BLOCKED in result.stdout
-    assert desk.saga(saga_id) == before
+    assert cli.saga(saga_id) == before
 
 
-def test_a_service_that_is_not_there_is_told_apart(desk: Dispatcher) -> None:
+def test_a_service_that_is_not_there_is_told_apart(cli: CommandLine) -> None:
     """Exit code 3, and what to look at."""
-    result = desk.run("sagas", "list", CHECKOUT_URL="http://127.0.0.1:9")
+    result = cli.run("sagas", "list", CHECKOUT_URL="http://127.0.0.1:9")
     assert result.exit_code == 3
     assert "CHECKOUT_URL" in result.stderr
 
@@ -165,20 +165,20 @@ def test_keys_are_made_used_and_ended(tmp_path: Path) -> None:
     """The first one closes the service; the key's text stands alone on standard output."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path}/checkout.db", **QUICK}
     with a_checkout({**env, "SANDBOX_DATABASE": ":memory:"}, tmp_path / "service.log") as server:
-        desk = Dispatcher(server=server, env={**env, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
-        assert desk.run("sagas", "list").exit_code == 0
-        made = desk.run("keys", "create", "--caller", "ops", "--who", "ada", "--scope", "read", "--everyone")
+        cli = CommandLine(server=server, env={**env, "CHECKOUT_URL": server.url, "CHECKOUT_API_KEY": ""})
+        assert cli.run("sagas", "list").exit_code == 0
+        made = cli.run("keys", "create", "--caller", "ops", "--who", "ada", "--scope", "read", "--everyone")
         assert made.exit_code == 0, made.output
         text = made.stdout.strip()
-        refused = desk.run("sagas", "list")
+        refused = cli.run("sagas", "list")
         assert refused.exit_code == 1
         assert "An API key is required" in refused.stderr
-        assert desk.run("sagas", "list", CHECKOUT_API_KEY=text).exit_code == 0
+        assert cli.run("sagas", "list", CHECKOUT_API_KEY=text).exit_code == 0
         prefix = text.split("_")[1]
-        assert prefix in desk.run("keys", "list", COLUMNS="200").stdout
-        assert desk.run("keys", "revoke", prefix).exit_code == 0
-        assert desk.run("sagas", "list", CHECKOUT_API_KEY=text).exit_code == 1
-        wrong = desk.run("keys", "create", "--caller", "a b", "--who", "ada", "--scope", "read")
+        assert prefix in cli.run("keys", "list", COLUMNS="200").stdout
+        assert cli.run("keys", "revoke", prefix).exit_code == 0
+        assert cli.run("sagas", "list", CHECKOUT_API_KEY=text).exit_code == 1
+        wrong = cli.run("keys", "create", "--caller", "a b", "--who", "ada", "--scope", "read")
         assert wrong.exit_code == 1
         assert wrong.stderr.startswith("caller: ")
 
@@ -226,18 +226,18 @@ def test_no_command_is_described_in_a_sentence_that_is_cut_off(words: tuple[str,
     assert "..." not in shown.stdout.partition("Commands:")[2], shown.stdout
 
 
-def test_a_list_goes_through_all_pages(desk: Dispatcher) -> None:
+def test_a_list_goes_through_all_pages(cli: CommandLine) -> None:
     """`stuck` by itself, `list` where it is asked to; JSON is one text all the same."""
     for number in range(102):
-        desk.stuck(f"ord-many-{number}")
-    found = json.loads(desk.run("sagas", "stuck", "--json").stdout)
+        cli.stuck(f"ord-many-{number}")
+    found = json.loads(cli.run("sagas", "stuck", "--json").stdout)
     assert sum(one["order_id"].startswith("ord-many-") for one in found["data"]) == 102
     assert found["next_cursor"] is None
-    some = desk.run("sagas", "list", "--limit", "101", "--json")
+    some = cli.run("sagas", "list", "--limit", "101", "--json")
     assert len(json.loads(some.stdout)["data"]) == 101
     assert json.loads(some.stdout)["next_cursor"]
-    assert "There are more" in desk.run("sagas", "list", "--limit", "3").stderr
-    every = desk.run("sagas", "list", "--all")
+    assert "There are more" in cli.run("sagas", "list", "--limit", "3").stderr
+    every = cli.run("sagas", "list", "--all")
     assert every.stdout.count("ord-many-") == 102
     assert every.stderr == ""
 
@@ -257,30 +257,30 @@ def in_a_terminal(*words: str, columns: int, env: dict[str, str]) -> list[str]:
     return re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).splitlines()
 
 
-def test_eighty_columns_are_enough(desk: Dispatcher) -> None:
+def test_eighty_columns_are_enough(cli: CommandLine) -> None:
     """Each amount, id and key's prefix is whole, so that it can be copied."""
-    saga_id = desk.placed("ord-80", **{"X-Simulate": "payment.compensate=not_reversible"})
-    lines = in_a_terminal("sagas", "list", "--order", "ord-80", columns=80, env=desk.env)
+    saga_id = cli.placed("ord-80", **{"X-Simulate": "payment.compensate=not_reversible"})
+    lines = in_a_terminal("sagas", "list", "--order", "ord-80", columns=80, env=cli.env)
     assert lines[0] == f"{saga_id}  needs_attention  39.98 EUR"
     assert all(len(line) <= 80 for line in lines)
-    env = {**desk.env, "DATABASE_URL": desk.env["DATABASE_URL"].replace("checkout.db", "keys.db")}
-    assert desk.run("migrate", **env).exit_code == 0
+    env = {**cli.env, "DATABASE_URL": cli.env["DATABASE_URL"].replace("checkout.db", "keys.db")}
+    assert cli.run("migrate", **env).exit_code == 0
     who = "somebody@operations.example.com"
-    made = desk.run("keys", "create", "--caller", "ops", "--who", who, "--scope", "operate", **env)
+    made = cli.run("keys", "create", "--caller", "ops", "--who", who, "--scope", "operate", **env)
     prefix = made.stdout.split("_")[1]
     assert in_a_terminal("keys", "list", columns=80, env=env)[0] == f"{prefix}  active"
     assert in_a_terminal("keys", "list", columns=300, env=env)[0].startswith("┏")
-    (key,) = json.loads(desk.run("keys", "list", "--json", **env).stdout)["data"]
+    (key,) = json.loads(cli.run("keys", "list", "--json", **env).stdout)["data"]
     assert (key["prefix"], key["who"]) == (prefix, who)
     assert made.stdout.strip() not in str(key)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_one_order_never_hides_the_others(desk: Dispatcher, encoding: str) -> None:
+def test_one_order_never_hides_the_others(cli: CommandLine, encoding: str) -> None:
     """Whatever its id holds, and whatever the terminal can show of it."""
-    desk.placed("Zo\u00eb-\U0001f381", customer_id="cus-odd")
-    desk.placed("evil-\u202egnp.exe", customer_id="cus-odd")
-    env = {**desk.env, "PYTHONIOENCODING": encoding}
+    cli.placed("Zo\u00eb-\U0001f381", customer_id="cus-odd")
+    cli.placed("evil-\u202egnp.exe", customer_id="cus-odd")
+    env = {**cli.env, "PYTHONIOENCODING": encoding}
     command = [sys.executable, "-m", "app", "sagas", "list", "--customer", "cus-odd"]
     done = ended(command, env=env, encoding=encoding, fresh=encoding == "ascii")
     assert done.returncode == 0, done.stderr
@@ -291,25 +291,25 @@ def test_one_order_never_hides_the_others(desk: Dispatcher, encoding: str) -> No
         assert ended([*command[:3], *page, "--help"], env=env, encoding=encoding).returncode == 0
 
 
-def test_watch_says_if_there_is_nothing_to_watch(desk: Dispatcher) -> None:
+def test_watch_says_if_there_is_nothing_to_watch(cli: CommandLine) -> None:
     """It would wait for ever."""
-    nobody = desk.run("sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
+    nobody = cli.run("sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55")
     assert (nobody.exit_code, "Nothing is here" in nobody.stderr) == (1, True)
-    away = desk.run(
+    away = cli.run(
         "sagas", "watch", "0193b3c8-5c5f-7a1e-8c31-8b0d9e7b0c55", CHECKOUT_URL="http://127.0.0.1:9"
     )
     assert (away.exit_code, "CHECKOUT_URL" in away.stderr) == (3, True)
-    wrong = desk.run("sagas", "show", "../keys")
+    wrong = cli.run("sagas", "show", "../keys")
     assert (wrong.exit_code, "give a saga's full id" in wrong.stderr) == (2, True)
 
 
-def test_an_action_prints_the_saga_as_json_alone(desk: Dispatcher) -> None:
-    saga_id = desk.stuck("ord-json")
-    acted = desk.run("sagas", "retry", saga_id, "--reason", "x", "--yes", "--json")
+def test_an_action_prints_the_saga_as_json_alone(cli: CommandLine) -> None:
+    saga_id = cli.stuck("ord-json")
+    acted = cli.run("sagas", "retry", saga_id, "--reason", "x", "--yes", "--json")
     assert (acted.exit_code, json.loads(acted.stdout)["attention"]["code"]) == (4, "not_reversible")
     resolved = ("sagas", "resolve", saga_id, "--step", "payment", "--reason", "x", "--yes", "--json")
-    assert json.loads(desk.run(*resolved).stdout)["status"] == "compensated"
-    lines = desk.run("sagas", "watch", saga_id, "--json").stdout.splitlines()
+    assert json.loads(cli.run(*resolved).stdout)["status"] == "compensated"
+    lines = cli.run("sagas", "watch", saga_id, "--json").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == list(range(1, len(lines) + 1))
 
 

@@ -18,13 +18,13 @@ PAUSE_SECONDS = 2.0
 _BROKEN = text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 
-async def build_indexes(engine: AsyncEngine, *, key: int, patience: float) -> None:
+async def build_indexes(engine: AsyncEngine, *, key: int, timeout_seconds: float) -> None:
     """Build the indexes of the revisions to come, which takes as long as the tables are large.
 
     A revision names them as `INDEXES`. `CONCURRENTLY` holds up no write, and needs to be outside a transaction. One
     that was broken off left an index that isn't valid, and is built again. `key` is of the advisory lock that has only
     one process build at a time; behind a pooler, where a session has none, two of them wait for each other's index.
-    Raise `LockHeld` where a transaction on the table stays open for longer than `patience`, in seconds.
+    Raise `LockHeld` where a transaction on the table stays open for longer than `timeout_seconds`, in seconds.
     """
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -37,7 +37,7 @@ async def build_indexes(engine: AsyncEngine, *, key: int, patience: float) -> No
         wanted = _coming(await connection.run_sync(found_in))
         if not wanted:
             return
-        await connection.execute(text(f"SET lock_timeout = '{patience:.0f}s'"))
+        await connection.execute(text(f"SET lock_timeout = '{timeout_seconds:.0f}s'"))
         try:
             for name, what in wanted.items():
                 if (await connection.execute(_BROKEN, {"name": name})).scalar():
@@ -47,7 +47,7 @@ async def build_indexes(engine: AsyncEngine, *, key: int, patience: float) -> No
             if blame_of(error) is not Blame.LOCK:
                 raise
             raise LockHeld(
-                f"The indexes were not built: for {patience:g} s another transaction was open on the table. Look in "
+                f"The indexes were not built: for {timeout_seconds:g} s another transaction was open on the table. Look in "
                 "pg_stat_activity for it (xact_start), end it, and try again."
             ) from error
 

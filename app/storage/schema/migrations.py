@@ -50,13 +50,16 @@ def downgrade(url: str) -> None:
 
 
 async def try_again_while_locked(
-    work: Callable[[], Awaitable[None]], *, patience: float, monotonic: Callable[[], float] = time.monotonic
+    work: Callable[[], Awaitable[None]],
+    *,
+    timeout_seconds: float,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
     """Do a migration's transaction, again after a pause where it waited too long for a lock. Raise `LockHeld`.
 
     A statement that waits for a lock on a table has all others wait behind it; so it waits briefly, then lets them by.
     """
-    until, logged = monotonic() + patience, False
+    until, logged = monotonic() + timeout_seconds, False
     while True:
         try:
             await work()
@@ -65,7 +68,7 @@ async def try_again_while_locked(
                 raise
             if monotonic() >= until:
                 raise LockHeld(
-                    f"The schema was not changed: for {patience:g} s others held locks on its tables. Look in "
+                    f"The schema was not changed: for {timeout_seconds:g} s others held locks on its tables. Look in "
                     "pg_stat_activity who has had a transaction open for so long (xact_start), end it, and try again."
                 ) from error
             if not logged:

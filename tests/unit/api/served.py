@@ -158,7 +158,7 @@ class Served:
         return runner, starter, reader
 
     def an_operator(self, runner: SagaRunner) -> Operator:
-        """Return an operator's desk at the replica that has this runner; what becomes due goes on there."""
+        """Return the operator's actions at the replica that has this runner; what becomes due continues there."""
 
         def wake() -> None:
             task = asyncio.create_task(self._take_over(runner))

@@ -125,7 +125,7 @@ async def test_a_claim_whose_answer_was_lost_leaves_no_saga_without_a_runner() -
     assert await replica.recovery.claim() == 1
 
 
-@pytest.mark.parametrize("end", ["lost", "reborn"])
+@pytest.mark.parametrize("end", ["lost", "new_identity"])
 async def test_what_a_claim_brings_after_the_lease_is_gone_is_not_run(end: str) -> None:
     """It belongs to an owner that is dead: whoever lives claims it anew."""
     replica, log = a_scripted_replica()

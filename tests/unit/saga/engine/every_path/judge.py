@@ -15,10 +15,11 @@ from app.saga import (
     StoredSaga,
     fold,
 )
+from app.saga.model.status import INACTIVE
 from app.saga.rules.decide import POISON_AFTER
 from app.saga.rules.fold import apply
 from tests.builders import told as words_of
-from tests.unit.saga.engine.every_path.life import AT_REST, Life
+from tests.unit.saga.engine.every_path.life import Life
 from tests.unit.saga.engine.every_path.world import DEFINITE_NO, NAMES, Way
 
 LEGAL_EDGES = {
@@ -56,7 +57,7 @@ def judge(life: Life, stored: StoredSaga | None) -> SagaStatus | None:
     # The trail and the way through it.
     assert [event.seq for event in events] == list(range(1, len(events) + 1)), how()
     assert [event.at for event in events] == sorted(event.at for event in events), how()
-    assert stored.status is state.status in AT_REST, how()
+    assert stored.status is state.status in INACTIVE, how()
     edges = {(a.status.value, b.status.value) for a, b in itertools.pairwise(states)}
     assert edges <= LEGAL_EDGES, how()
     assert (state.finished_at is None) == (state.status is SagaStatus.NEEDS_ATTENTION), how()

@@ -15,12 +15,12 @@ from app.saga import (
     SagaDefinition,
     SagaEvent,
     SagaOrchestrator,
-    SagaStatus,
     StoredSaga,
     fold,
 )
 from app.saga.engine.lease import Lease
 from app.saga.engine.saga_instance import SagaInstance
+from app.saga.model.status import INACTIVE
 from app.saga.ports.log import RowChange, StartResult
 from tests.builders import VirtualClock, a_saga, an_action
 from tests.unit.saga.engine.every_path.world import Crash, World
@@ -121,7 +121,7 @@ class Life:
         """Let processes come and go until the saga rests."""
         for process in range(100):
             stored = await self.log.load(self.saga.id)
-            if stored is None or fold(self.definition, stored.events).status in AT_REST:
+            if stored is None or fold(self.definition, stored.events).status in INACTIVE:
                 return
             try:
                 claimed = await self.take_over(f"process {process}")
@@ -137,9 +137,6 @@ class Life:
             await self.begin()
         await self.finish()
         return await self.log.load(self.saga.id)
-
-
-AT_REST = {SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION}
 
 
 def no_pause(attempts: int) -> RetryPolicy:
