@@ -44,7 +44,16 @@ def test_an_open_service_has_imported_nothing_that_it_may_never_need(database_ur
     """Not what migrates a schema that is current, speaks HTTP where all services are the sandbox, or describes the API."""
     found = imported_by(_OPEN, DATABASE_URL=database_url, SANDBOX_DATABASE=":memory:")
     assert "app.bootstrap.service" in found
-    unneeded = {"alembic", "aiohttp", "httpx2", "typer", "app.cli", "app.api.openapi.document", "mako"}
+    unneeded = {
+        "alembic",
+        "aiohttp",
+        "httpx2",
+        "typer",
+        "rich",
+        "app.cli",
+        "app.api.openapi.document",
+        "mako",
+    }
     assert found & unneeded == set()
 
 
