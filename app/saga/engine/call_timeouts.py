@@ -34,7 +34,8 @@ class CallTimeouts:
 
     def start(self, seconds: float) -> CallTimeout:
         """Cancel the running task's call after `seconds`, unless it ends before."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("A call is made by a task.")
         limit = CallTimeout(task, loop.time() + seconds)

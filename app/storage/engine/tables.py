@@ -71,7 +71,9 @@ class Instant(TypeDecorator[datetime]):
 
 def instant_text(at: datetime) -> str:
     """Return a time as SQLite keeps it: RFC 3339, UTC, microseconds."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return f"{at.isoformat(timespec='microseconds')[: -len('+00:00')]}Z"
 
 
 _UNFINISHED = "status IN ('running', 'compensating')"

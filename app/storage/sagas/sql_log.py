@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.saga.model.errors import LogRefused, LogUnreadable, SagaFenced, SagaMoved
+from app.saga.model.errors import LogError, LogUnreadable, SagaMoved
 from app.saga.model.events import SagaEvent
 from app.saga.model.operator_action import OperatorAction
 from app.saga.model.status import SagaStatus
@@ -60,7 +60,7 @@ class SqlLog:
     async def start(self, saga: NewSaga, event: SagaEvent, *, owner: str) -> StartResult:
         check_start(saga, event, encode)
         result = await self._journal.write(StartEntry(saga=saga, event=event, owner=owner))
-        if isinstance(result, SagaFenced | LogRefused):
+        if isinstance(result, LogError):
             raise result
         return result
 
@@ -76,7 +76,7 @@ class SqlLog:
         result = await self._journal.write(
             AppendEntry(saga_id=saga_id, epoch=epoch, events=tuple(events), change=change)
         )
-        if isinstance(result, SagaFenced | LogRefused):
+        if isinstance(result, LogError):
             raise result
 
     async def load(self, saga_id: str) -> StoredSaga | None:
