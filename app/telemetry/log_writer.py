@@ -13,7 +13,6 @@ import os
 import select
 import sys
 import threading
-import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TextIO
@@ -52,6 +51,7 @@ class LogWriter(logging.Handler):
         self._given = 0  # Characters, which are bytes in all but a few lines.
         self._taken = 0
         self._behind = False
+        self._hurry = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line, or drop it where too many wait."""
@@ -77,6 +77,7 @@ class LogWriter(logging.Handler):
             return
         written = threading.Event()
         self._lines.put(written)
+        self._hurry.set()
         self._waits = written.wait(seconds)
 
     def _write_for_ever(self) -> None:
@@ -99,7 +100,8 @@ class LogWriter(logging.Handler):
         with contextlib.suppress(Empty):
             one = self._lines.get()
             if isinstance(one, str) and not self._behind:
-                time.sleep(GATHER_SECONDS)
+                self._hurry.wait(GATHER_SECONDS)
+                self._hurry.clear()
             while True:
                 if isinstance(one, str):
                     lines.append(one)
