@@ -41,6 +41,9 @@ LAYERS = (
 )
 """A look belongs to the layer of its innermost frame that has one; what has none, to its caller's."""
 
+WAITING = "(threading.py"
+"""The innermost frame of a thread that waits, as the log's does: on some kernels py-spy takes it for busy."""
+
 
 def layer_of(stack: str) -> str:
     """Return the layer of a stack as py-spy writes it: frames from the outermost, with semicolons between."""
@@ -56,6 +59,8 @@ def shares(folded: Iterable[str]) -> dict[str, float]:
     looks: Counter[str] = Counter()
     for line in folded:
         stack, _, count = line.rpartition(" ")
+        if WAITING in stack.rpartition(";")[2]:
+            continue
         looks[layer_of(stack)] += int(count)
     return {name: count / looks.total() for name, count in looks.most_common()}
 
