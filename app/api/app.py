@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
@@ -39,11 +40,16 @@ from app.api.schemas.rendered_sagas import RenderedSagas
 
 
 def create_api(
-    open_service: OpenService, settings: ApiSettings | None = None, *, also: Iterable[APIRouter] = ()
+    open_service: OpenService,
+    settings: ApiSettings | None = None,
+    *,
+    also: Iterable[APIRouter] = (),
+    warm_up: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Return the API. `open_service()` is entered when the server starts and left when it stops.
 
-    `also` are further routes behind the same middleware, such as the dashboard's.
+    `also` are further routes behind the same middleware, such as the dashboard's. `warm_up` is called in a thread once
+    the service is open, for what their first answers would take long over.
 
     app = create_api(lambda: bootstrap.service(settings), ApiSettings(max_in_flight=64))
     """
@@ -53,6 +59,7 @@ def create_api(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
+            asyncio.get_running_loop().run_in_executor(None, warm_up)
             try:
                 yield
             finally:

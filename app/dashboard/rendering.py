@@ -78,6 +78,12 @@ def _static_url(name: str) -> str:
 _environment.globals |= {"static": _static_url, "link": link}
 
 
+def compile_templates() -> None:
+    """Compile every template, so that no page's first answer has to. Safe in a thread."""
+    for name in _environment.list_templates():
+        _environment.get_template(name)
+
+
 def template(name: str) -> Template:
     """Return a template."""
     return _environment.get_template(name)
