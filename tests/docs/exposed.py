@@ -8,15 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx2 as httpx
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import a_service
 from tests.processes import ADDRESS, an_order
 
 TARGET = frozenset({"job", "instance"})
@@ -74,11 +71,7 @@ async def exposition(directory: Path) -> list[Metric]:
         webhooks=SecretStr(json.dumps(_WEBHOOKS)),
         webhooks_allow_private=True,
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
-    ):
+    async with a_service(settings, "http://checkout") as client:
         for n, (order, headers) in enumerate(_CHECKOUTS):
             await client.post("/checkout", json=an_order(f"ord-{n}", **order), headers=headers)
         return list(text_string_to_metric_families((await client.get("/metrics")).text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -12,10 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import a_service
 from tests.processes import an_order
 from tests.unit.gateway.network import serving
 
@@ -54,11 +51,7 @@ async def test_what_a_service_says_beyond_the_contract_is_kept_and_shown(
         settings = Settings(
             database_url=SecretStr(database_url), payment_url=url, inventory_url=url, shipping_url=url
         )
-        app = create_app(lambda: open_service(settings), api_settings(settings))
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
-        ):
+        async with a_service(settings, "http://localhost") as client:
             body = (await client.post("/checkout", json=an_order("ord-1"))).json()
             saga = body.get("saga", body)
             assert (await client.get(f"/sagas/{saga['id']}")).json() == saga

@@ -19,10 +19,8 @@ from app.access.rights import Rights
 from app.access.scopes import Scope
 from app.api.middleware.route_rights import RouteRights, stated_rights
 from app.api.routes.checkout import place_checkout
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import a_client, a_service, an_app
 from tests.processes import an_order
 
 PUBLIC = {"/livez", "/readyz", "/openapi.json", "/docs", "/problems/{name}"}
@@ -70,11 +68,7 @@ def settings_of(url: str, **members: Any) -> Settings:
 @pytest.fixture
 async def house(database_url: str) -> AsyncIterator[House]:
     settings = settings_of(database_url)
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with an_app(settings) as app, a_client(app) as client:
         house = House(app=app, client=client, texts={})
         for name, caller, scopes, everyone in (
             ("shop", "shop", [Scope.CHECKOUT], False),
@@ -238,11 +232,7 @@ async def test_keys_are_made_seen_and_ended_by_api(house: House) -> None:
 async def test_the_described_examples_make_a_services_first_keys(database_url: str) -> None:
     """In their order, on a service that is open: the first opens the page and makes the second; neither locks out."""
     settings = settings_of(database_url, key_cache_seconds=0)
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with a_service(settings) as client:
         described = (await client.get("/openapi.json")).json()["paths"]["/keys"]["post"]["requestBody"]
         first, *others = (
             one["value"] for one in described["content"]["application/json"]["examples"].values()
@@ -324,11 +314,7 @@ async def test_a_bad_key_request_names_its_member(house: House, change: dict[str
 async def test_a_caller_that_begins_too_many_is_told_when_to_come_back(database_url: str) -> None:
     """429 with Retry-After, and no saga."""
     settings = settings_of(database_url, rate_limit_per_second=0.01)
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with a_service(settings) as client:
         assert (await client.post("/checkout", json=an_order("ord-1"))).status_code == 201
         answer = await client.post("/checkout", json=an_order("ord-2"))
         assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")

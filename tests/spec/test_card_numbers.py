@@ -22,13 +22,11 @@ from typer.testing import CliRunner
 
 from app.access.scopes import Scope
 from app.api.openapi.__main__ import document
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.cli import app as command_line
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.telemetry.traces import Traces
+from tests.in_process import a_service
 from tests.processes import an_order
 from tests.unit.gateway.network import serving
 
@@ -178,11 +176,7 @@ async def a_world(
             webhook_poll_seconds=0.05,
             **services,
         )
-        app = create_app(lambda: open_service(settings), api_settings(settings))
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-        ):
+        async with a_service(settings) as client:
             yield World(client=client, log=log, traces=traces, heard=heard, delivered=delivered)
 
 

@@ -13,10 +13,8 @@ import httpx2 as httpx
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import a_service
 from tests.processes import Running, a_checkout, an_order
 
 
@@ -25,11 +23,7 @@ async def test_a_scrape_tells_what_happened_and_nobodys_data(database_url: str) 
     settings = Settings(
         database_url=SecretStr(database_url), sandbox_database=":memory:", retry_base_seconds=0.001
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
-    ):
+    async with a_service(settings, "http://checkout") as client:
         saga = (await client.post("/checkout", json=an_order("ord-secret-1"))).json()
         await client.post("/checkout", json=an_order("ord-secret-2", payment_method="tok_declined"))
         await client.get(f"/sagas/{saga['id']}")

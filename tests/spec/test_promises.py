@@ -12,11 +12,9 @@ import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from app.values.canonical_json import as_written
+from tests.in_process import a_service
 from tests.processes import ADDRESS, an_order
 
 Client = httpx.AsyncClient
@@ -31,11 +29,7 @@ def serve(database_url: str) -> Serve:
     async def served(**members: Any) -> AsyncIterator[Client]:
         quick = {"retry_base_seconds": 0.001, "retry_cap_seconds": 0.002, "sandbox_database": ":memory:"}
         settings = Settings(database_url=SecretStr(database_url), **{**quick, **members})
-        app = create_app(lambda: open_service(settings), api_settings(settings))
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
-        ):
+        async with a_service(settings, "http://checkout") as client:
             yield client
 
     return served

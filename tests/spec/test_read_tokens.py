@@ -16,13 +16,11 @@ from pydantic import SecretStr, ValidationError
 from app.access.keys import ApiKey, Keys
 from app.access.read_tokens import ReadTokens
 from app.access.scopes import Scope
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.access.keys import SqlKeys
 from tests.builders import VirtualClock, an_id
+from tests.in_process import a_client, an_app
 from tests.processes import an_order
 
 SITE = "https://shop.example"
@@ -65,11 +63,7 @@ async def a_shop(url: str, *, keyed: bool = True, **members: Any) -> AsyncIterat
     settings = Settings(
         database_url=SecretStr(url), sandbox_database=":memory:", key_cache_seconds=0, **members
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with an_app(settings) as app, a_client(app) as client:
         shop = Shop(app, client)
         if keyed:
             _, shop.bearer = await shop.a_key("shop", Scope.CHECKOUT)

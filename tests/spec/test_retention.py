@@ -15,9 +15,6 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from typer.testing import CliRunner
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.checkout.redaction import CHECKOUT_REDACTION
 from app.cli import app as command_line
 from app.operations.retention import Retention, RetentionCounts
@@ -26,6 +23,7 @@ from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.retention.retention import SqlRetention
 from tests.builders import VirtualClock
+from tests.in_process import a_service
 from tests.processes import an_order
 
 KEY = {"Idempotency-Key": "key-1"}
@@ -42,11 +40,7 @@ async def a_client(url: str) -> AsyncIterator[httpx.AsyncClient]:
         retry_cap_seconds=0.02,
         compensation_max_attempts=2,
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with a_service(settings) as client:
         yield client
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
 from app.access.scopes import Scope
 from app.api.middleware.credentials import COOKIE
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import a_client, an_app
 from tests.processes import an_order
 
 STREAM_CACHE_SECONDS = 0.6
@@ -45,12 +42,7 @@ async def test_what_is_open_ends_once_the_caller_may_no_longer_ask(
         heartbeat_seconds=60,
         step_max_attempts=50,
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    transport = httpx.ASGITransport(app=app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
-    ):
+    async with an_app(settings) as app, a_client(app) as client:
         keys, service = app.state.service.keys, app.state.service
         opens = frozenset({Scope.OPERATE, Scope.KEYS, Scope.CHECKOUT})
         _, root = await keys.create(caller="ops", who="root", scopes=opens, everyone=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -13,12 +12,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
 from app.bootstrap.service import open_service
 from app.bootstrap.telemetry import TracesMissing
 from app.settings.settings import Settings
 from app.telemetry.traces import Traces
+from tests.in_process import a_service
 from tests.processes import an_order
 from tests.unit.gateway.network import serving
 
@@ -63,11 +61,7 @@ async def test_a_service_is_called_in_the_callers_trace(
     heard: list[str] = []
     async with serving(a_payment_service(heard)) as payment_url:
         settings = some_settings(sqlite_url, payment_url=payment_url, traces=traced)
-        app = create_app(lambda: open_service(settings), api_settings(settings))
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://checkout") as client,
-        ):
+        async with a_service(settings, "http://checkout") as client:
             headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
             answer = await client.post("/checkout", json=an_order("ord-1"), headers=headers)
     assert answer.status_code == 402

@@ -17,13 +17,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.api.openapi.__main__ import document
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.operations.retention import RetentionCounts
 from app.settings.settings import Settings
 from app.storage import open_storage
 from app.storage.retention.redaction import REMOVED
+from tests.in_process import a_service
 from tests.processes import an_order
 from tests.spec.test_retention import leave
 from tests.unit.api.served import problem
@@ -71,11 +69,7 @@ async def a_shop(url: str) -> AsyncIterator[Shop]:
         compensation_max_attempts=2,
         event_stream_poll_seconds=0.05,
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with a_service(settings) as client:
         yield Shop(client, url)
 
 

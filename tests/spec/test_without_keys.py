@@ -8,10 +8,8 @@ import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import a_service, an_app
 from tests.processes import an_order
 
 
@@ -26,12 +24,8 @@ async def test_without_keys_only_loopback_is_served(
     settings = Settings(
         database_url=SecretStr(database_url), sandbox_database=":memory:", allow_unauthenticated=allowed
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
     host = f"[{server}]" if ":" in server else server
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}") as client,
-    ):
+    async with a_service(settings, f"http://{host}") as client:
         answer = await client.get("/sagas")
         assert answer.status_code == status
         assert (await client.get("/livez")).status_code == 200
@@ -55,11 +49,7 @@ async def test_without_keys_what_comes_through_a_proxy_is_somebody_elses(
 ) -> None:
     """Whatever the proxy says of where it came from; it makes no key, checks nothing out, and sees nothing."""
     settings = Settings(database_url=SecretStr(database_url), sandbox_database=":memory:")
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-    ):
+    async with a_service(settings) as client:
         new = {"caller": "me", "who": "me", "scopes": ["operate"], "everyone": True}
         for method, path, body in (
             ("POST", "/keys", new),
@@ -78,13 +68,12 @@ async def test_without_keys_a_client_that_uvicorn_puts_in_a_proxys_place_is_some
 ) -> None:
     """And what speaks HTTP/1.0, as nginx does to what it stands before, unless told to."""
     settings = Settings(database_url=SecretStr(database_url), sandbox_database=":memory:")
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    far = httpx.ASGITransport(app, client=("203.0.113.9", 0))
+    async with an_app(settings) as app:
+        far = httpx.ASGITransport(app, client=("203.0.113.9", 0))
 
-    async def older(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "http_version": "1.0"}, receive, send)
+        async def older(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "http_version": "1.0"}, receive, send)
 
-    async with app.router.lifespan_context(app):
         for transport in (far, httpx.ASGITransport(older)):
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
                 assert (await client.get("/sagas")).status_code == 403

@@ -16,11 +16,9 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.scopes import Scope
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.saga.model.errors import LogUnavailable
 from app.settings.settings import Settings
+from tests.in_process import an_app
 from tests.processes import an_order
 
 STUCK = "shipping.execute=rejected, payment.compensate=not_reversible"
@@ -42,9 +40,8 @@ async def a_client(url: str, **members: Any) -> AsyncIterator[Client]:
         retry_cap_seconds=0.02,
         **members,
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
     async with (
-        app.router.lifespan_context(app),
+        an_app(settings) as app,
         Client(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
         client.app = app

@@ -13,10 +13,8 @@ from pydantic import SecretStr
 
 from app.access.keys import Keys
 from app.access.scopes import Scope as May
-from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
-from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import an_app
 from tests.processes import an_order, free_port
 from tests.unit.api.served import _fits_the_description, problem
 
@@ -34,10 +32,9 @@ async def a_client(url: str, *, scopes: list[str] | None = None) -> AsyncIterato
         webhook_poll_seconds=0.02,
         webhook_retry_delays="0",
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
     hooks = {"response": [_fits_the_description]}
     async with (
-        app.router.lifespan_context(app),
+        an_app(settings) as app,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app),
             base_url="http://checkout.test",

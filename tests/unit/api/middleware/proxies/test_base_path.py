@@ -20,9 +20,9 @@ from app.access.scopes import Scope
 from app.api.middleware.proxies.base_path import OWN, reached_under
 from app.api.middleware.proxies.forwarded import forwarded_prefix
 from app.bootstrap.http_app import create_app
-from app.bootstrap.limits import api_settings
 from app.bootstrap.service import open_service
 from app.settings.settings import Settings
+from tests.in_process import an_app
 from tests.processes import ROOT, an_order
 from tests.unit.dashboard.test_page import HERE, STUCK, field_of
 
@@ -71,8 +71,7 @@ async def a_shop(url: str, *, keyed: bool = False, **way: Any) -> AsyncIterator[
         retry_cap_seconds=0.02,
         allow_unauthenticated=True,
     )
-    app = create_app(lambda: open_service(settings), api_settings(settings))
-    async with app.router.lifespan_context(app):
+    async with an_app(settings) as app:
         shop = Shop(app, **way)
         if keyed:
             keys: Keys = app.state.service.keys
