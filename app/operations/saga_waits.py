@@ -25,7 +25,9 @@ class SagaWaits:
     def __init__(self, queries: SagaQueries, source: ChangeSource) -> None:
         self._queries = queries
         self._source = source
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[
+            str, dict[asyncio.Future[None], None]
+        ] = {}  # in their order, which a set does not keep
         self._reported: set[str] = set()
         self._wake = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -34,7 +36,7 @@ class SagaWaits:
     def until_inactive(self, saga_id: str) -> Iterator[asyncio.Future[None]]:
         """Give a future that is done once the saga is inactive, or has a `LogUnavailable` where that can't be read."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(saga_id, set()).add(future)
+        self._waiting.setdefault(saga_id, {})[future] = None
         if self._source.live:
             self._read_soon({saga_id})  # a change before this was not reported here
         if self._reading is None or self._reading.done():
@@ -42,7 +44,7 @@ class SagaWaits:
         try:
             yield future
         finally:
-            self._waiting[saga_id].discard(future)
+            del self._waiting[saga_id][future]
             if not self._waiting[saga_id]:
                 del self._waiting[saga_id]
             if not self._waiting:
@@ -64,7 +66,7 @@ class SagaWaits:
                 if loop.time() >= due_at:
                     reported, read_at = set(self._waiting), loop.time()
                 if reported:
-                    await self._read_once(reported)
+                    await self._read_once([saga_id for saga_id in self._waiting if saga_id in reported])
         finally:
             unsubscribe()
 
@@ -76,7 +78,7 @@ class SagaWaits:
                 future.set_exception(error)
                 future.exception()  # mark it retrieved: its waiter may be gone
             return
-        for future in self._futures(inactive):
+        for future in self._futures([saga_id for saga_id in saga_ids if saga_id in inactive]):
             future.set_result(None)
 
     def _futures(self, saga_ids: Collection[str]) -> list[asyncio.Future[None]]:
