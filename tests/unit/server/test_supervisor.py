@@ -41,8 +41,8 @@ def serve(config, listener, worker):
     signal.signal(signal.SIGTERM, lambda *_: asked.append("SIGTERM"))
     worker.owns_as(f"owner-{os.getpid()}")
     {start}
-    say("ready", os.getpid(), *worker.predecessors)
     worker.is_ready()
+    say("ready", os.getpid(), *worker.predecessors)  # Whoever kills it now knows that it has reported.
     while not asked:
         signal.pause()
     say("stopped", os.getpid())
