@@ -178,6 +178,7 @@ class PostgresWriter:
             if not connection.pooled:
                 await connection.execute(_PLANNED)
             self._statement = await connection.prepare(WRITE_BATCH)
+            await connection.execute("SELECT")  # the driver ends no transaction after PREPARE, which locks the tables
             self._batches = 0
         return self._connection
 

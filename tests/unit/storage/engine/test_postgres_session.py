@@ -90,6 +90,18 @@ async def test_a_database_that_cannot_hold_every_name_is_refused(postgres_databa
         postgres_databases.drop("latin1")
 
 
+async def test_a_journal_that_has_written_nothing_yet_locks_no_table(postgres_url: str) -> None:
+    """Else a migration would wait for the first checkout."""
+    async with open_storage(postgres_url):
+        connection = await asyncpg.connect(postgres_url)
+        locked = await connection.fetch(
+            "SELECT relation::regclass::text FROM pg_locks WHERE relation = ANY($1::regclass[])",
+            ["saga", "saga_log", "outbox"],
+        )
+        await connection.close()
+        assert locked == []
+
+
 async def test_a_transaction_that_could_not_be_serialized_is_done_again(postgres_url: str) -> None:
     """As PostgreSQL says to; nobody hears of it."""
     async with open_storage(postgres_url) as storage:
