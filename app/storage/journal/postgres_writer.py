@@ -178,7 +178,8 @@ class PostgresWriter:
             if not connection.pooled:
                 await connection.execute(_PLANNED)
             self._statement = await connection.prepare(WRITE_BATCH)
-            await connection.execute("SELECT")  # the driver ends no transaction after PREPARE, which locks the tables
+            # The driver leaves the transaction of a PREPARE open, which would lock the tables until the first batch.
+            await connection.execute("SELECT")
             self._batches = 0
         return self._connection
 
