@@ -124,11 +124,12 @@ class SqliteReads:
         self._open.clear()
 
     def _fetch(self, sql: str, arguments: tuple[Any, ...]) -> Sequence[Any]:
+        self._verify()  # first: to open what is in the place of a lost file would make a log beside it
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._connect()
             connection.row_factory = sqlite3.Row
             self._own.connection = connection
             self._open.append(connection)
-        self._verify()
+            self._verify()
         return connection.execute(sql, arguments).fetchall()
