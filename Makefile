@@ -9,7 +9,7 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 
-# Where this is set, each of a test run's processes would compile all of its modules anew: a third of the run.
+# Where this is set, each of a test run's processes would compile all of its modules anew: to collect the tests takes 12.5 s instead of 6.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
